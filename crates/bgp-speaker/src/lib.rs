@@ -1,0 +1,1 @@
+//! A BGP speaker to embed: sans-I/O sessions and RIBs, export by peer group, and a tokio shell.

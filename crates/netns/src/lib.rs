@@ -1,0 +1,1 @@
+//! Network namespaces as values: hosts, links, addresses and processes for tests and labs.

@@ -1,0 +1,3 @@
+//! The CNI plugin, address management, pod interfaces and masquerade of a Muslin node.
+
+fn main() {}

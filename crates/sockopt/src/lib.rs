@@ -1,0 +1,1 @@
+//! The few socket options that no crate offers: TCP-MD5 and minimum TTL.

@@ -1,0 +1,3 @@
+//! cargo xtask: test, bench, fuzz, lint, image.
+
+fn main() {}

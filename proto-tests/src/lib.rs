@@ -1,0 +1,1 @@
+//! Interoperability and conformance tests.
