@@ -1,1 +1,3 @@
 //! A BGP speaker to embed: sans-I/O sessions and RIBs, export by peer group, and a tokio shell.
+
+pub mod config;

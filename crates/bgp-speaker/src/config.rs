@@ -1,0 +1,324 @@
+//! What a speaker is told to be: itself, its peers, what it originates and what it refuses.
+//!
+//! A configuration is a complete desired state. [`Speaker`](crate::Speaker) compares it with what is in
+//! force and applies only the difference; no session is reset unless the protocol demands it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
+
+/// Why something is configured: the object and field, as text for people ("Node n1 .spec.podCIDRs[0]").
+pub type Cause = Arc<str>;
+
+/// The whole desired state of a speaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeakerConfig {
+    /// Our autonomous system.
+    pub asn: Asn,
+    /// Our BGP identifier, never zero (RFC 6286 §2.1).
+    pub router_id: Ipv4Addr,
+    /// Where to listen; empty means that no connection is accepted.
+    pub listen: Vec<SocketAddr>,
+    /// Peers that we know by address.
+    pub peers: Vec<PeerConfig>,
+    /// Ranges from which peers may connect that we do not know by address.
+    pub listen_ranges: Vec<ListenRange>,
+    /// Everything that we originate.
+    pub originated: Vec<OriginatedRoute>,
+    /// What is never learned, whatever a policy says.
+    pub guard: ImportGuard,
+    /// Most equal paths of one destination that are handed to the kernel.
+    pub max_paths: u8,
+}
+
+/// A peer's name in configuration, status and logs; unique within a speaker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey(pub Arc<str>);
+
+/// One peer that is known by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Name, unique within the speaker.
+    pub key: PeerKey,
+    /// Where the peer is.
+    pub address: IpAddr,
+    /// The interface of a link-local address.
+    pub interface: Option<Arc<str>>,
+    /// TCP port that the peer listens on.
+    pub port: u16,
+    /// What all peers, also those of a listen range, share.
+    pub session: SessionConfig,
+    /// The object and field that asked for this peer.
+    pub cause: Cause,
+}
+
+/// A range of addresses from which unnamed peers may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenRange {
+    /// Name; a peer of the range is called `key/address`.
+    pub key: PeerKey,
+    /// Addresses that may connect.
+    pub range: IpNet,
+    /// Most peers of this range at a time.
+    pub limit: u32,
+    /// What each of its peers gets; always passive.
+    pub session: SessionConfig,
+    /// The object and field that asked for this range.
+    pub cause: Cause,
+}
+
+/// What the peer's AS must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteAs {
+    /// Exactly this one.
+    Is(Asn),
+    /// Ours.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+/// Who opens the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ConnectMode {
+    /// Both sides; a collision is resolved by RFC 4271 §6.8.
+    #[default]
+    Both,
+    /// Only the peer.
+    Passive,
+}
+
+/// How a peer stands to this speaker's route reflection (RFC 4456).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ReflectorRole {
+    /// An ordinary internal peer.
+    #[default]
+    NonClient,
+    /// Routes from and to this internal peer are reflected.
+    Client,
+}
+
+/// Which NEXT_HOP we send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum NextHopMode {
+    /// RFC 4271 §5.1.3: self towards external peers unless the next hop is on the shared link, unchanged towards internal ones.
+    #[default]
+    Auto,
+    /// Always our own address of the session.
+    Itself,
+    /// Never touched.
+    Unchanged,
+}
+
+/// The part of a peer's configuration that does not name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// What the peer's AS must be.
+    pub remote_as: RemoteAs,
+    /// Our AS towards this peer, if not the speaker's.
+    pub local_as: Option<Asn>,
+    /// The address that we connect from; `None` leaves it to the kernel.
+    pub local_address: Option<IpAddr>,
+    /// Who connects.
+    pub connect: ConnectMode,
+    /// Pause between two attempts; the first attempt is immediate, repeats back off from a fraction of this up to it.
+    pub connect_retry: Duration,
+    /// Hold time that we offer: zero or at least three seconds.
+    pub hold_time: Duration,
+    /// Families that we offer.
+    pub families: Vec<Family>,
+    /// Address family of next hops: offer RFC 8950 for IPv4.
+    pub extended_next_hop: bool,
+    /// ADD-PATH receive/send offered (RFC 7911); send is best-`n`.
+    pub add_path: AddPathConfig,
+    /// Routers that an external peer may be away; 1 is directly connected.
+    pub ttl: TtlMode,
+    /// TCP-MD5 key (RFC 2385).
+    pub password: Option<Secret>,
+    /// Graceful restart (RFC 4724): how long the peer may keep our routes; `None` does not offer it.
+    pub graceful_restart: Option<Duration>,
+    /// Reflection.
+    pub reflector: ReflectorRole,
+    /// NEXT_HOP that we send.
+    pub next_hop: NextHopMode,
+    /// What is accepted from the peer.
+    pub import: Policy,
+    /// What is sent to the peer.
+    pub export: Policy,
+    /// How often our own AS may stand in a received AS_PATH: 0 refuses it (RFC 4271 §9.1.2). Nodes that
+    /// share one AS behind an external router need 1; block ownership is then checked by the guard.
+    pub allowed_own_as: u8,
+    /// Prefix limit per family; `None` is no limit.
+    pub max_prefixes: Option<u32>,
+    /// Whether the peer is administratively shut down, and the text that it is told (RFC 9003).
+    pub shutdown: Option<Arc<str>>,
+}
+
+/// ADD-PATH as offered (RFC 7911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct AddPathConfig {
+    /// Whether we can receive several paths.
+    pub receive: bool,
+    /// Most paths that we send of one destination; 0 or 1 does not offer to send.
+    pub send: u8,
+}
+
+/// TTL handling of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtlMode {
+    /// Directly connected: TTL 1 towards external peers, 64 towards internal ones.
+    Direct,
+    /// Up to this many hops away.
+    Multihop(u8),
+    /// RFC 5082: send 255, drop below 256 − hops.
+    Security(u8),
+}
+
+/// A secret that never shows itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Arc<[u8]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A route that we originate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginatedRoute {
+    /// Destination.
+    pub prefix: IpNet,
+    /// What kind of thing it leads to; policies match on it.
+    pub source: RouteSource,
+    /// LOCAL_PREF, if not the default 100.
+    pub local_pref: Option<u32>,
+    /// MED, if any.
+    pub med: Option<u32>,
+    /// Standard communities.
+    pub communities: Vec<Community>,
+    /// Large communities.
+    pub large_communities: Vec<LargeCommunity>,
+    /// The object and field that it comes from.
+    pub cause: Cause,
+}
+
+/// Where a route comes from, in the terms of policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RouteSource {
+    /// A node's pod address block.
+    Pod,
+    /// A Service address or range.
+    Service,
+    /// An operator's own prefix.
+    Static,
+    /// Learned from a peer.
+    Learned,
+}
+
+/// A policy: rules in order, the first that matches decides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// Name, as shown in status ("BGPFilter tor", "derived default").
+    pub name: Arc<str>,
+    /// The rules; first match ends.
+    pub rules: Vec<Rule>,
+    /// What happens when no rule matches.
+    pub otherwise: Verdict,
+}
+
+/// Accept or reject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The route passes.
+    Accept,
+    /// The route is refused.
+    Reject,
+}
+
+/// One line of a policy. All conditions that are present must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Where the line is written ("BGPFilter tor .spec.import[2]").
+    pub cause: Cause,
+    /// Prefix condition: any of these.
+    pub prefixes: Vec<PrefixMatch>,
+    /// Source condition: any of these.
+    pub sources: Vec<RouteSource>,
+    /// Community condition: any of these.
+    pub communities: Vec<Community>,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// What is changed when accepted.
+    pub actions: Vec<Action>,
+}
+
+/// Prefixes within a range, of lengths between two bounds (both inclusive).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrefixMatch {
+    /// The covering range.
+    pub within: IpNet,
+    /// Shortest length that matches.
+    pub min_length: u8,
+    /// Longest length that matches.
+    pub max_length: u8,
+}
+
+/// A change to an accepted route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Set LOCAL_PREF.
+    LocalPref(u32),
+    /// Set MED.
+    Med(u32),
+    /// Prepend an AS this often.
+    Prepend(Asn, u8),
+    /// Add a community.
+    AddCommunity(Community),
+    /// Remove a community.
+    RemoveCommunity(Community),
+    /// Add a large community.
+    AddLargeCommunity(LargeCommunity),
+}
+
+/// What is never learned, whatever a policy says. Refusals are counted and keep their reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportGuard {
+    /// If not empty, only prefixes within one of these are learned.
+    pub allowed: Vec<GuardRange>,
+    /// Prefixes that must not be covered or matched by a learned route ("own address 10.0.0.1 of eth0").
+    pub protected: Vec<GuardRange>,
+    /// Our own blocks: no learned route equal to or within them.
+    pub own_blocks: Vec<GuardRange>,
+    /// Blocks of others and the addresses that they may be learned with as next hop or originator.
+    pub owned_blocks: Vec<OwnedBlock>,
+    /// Whether a default route may be learned.
+    pub allow_default: bool,
+}
+
+/// A range with the reason for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardRange {
+    /// The range.
+    pub range: IpNet,
+    /// Why it is here.
+    pub cause: Cause,
+}
+
+/// An address block of another node: a learned route within it must carry its owner's mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedBlock {
+    /// The block.
+    pub block: IpNet,
+    /// Name of the owner, for messages.
+    pub owner: Arc<str>,
+    /// The owner's AS, when it originates with an AS of its own (checked as origin AS over eBGP).
+    pub origin_as: Option<Asn>,
+    /// The owner's addresses (checked as NEXT_HOP where it is preserved: internal peers).
+    pub addresses: Vec<IpAddr>,
+    /// Why.
+    pub cause: Cause,
+}
