@@ -1,3 +1,49 @@
-//! cargo xtask: test, bench, fuzz, lint, image.
+//! `cargo xtask`: the one entry to everything that is done with this repository.
+//!
+//! It prints what it runs and how long it took. It holds no product code.
 
-fn main() {}
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod lint;
+mod metadata;
+mod packages;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything that is done with this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the tests: every tier, or those named.
+    Test(test::Options),
+    /// Check formatting, clippy, documentation, licences, the crate graph and the sources.
+    Lint(lint::Options),
+    /// Run a command as root of a new user namespace.
+    #[command(hide = true)]
+    Enter(shell::Enter),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Lint(options) => lint::run(&options),
+        Command::Enter(enter) => enter.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

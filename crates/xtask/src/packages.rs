@@ -1,0 +1,58 @@
+//! Programs that tests are run against, from the distribution's packages.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// A package of the distribution and a file by which it is known to be there.
+#[derive(Clone, Copy)]
+pub(crate) struct Package {
+    /// Name for `apt-get install`.
+    pub(crate) name: &'static str,
+    /// A file of it.
+    pub(crate) file: &'static str,
+}
+
+pub(crate) const BIRD: Package = Package { name: "bird2", file: "/usr/sbin/bird" };
+pub(crate) const FRR: Package = Package { name: "frr", file: "/usr/lib/frr/bgpd" };
+pub(crate) const GOBGP: Package = Package { name: "gobgpd", file: "/usr/bin/gobgpd" };
+pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbin/bgpctl" };
+pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
+pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
+#[expect(dead_code, reason = "the benchmarks compare with it")]
+pub(crate) const CNI_PLUGINS: Package =
+    Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
+
+/// Makes sure that the packages are there: root has the missing ones installed, anybody else is told the command.
+pub(crate) fn require(wanted: &[Package]) -> Result<()> {
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|package| !Path::new(package.file).exists())
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !shell::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "missing: {}. Run once: sudo apt-get install --no-install-recommends {}",
+            missing.join(", "),
+            missing.join(" ")
+        );
+    }
+    shell::run(apt_get().args(["update", "--quiet"]))?;
+    shell::run(apt_get().args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(&missing))?;
+    match wanted.iter().find(|package| !Path::new(package.file).exists()) {
+        None => Ok(()),
+        Some(package) => bail!("{} was installed, but {} is not there", package.name, package.file),
+    }
+}
+
+fn apt_get() -> std::process::Command {
+    let mut command = shell::command("apt-get");
+    // RUNLEVEL=1: an installed daemon is not to be started as a service; tests start their own.
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    command
+}

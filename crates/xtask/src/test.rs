@@ -1,0 +1,220 @@
+//! `cargo xtask test`: the tiers, each with its needs, its time and its count.
+
+mod lab;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::lint;
+use crate::metadata::Metadata;
+use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD};
+use crate::shell::{self, Count, cargo};
+
+/// What `cargo xtask test` may be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Run only this tier; may be given several times.
+    #[arg(long, value_enum)]
+    tier: Vec<Tier>,
+}
+
+/// A part of the test suite, by what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tier {
+    /// Formatting, clippy, documentation, licences, crate graph.
+    Lint,
+    /// Tests of one process: units, properties, golden files, doc tests.
+    Unit,
+    /// Tests with network namespaces of their own.
+    Netns,
+    /// Sessions and routes with other people's daemons, and malformed messages at a live speaker.
+    Interop,
+    /// `cargo lab` in each topology, with each router, as root and as an unprivileged user.
+    Lab,
+    /// Replay of the fuzzing corpora and a short search for more.
+    FuzzSmoke,
+}
+
+struct Outcome {
+    tier: Tier,
+    took: Duration,
+    count: Count,
+    error: Option<String>,
+}
+
+/// Runs the tiers that were asked for, all if none was; goes on after one has failed.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let tiers = if options.tier.is_empty() { Tier::value_variants() } else { &options.tier };
+    let mut outcomes = Vec::new();
+    for &tier in tiers {
+        println!("\n==> {}", tier.name());
+        let start = Instant::now();
+        let mut count = Count::default();
+        let result = tier.run(&mut count);
+        let took = start.elapsed();
+        let error = result.err().map(|error| format!("{error:#}"));
+        match &error {
+            None => println!("==> {} passed in {:.1} s", tier.name(), took.as_secs_f64()),
+            Some(error) => eprintln!("==> {} FAILED after {:.1} s: {error}", tier.name(), took.as_secs_f64()),
+        }
+        outcomes.push(Outcome { tier, took, count, error });
+    }
+    summarise(&outcomes)
+}
+
+fn summarise(outcomes: &[Outcome]) -> Result<()> {
+    println!("\n{:<12} {:>8} {:>8} {:>8}", "tier", "passed", "failed", "time");
+    let mut total = Count::default();
+    for Outcome { tier, took, count, error } in outcomes {
+        let verdict = error.as_deref().unwrap_or_default();
+        let (name, seconds) = (tier.name(), took.as_secs_f64());
+        println!("{name:<12} {:>8} {:>8} {seconds:>6.1} s  {verdict}", count.passed, count.failed);
+        total += *count;
+        // A tier that failed without a failing test, or passed without counting, still counts as one.
+        total += match (error.is_some(), *count) {
+            (true, Count { failed: 0, .. }) => Count { passed: 0, failed: 1 },
+            (false, Count { passed: 0, .. }) => Count { passed: 1, failed: 0 },
+            _ => Count::default(),
+        };
+    }
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    if outcomes.iter().any(|outcome| outcome.error.is_some()) {
+        bail!("not every tier passed");
+    }
+    Ok(())
+}
+
+impl Tier {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn run(self, count: &mut Count) -> Result<()> {
+        match self {
+            Self::Lint => lint::run(&lint::Options::default()),
+            Self::Unit => unit(count),
+            Self::Netns => netns(count),
+            Self::Interop => interop(count),
+            Self::Lab => lab::run(count),
+            Self::FuzzSmoke => fuzz_smoke(count),
+        }
+    }
+}
+
+/// The tier that an integration test belongs to, by its name.
+fn tier_of(test: &str) -> Tier {
+    if test.starts_with("netns_") {
+        Tier::Netns
+    } else if test.starts_with("interop_") {
+        Tier::Interop
+    } else if test.starts_with("fuzz_") {
+        Tier::FuzzSmoke
+    } else {
+        Tier::Unit
+    }
+}
+
+/// `cargo test` of every integration test of a tier; `None` when there is none.
+fn integration_tests(metadata: &Metadata, tier: Tier) -> Option<Command> {
+    let mut packages = BTreeSet::new();
+    let mut tests = BTreeSet::new();
+    for package in metadata.members() {
+        for test in package.integration_tests().filter(|test| tier_of(test) == tier) {
+            packages.insert(&*package.name);
+            tests.insert(test);
+        }
+    }
+    if tests.is_empty() {
+        return None;
+    }
+    let mut command = cargo(["test", "--locked", "--no-fail-fast"]);
+    command.args(packages.into_iter().flat_map(|package| ["--package", package]));
+    command.args(tests.into_iter().flat_map(|test| ["--test", test]));
+    Some(command)
+}
+
+fn unit(count: &mut Count) -> Result<()> {
+    let metadata = Metadata::read()?;
+    let mut results = vec![shell::run_tests(
+        &mut cargo(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"]),
+        count,
+    )];
+    if let Some(mut tests) = integration_tests(&metadata, Tier::Unit) {
+        results.push(shell::run_tests(&mut tests, count));
+    }
+    results.push(shell::run_tests(
+        &mut cargo(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]),
+        count,
+    ));
+    results.into_iter().collect()
+}
+
+fn netns(count: &mut Count) -> Result<()> {
+    packages::require(&[NFTABLES])?;
+    let Some(mut tests) = integration_tests(&Metadata::read()?, Tier::Netns) else {
+        bail!("there is no test of this tier");
+    };
+    shell::run_tests(&mut in_namespaces(&mut tests)?, count)
+}
+
+fn interop(count: &mut Count) -> Result<()> {
+    packages::require(&[BIRD, FRR, GOBGP, OPENBGPD, EXABGP])?;
+    if !shell::is_root() {
+        bail!(
+            "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"
+        );
+    }
+    let metadata = Metadata::read()?;
+    let muslin = lab::build(&metadata)?;
+    let Some(mut tests) = integration_tests(&metadata, Tier::Interop) else {
+        bail!("there is no test of this tier");
+    };
+    shell::run_tests(tests.env("MUSLIN_BIN", muslin), count)
+}
+
+fn fuzz_smoke(count: &mut Count) -> Result<()> {
+    let Some(mut tests) = integration_tests(&Metadata::read()?, Tier::FuzzSmoke) else {
+        bail!("there is no test of this tier");
+    };
+    shell::run_tests(&mut tests, count)
+}
+
+/// The same command, with what it needs to make network namespaces: nothing for root, a user namespace for others.
+fn in_namespaces(command: &mut Command) -> Result<Command> {
+    let mut inner = shell::command(std::env::current_exe()?);
+    if shell::is_root() {
+        inner = shell::command(command.get_program());
+    } else {
+        inner.args(["enter", "--"]).arg(command.get_program());
+    }
+    inner.args(command.get_args());
+    Ok(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integration_test_belongs_to_a_tier_by_its_name() {
+        assert_eq!(tier_of("netns_programmer"), Tier::Netns);
+        assert_eq!(tier_of("interop_frr"), Tier::Interop);
+        assert_eq!(tier_of("fuzz_corpus"), Tier::FuzzSmoke);
+        assert_eq!(tier_of("golden"), Tier::Unit);
+    }
+
+    fn outcome(passed: u32, failed: u32, error: Option<&str>) -> Outcome {
+        let count = Count { passed, failed };
+        Outcome { tier: Tier::Unit, took: Duration::ZERO, count, error: error.map(str::to_owned) }
+    }
+
+    #[test]
+    fn one_tier_that_failed_fails_the_run() {
+        assert!(summarise(&[outcome(3, 0, None)]).is_ok());
+        assert!(summarise(&[outcome(3, 0, None), outcome(3, 0, Some("no such package"))]).is_err());
+    }
+}
