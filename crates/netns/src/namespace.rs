@@ -1,0 +1,165 @@
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::{LinkState, NetnsError};
+
+/// A network namespace kept alive by a file descriptor.
+///
+/// Clones share it. It is gone when the last clone is dropped and no process is left inside.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    name: Arc<str>,
+    handle: Arc<OwnedFd>,
+}
+
+impl Namespace {
+    /// Creates a namespace with its loopback up.
+    ///
+    /// Duplicate address detection is off in it: whoever makes namespaces gives out the addresses, and a tentative
+    /// address would only add a second of waiting. `name` is for messages; the kernel does not know it.
+    ///
+    /// # Errors
+    /// [`NetnsError::Create`] without `CAP_SYS_ADMIN`, and [`NetnsError::Netlink`] if loopback stays down.
+    pub fn new(name: &str) -> Result<Self, NetnsError> {
+        // The thread that unshared goes away again; the descriptor keeps what it made.
+        let handle = on_thread(|| -> io::Result<OwnedFd> {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Ok(File::open("/proc/thread-self/ns/net")?.into())
+        })
+        .map_err(|source| NetnsError::Create { namespace: name.to_owned(), source })?;
+        let namespace = Self { name: name.into(), handle: Arc::new(handle) };
+        for scope in ["all", "default"] {
+            namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
+            namespace.sysctl(&format!("net/ipv6/conf/{scope}/dad_transmits"), "0")?;
+        }
+        namespace.set_link("lo", LinkState::Up)?;
+        Ok(namespace)
+    }
+
+    /// The name given at creation.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A path that names the namespace to other processes of this pid namespace, for `setns` and as `CNI_NETNS`;
+    /// valid as long as this process holds the namespace.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd()))
+    }
+
+    /// Runs `work` on a fresh thread inside the namespace and returns what it returns; a panic goes through.
+    ///
+    /// Sockets opened by `work` stay in the namespace after the thread has ended.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] if the thread may not enter (the process dropped `CAP_SYS_ADMIN`).
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+        on_thread(|| {
+            setns(&*self.handle, CloneFlags::CLONE_NEWNET).map_err(|errno| NetnsError::Enter {
+                namespace: self.name.to_string(),
+                source: errno.into(),
+            })?;
+            Ok(work())
+        })
+    }
+
+    /// Like [`run`](Self::run), on a detached thread that outlives this call.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] if no thread can be started. If it may not enter, `work` is not run.
+    pub fn run_detached(&self, work: impl FnOnce() + Send + 'static) -> Result<(), NetnsError> {
+        let namespace = self.clone();
+        thread::Builder::new()
+            .name(format!("netns-{}", self.name))
+            .spawn(move || {
+                if setns(&*namespace.handle, CloneFlags::CLONE_NEWNET).is_ok() {
+                    work();
+                }
+            })
+            .map(drop)
+            .map_err(|source| NetnsError::Enter { namespace: self.name.to_string(), source })
+    }
+
+    /// Starts a child inside the namespace.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] with the error of entering, or of starting the program.
+    pub fn spawn(&self, command: &mut Command) -> Result<Child, NetnsError> {
+        // A child inherits the namespace of the thread that forks it, so no code runs between fork and exec.
+        self.run(|| command.spawn())?
+            .map_err(|source| NetnsError::Enter { namespace: self.name.to_string(), source })
+    }
+
+    /// Drives a future on a current-thread tokio runtime inside the namespace.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] if the namespace cannot be entered or no runtime can be built.
+    pub fn block_on<F>(&self, future: F) -> Result<F::Output, NetnsError>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        self.run(|| {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map(|rt| rt.block_on(future))
+        })?
+        .map_err(|source| NetnsError::Enter { namespace: self.name.to_string(), source })
+    }
+
+    /// Writes a kernel setting; `key` is the path below `/proc/sys`, such as `net/ipv4/ip_forward`.
+    ///
+    /// # Errors
+    /// [`NetnsError::Sysctl`] if the setting does not exist or refuses the value.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<(), NetnsError> {
+        // `/proc/sys/net` shows the settings of the reader's own namespace.
+        self.run(|| std::fs::write(format!("/proc/sys/{key}"), value))?.map_err(|source| NetnsError::Sysctl {
+            namespace: self.name.to_string(),
+            key: key.to_owned(),
+            source,
+        })
+    }
+
+    pub(crate) fn handle(&self) -> &OwnedFd {
+        &self.handle
+    }
+
+    /// Runs one conversation with the kernel's rtnetlink inside the namespace.
+    pub(crate) fn netlink<T, F>(
+        &self,
+        talk: impl FnOnce(rtnetlink::Handle) -> F + Send,
+    ) -> Result<T, NetnsError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, NetnsError>>,
+    {
+        let failed = |source| NetnsError::Netlink {
+            namespace: self.name.to_string(),
+            action: "open a netlink socket".to_owned(),
+            source,
+        };
+        self.run(|| {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+            runtime.block_on(async {
+                let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+                tokio::spawn(connection);
+                talk(handle).await
+            })
+        })?
+    }
+}
+
+/// Runs `work` on a thread of its own, whose namespace may change without anyone else noticing.
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(value) => value,
+        Err(panic) => resume_unwind(panic),
+    })
+}

@@ -1,0 +1,245 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteType, RouteVia,
+};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+
+use crate::{Namespace, NetnsError};
+
+/// A route as the kernel shows it, next-hop objects already resolved by the kernel into next hops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination; the default route is `0.0.0.0/0` or `::/0`.
+    pub prefix: IpNet,
+    /// Routing table, 254 is main.
+    pub table: u32,
+    /// Who installed it: 2 kernel, 3 boot, 4 static, 11 zebra, 12 BIRD, 186 BGP (`/etc/iproute2/rt_protos`).
+    pub protocol: u8,
+    /// Metric, 0 where the kernel shows none.
+    pub metric: u32,
+    /// What happens to a packet.
+    pub kind: RouteKind,
+    /// Where it goes, sorted; empty for a blackhole.
+    pub next_hops: Vec<NextHop>,
+}
+
+/// What a route does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Forwards it to a next hop, or delivers it on the link.
+    Unicast,
+    /// Drops it silently.
+    Blackhole,
+    /// Everything else: local, broadcast, multicast, unreachable, prohibit.
+    Other,
+}
+
+/// One way out of a [`Route`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NextHop {
+    /// The next router; `None` where the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Index of the outgoing interface.
+    pub interface: u32,
+    /// Weight in a multipath route, from 1.
+    pub weight: u16,
+}
+
+impl Namespace {
+    /// Adds a static route to the main table.
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`] if it exists already or the gateway is not on a link.
+    pub fn add_route(&self, prefix: IpNet, gateway: IpAddr) -> Result<(), NetnsError> {
+        self.change_route(prefix, Some(gateway), Change::Add)
+    }
+
+    /// Removes a route to `prefix` from the main table, whoever installed it.
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`] if there is none.
+    pub fn remove_route(&self, prefix: IpNet) -> Result<(), NetnsError> {
+        self.change_route(prefix, None, Change::Remove)
+    }
+
+    /// The routes of every table, both families, the kernel's own for local and multicast addresses included.
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`].
+    pub fn routes(&self) -> Result<Vec<Route>, NetnsError> {
+        self.netlink(|netlink| async move { self.list_routes(&netlink).await })
+    }
+
+    /// Waits until `holds` is true of the namespace's routes: asked once at the start and again after every change.
+    /// Returns whether it came true within `patience`.
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`].
+    pub fn await_routes(
+        &self,
+        patience: Duration,
+        mut holds: impl FnMut(&[Route]) -> bool + Send,
+    ) -> Result<bool, NetnsError> {
+        let groups = [MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route, MulticastGroup::Link];
+        let failed = |source| NetnsError::Netlink {
+            namespace: self.name().to_owned(),
+            action: "listen to route changes".to_owned(),
+            source,
+        };
+        let waiting = async {
+            // Listen first, then look: a change between the two is seen twice instead of never.
+            let (listener, _listening, mut changes) =
+                rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
+            let (connection, netlink, _) = rtnetlink::new_connection().map_err(failed)?;
+            tokio::spawn(listener);
+            tokio::spawn(connection);
+            loop {
+                if holds(&self.list_routes(&netlink).await?) {
+                    return Ok(true);
+                }
+                if changes.next().await.is_none() {
+                    return Ok(false);
+                }
+                while changes.try_recv().is_ok() {}
+            }
+        };
+        let waited = self.block_on(async { tokio::time::timeout(patience, waiting).await })?;
+        waited.unwrap_or(Ok(false))
+    }
+
+    async fn list_routes(&self, netlink: &Handle) -> Result<Vec<Route>, NetnsError> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            let messages: Vec<RouteMessage> = netlink
+                .route()
+                .get(question)
+                .execute()
+                .try_collect()
+                .await
+                .map_err(|error| NetnsError::netlink(self.name(), "list routes", &error))?;
+            routes.extend(messages.iter().filter_map(read_route));
+        }
+        Ok(routes)
+    }
+
+    fn change_route(&self, prefix: IpNet, gateway: Option<IpAddr>, change: Change) -> Result<(), NetnsError> {
+        let action = match change {
+            Change::Add => format!("add a route to {prefix}"),
+            Change::Remove => format!("remove the route to {prefix}"),
+        };
+        let invalid = |error| NetnsError::Netlink {
+            namespace: self.name().to_owned(),
+            action: action.clone(),
+            source: std::io::Error::other(error),
+        };
+        let mut builder = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(prefix.network(), prefix.prefix_len())
+            .map_err(invalid)?;
+        builder = match change {
+            Change::Add => builder.protocol(RouteProtocol::Static),
+            // "Unspec" matches every protocol in a deletion.
+            Change::Remove => builder.protocol(RouteProtocol::Unspec),
+        };
+        if let Some(gateway) = gateway {
+            builder = builder.gateway(gateway).map_err(invalid)?;
+        }
+        let mut message = builder.build();
+        if change == Change::Remove {
+            message.header.kind = RouteType::Unspec;
+            message.header.scope = netlink_packet_route::route::RouteScope::NoWhere;
+        }
+        self.netlink(|netlink| async move {
+            match change {
+                Change::Add => netlink.route().add(message).execute().await,
+                Change::Remove => netlink.route().del(message).execute().await,
+            }
+            .map_err(|error| NetnsError::netlink(self.name(), action, &error))
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Add,
+    Remove,
+}
+
+fn read_route(message: &RouteMessage) -> Option<Route> {
+    let unspecified = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::from([0u8; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
+        _ => return None,
+    };
+    let mut destination = unspecified;
+    let mut table = u32::from(message.header.table);
+    let (mut metric, mut multipath) = (0, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = read_address(address)?,
+            RouteAttribute::Table(id) => table = *id,
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::MultiPath(hops) => multipath = Some(hops),
+            _ => {}
+        }
+    }
+    let kind = match message.header.kind {
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        _ => RouteKind::Other,
+    };
+    let mut next_hops: Vec<NextHop> = match (kind, multipath) {
+        (RouteKind::Blackhole, _) => Vec::new(),
+        (_, Some(hops)) => hops.iter().map(read_multipath).collect(),
+        (_, None) => read_single(&message.attributes).into_iter().collect(),
+    };
+    next_hops.sort_unstable();
+    Some(Route {
+        prefix: IpNet::new(destination, message.header.destination_prefix_length).ok()?,
+        table,
+        protocol: message.header.protocol.into(),
+        metric,
+        kind,
+        next_hops,
+    })
+}
+
+fn read_single(attributes: &[RouteAttribute]) -> Option<NextHop> {
+    let interface = attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })?;
+    Some(NextHop { gateway: read_gateway(attributes), interface, weight: 1 })
+}
+
+fn read_multipath(hop: &RouteNextHop) -> NextHop {
+    NextHop {
+        gateway: read_gateway(&hop.attributes),
+        interface: hop.interface_index,
+        weight: u16::from(hop.hops) + 1,
+    }
+}
+
+fn read_gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => read_address(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        // RFC 8950: an IPv4 route by way of an IPv6 neighbour.
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
+}
+
+fn read_address(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
