@@ -1,0 +1,218 @@
+//! A folder of manifests as the source of cluster state.
+//!
+//! Every file ending in `.yaml`, `.yml` or `.json` that is not hidden is read; folders within are not. Nothing
+//! that is half-written takes effect: an object that cannot be read stays as it was, a file that cannot be
+//! parsed keeps all its objects, and so does a file that has become empty and a folder that has gone. What is
+//! removed from a file that parses, and with a file that is removed, is gone.
+
+mod watch;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::manifest::Manifest;
+use crate::problem::{Effect, Problem};
+use crate::state::{AnyObject, ClusterState, ObjectRef};
+
+pub use watch::FolderSource;
+
+/// Largest file that is read, in bytes.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// Why a folder cannot be a source at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The folder cannot be listed.
+    #[error("the folder {} cannot be read: {source}", .folder.display())]
+    Unreadable {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its changes cannot be followed.
+    #[error("changes of the folder {} cannot be followed: {source}", .folder.display())]
+    Unwatchable {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: notify::Error,
+    },
+    /// The thread that follows it cannot be started.
+    #[error("no thread to follow the folder {}: {source}", .folder.display())]
+    NoThread {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads a folder once.
+///
+/// # Errors
+///
+/// If the folder cannot be listed. Files and objects that cannot be read are in [`ClusterState::problems`].
+pub fn load_folder(path: &Path) -> Result<ClusterState, FolderError> {
+    let mut folder = Folder::default();
+    folder.replace(
+        read_files(path, |_| false)
+            .map_err(|source| FolderError::Unreadable { folder: path.to_owned(), source })?,
+    );
+    Ok(folder.state())
+}
+
+/// The texts of a folder's files by name; `None` for one that is not to be read now.
+pub(crate) type Files = BTreeMap<Arc<str>, Result<String, Unread>>;
+
+/// Why a file's text is not there although the file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Somebody is writing it.
+    BeingWritten,
+    /// It cannot be read; the reason in words.
+    Failed(String),
+}
+
+/// Reads the manifests of a folder, but for those that are being written.
+fn read_files(folder: &Path, being_written: impl Fn(&Path) -> bool) -> io::Result<Files> {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if !is_manifest(name) {
+            continue;
+        }
+        let text = match std::fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => continue,
+            // Removed since it was listed, or a link to nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Err(Unread::Failed(error.to_string())),
+            Ok(_) if being_written(&path) => Err(Unread::BeingWritten),
+            Ok(metadata) if metadata.len() > FILE_LIMIT => {
+                Err(Unread::Failed(format!("it is larger than {} MiB", FILE_LIMIT >> 20)))
+            }
+            Ok(_) => match read_text(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                text => text.map_err(|error| Unread::Failed(error.to_string())),
+            },
+        };
+        files.insert(name.into(), text);
+    }
+    Ok(files)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn is_manifest(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// What is known of a folder: each file's last good objects. No file system here.
+#[derive(Debug, Default)]
+pub(crate) struct Folder {
+    files: BTreeMap<Arc<str>, LoadedFile>,
+}
+
+#[derive(Debug, Default)]
+struct LoadedFile {
+    /// The text that was read last.
+    text: Option<String>,
+    /// Objects that the text holds.
+    fresh: Vec<(ObjectRef, AnyObject)>,
+    /// Last good states of objects that the text holds but that cannot be read.
+    held: Vec<(ObjectRef, AnyObject)>,
+    problems: Vec<Problem>,
+}
+
+impl Folder {
+    /// Takes over what the folder holds now; files that are not among `files` are gone.
+    pub(crate) fn replace(&mut self, files: Files) {
+        // An object may move from one file to another and become unreadable in the same moment.
+        let before = self.state();
+        self.files.retain(|name, _| files.contains_key(name));
+        for (name, text) in files {
+            let file = self.files.entry(name.clone()).or_default();
+            match text {
+                Ok(text) if file.text.as_ref() == Some(&text) => {}
+                Ok(text) => file.load(&name, text, &before),
+                Err(Unread::BeingWritten) => {}
+                Err(Unread::Failed(reason)) => file.keep(&name, &reason, "make the file readable"),
+            }
+        }
+    }
+
+    /// The state that all files describe together. An object that is in two files is taken from the first.
+    pub(crate) fn state(&self) -> ClusterState {
+        let mut state = ClusterState::default();
+        let mut duplicates = Vec::new();
+        for (of, object) in self.files.values().flat_map(|file| &file.fresh) {
+            if let Err(first) = state.add(of.name.clone(), object.clone()) {
+                let second = object.origin();
+                duplicates.push(Problem {
+                    object: of.to_string(),
+                    file: second.file.clone(),
+                    line: second.line,
+                    field: String::new(),
+                    message: format!("it is in {}:{} already", first.file, first.line),
+                    remedy: "remove one of the two".to_owned(),
+                    effect: Effect::Refused,
+                });
+            }
+        }
+        for (of, object) in self.files.values().flat_map(|file| &file.held) {
+            // Where a readable state of the object exists it is newer than what is held.
+            let _newer = state.add(of.name.clone(), object.clone());
+        }
+        state.problems = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
+        state.problems.extend(duplicates);
+        state
+    }
+}
+
+impl LoadedFile {
+    fn load(&mut self, name: &Arc<str>, text: String, before: &ClusterState) {
+        if text.trim().is_empty() && !(self.fresh.is_empty() && self.held.is_empty()) {
+            // Many programs empty a file before they write it.
+            self.keep(
+                name,
+                "it has become empty",
+                "write it again, or remove the file to withdraw its objects",
+            );
+            self.text = Some(text);
+            return;
+        }
+        let Manifest { objects, faulty, incomplete, problems } = Manifest::parse(name, &text);
+        let earlier = std::mem::take(&mut self.fresh).into_iter().chain(std::mem::take(&mut self.held));
+        // Where an object could not even be named, any earlier one may be meant.
+        self.held = if incomplete { earlier.collect() } else { Vec::new() };
+        self.held.extend(faulty.into_iter().filter_map(|of| before.find(&of).map(|object| (of, object))));
+        self.fresh = objects;
+        self.problems = problems;
+        self.text = Some(text);
+    }
+
+    /// Keeps everything, and says why the file's present content does not count.
+    fn keep(&mut self, name: &Arc<str>, message: &str, remedy: &str) {
+        self.text = None;
+        self.problems = vec![Problem {
+            object: name.to_string(),
+            file: Arc::default(),
+            line: 0,
+            field: String::new(),
+            message: message.to_owned(),
+            remedy: remedy.to_owned(),
+            effect: Effect::LastGoodKept,
+        }];
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Following a folder's changes.
+//!
+//! ```text
+//!   kernel (inotify) ──▶ notify's thread ──▶ channel of 256 events ──▶ our thread ──▶ watch<Arc<ClusterState>>
+//! ```
+//!
+//! The channel is bounded: when it is full, notify's thread waits, the kernel's own bounded queue fills, and its
+//! overflow is an event that makes us read everything again. All events that are there are taken together, so a
+//! burst costs one reading. A file between its first write and its closing is left as it was. The folder's
+//! parent is watched too, since the folder itself may be replaced.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, Flag, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::watch;
+
+use super::{Folder, FolderError, read_files};
+use crate::problem::{Effect, Problem};
+use crate::state::ClusterState;
+
+/// Events that may wait to be looked at.
+const QUEUE: usize = 256;
+
+/// A folder that is followed; dropping it ends that.
+#[derive(Debug)]
+pub struct FolderSource {
+    state: watch::Receiver<Arc<ClusterState>>,
+    /// Dropping the watcher closes the channel, which ends the thread.
+    _watcher: Arc<std::sync::Mutex<RecommendedWatcher>>,
+}
+
+impl FolderSource {
+    /// Reads a folder and follows it from then on.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read or followed at the start. Later the last good state stays, with a problem.
+    pub fn watch(path: &Path) -> Result<Self, FolderError> {
+        // Events carry canonical paths only if the watch was made with one.
+        let path = path
+            .canonicalize()
+            .map_err(|source| FolderError::Unreadable { folder: path.to_owned(), source })?;
+        let (events, queue) = sync_channel(QUEUE);
+        let unwatchable = |source| FolderError::Unwatchable { folder: path.clone(), source };
+        let mut watcher = notify::recommended_watcher(move |event| {
+            // Without a receiver nobody follows the folder any more.
+            let _ended = events.send(event);
+        })
+        .map_err(unwatchable)?;
+        if let Some(parent) = path.parent() {
+            // A parent that may not be watched costs only the notice of the folder's replacement.
+            if let Err(error) = watcher.watch(parent, RecursiveMode::NonRecursive) {
+                tracing::debug!(parent = %parent.display(), %error, "the folder's replacement will not be noticed");
+            }
+        }
+        watcher.watch(&path, RecursiveMode::NonRecursive).map_err(unwatchable)?;
+
+        let mut folder = Folder::default();
+        // The watch is there before the first reading: a change in between is seen twice, not never.
+        folder.replace(
+            read_files(&path, |_| false)
+                .map_err(|source| FolderError::Unreadable { folder: path.clone(), source })?,
+        );
+        let (publish, state) = watch::channel(Arc::new(folder.state()));
+        let watcher = Arc::new(std::sync::Mutex::new(watcher));
+        let follower = Follower {
+            path: path.clone(),
+            folder,
+            publish,
+            being_written: BTreeSet::new(),
+            watcher: Arc::downgrade(&watcher),
+        };
+        std::thread::Builder::new()
+            .name("muslin-folder".to_owned())
+            .spawn(move || follower.run(&queue))
+            .map_err(|source| FolderError::NoThread { folder: path, source })?;
+        Ok(Self { state, _watcher: watcher })
+    }
+
+    /// The state, now and as it changes.
+    pub fn state(&self) -> watch::Receiver<Arc<ClusterState>> {
+        self.state.clone()
+    }
+}
+
+struct Follower {
+    path: PathBuf,
+    folder: Folder,
+    publish: watch::Sender<Arc<ClusterState>>,
+    /// Files that were written to and not closed since.
+    being_written: BTreeSet<PathBuf>,
+    watcher: std::sync::Weak<std::sync::Mutex<RecommendedWatcher>>,
+}
+
+/// What an event asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Nothing,
+    Reading,
+    /// The folder itself may be another one now.
+    NewWatch,
+}
+
+impl Follower {
+    fn run(mut self, queue: &Receiver<notify::Result<Event>>) {
+        while let Ok(first) = queue.recv() {
+            let mut need = self.note(first);
+            loop {
+                // Everything that has happened by now is answered by one reading.
+                while let Ok(next) = queue.try_recv() {
+                    need = need.max(self.note(next));
+                }
+                match std::mem::replace(&mut need, Need::Nothing) {
+                    Need::Nothing => break,
+                    Need::Reading => {}
+                    Need::NewWatch => self.watch_again(),
+                }
+                let files = read_files(&self.path, |path| self.being_written.contains(path));
+                // A write that began while we read makes its file's text doubtful: the next round leaves it out.
+                let writing = self.being_written.len();
+                while let Ok(next) = queue.try_recv() {
+                    need = need.max(self.note(next));
+                }
+                if self.being_written.len() > writing {
+                    need = need.max(Need::Reading);
+                    continue;
+                }
+                self.publish(files);
+            }
+        }
+    }
+
+    fn publish(&mut self, files: std::io::Result<super::Files>) {
+        let mut gone = None;
+        match files {
+            Ok(files) => self.folder.replace(files),
+            Err(error) => gone = Some(error),
+        }
+        let mut state = self.folder.state();
+        state.problems.extend(gone.map(|error| Problem {
+            object: self.path.display().to_string(),
+            file: Arc::default(),
+            line: 0,
+            field: String::new(),
+            message: format!("the folder cannot be read: {error}"),
+            remedy: "put it back".to_owned(),
+            effect: Effect::LastGoodKept,
+        }));
+        self.publish.send_if_modified(|published| {
+            let changed = **published != state;
+            if changed {
+                *published = Arc::new(state);
+            }
+            changed
+        });
+    }
+
+    fn note(&mut self, event: notify::Result<Event>) -> Need {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(folder = %self.path.display(), %error, "an event of the folder was lost");
+                return Need::NewWatch;
+            }
+        };
+        if event.attrs.flag() == Some(Flag::Rescan) {
+            self.being_written.clear();
+            return Need::Reading;
+        }
+        if event.paths.contains(&self.path) {
+            return match event.kind {
+                EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
+                    Need::NewWatch
+                }
+                _ => Need::Nothing,
+            };
+        }
+        let mut need = Need::Nothing;
+        for path in event.paths {
+            if path.parent() == Some(&self.path) {
+                need = need.max(self.note_file(path, event.kind));
+            }
+        }
+        need
+    }
+
+    fn note_file(&mut self, path: PathBuf, kind: EventKind) -> Need {
+        match kind {
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                self.being_written.insert(path);
+                Need::Nothing
+            }
+            // A new plain file is complete when it is closed; a link, or a file linked here, is at once.
+            EventKind::Create(CreateKind::File)
+                if std::fs::symlink_metadata(&path).is_ok_and(|file| file.is_file() && file.len() == 0) =>
+            {
+                Need::Nothing
+            }
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Remove(_)
+            | EventKind::Modify(ModifyKind::Name(_)) => {
+                self.being_written.remove(&path);
+                Need::Reading
+            }
+            EventKind::Create(_) | EventKind::Modify(_) => Need::Reading,
+            _ => Need::Nothing,
+        }
+    }
+
+    /// The watch follows the folder that was, not the name: after a replacement it has to be made anew.
+    fn watch_again(&mut self) {
+        self.being_written.clear();
+        let Some(watcher) = self.watcher.upgrade() else { return };
+        let Ok(mut watcher) = watcher.lock() else { return };
+        // It fails when the kernel has dropped the watch with its folder.
+        let _gone = watcher.unwatch(&self.path);
+        if let Err(error) = watcher.watch(&self.path, RecursiveMode::NonRecursive) {
+            tracing::debug!(folder = %self.path.display(), %error, "the folder is not there");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! From the text of a file to typed objects, each fault with its place.
+//!
+//! A text is read twice: once into a tree in which every value knows its line, then each object of it into its
+//! type. So a value that does not fit is reported by line and field path, whatever type refuses it, and one bad
+//! object does not hide the others.
+
+mod deserialize;
+mod suggest;
+mod tree;
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::kubernetes;
+use crate::problem::{Effect, Fault, Origin, Problem};
+use crate::resources::{Check, Resource};
+use crate::state::{AnyObject, Kind, Object, ObjectRef, Scope};
+use deserialize::FieldError;
+use suggest::nearest;
+use tree::{Tree, Value};
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(crate) struct Manifest {
+    /// The objects that could be read, in the order of the file.
+    pub(crate) objects: Vec<(ObjectRef, AnyObject)>,
+    /// Objects that are there but could not be read.
+    pub(crate) faulty: Vec<ObjectRef>,
+    /// Whether something in the file could not even be named.
+    pub(crate) incomplete: bool,
+    /// What is wrong.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Manifest {
+    /// Reads the text of `file`: YAML documents or JSON, single objects or lists.
+    pub(crate) fn parse(file: &Arc<str>, text: &str) -> Self {
+        let mut reader = Reader { file, manifest: Self::default() };
+        match tree::documents(text) {
+            Ok(documents) => documents.iter().for_each(|document| reader.document(document)),
+            Err(error) => {
+                reader.unreadable(file.to_string(), error.line, "", error.message, "correct the syntax");
+            }
+        }
+        reader.manifest
+    }
+}
+
+struct Reader<'a> {
+    file: &'a Arc<str>,
+    manifest: Manifest,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, document: &Tree) {
+        let Value::Map(_) = document.value else {
+            let found = format!("found {} where an object is expected", document.value.describe());
+            let remedy = "write an object with `apiVersion`, `kind` and `metadata`";
+            return self.unreadable(self.file.to_string(), document.line, "", found, remedy);
+        };
+        match (document.text("kind"), document.get("items")) {
+            (Some(kind), Some(items)) if kind.ends_with("List") => match &items.value {
+                Value::Sequence(items) => items.iter().for_each(|item| self.item(item, kind)),
+                other => {
+                    let found = format!("found {}", other.describe());
+                    self.unreadable(
+                        format!("{kind} in {}", self.file),
+                        items.line,
+                        ".items",
+                        found,
+                        "write a sequence",
+                    );
+                }
+            },
+            _ => self.item(document, ""),
+        }
+    }
+
+    /// Reads one object; the items of a typed list may leave out their kind.
+    fn item(&mut self, item: &Tree, list: &str) {
+        let kind = item.text("kind").or(list.strip_suffix("List")).unwrap_or_default();
+        let version = item.text("apiVersion").unwrap_or_default();
+        let group =
+            |version: &str| version.split_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+        let known = Kind::ALL
+            .iter()
+            .find(|known| known.name() == kind && group(known.api_version()) == group(version));
+        let Some(kind) = known.copied() else { return self.other_kind(item, kind, version) };
+
+        let name = item.get("metadata").and_then(|metadata| {
+            let name = metadata.text("name").filter(|name| !name.is_empty())?;
+            Some(match kind.scope() {
+                Scope::Cluster => name.to_owned(),
+                Scope::Namespaced => format!("{}/{name}", metadata.text("namespace").unwrap_or("default")),
+            })
+        });
+        let Some(name) = name else {
+            let object = format!("{} in {}", kind.name(), self.file);
+            return self.unreadable(
+                object,
+                item.line,
+                ".metadata.name",
+                "there is none".to_owned(),
+                "name the object",
+            );
+        };
+        let object = ObjectRef::new(kind, name);
+        let faults = if version == kind.api_version() {
+            match self.typed(kind, item) {
+                Ok(typed) => return self.manifest.objects.push((object, typed)),
+                Err(faults) => faults,
+            }
+        } else {
+            let found = format!("found `{version}`");
+            let remedy = format!("write `{}`", kind.api_version());
+            vec![(item.line_of("apiVersion"), Fault::new(".apiVersion", found, remedy))]
+        };
+        for (line, fault) in faults {
+            self.manifest.problems.push(Problem {
+                object: object.to_string(),
+                file: self.file.clone(),
+                line,
+                field: fault.field,
+                message: fault.message,
+                remedy: fault.remedy,
+                effect: Effect::LastGoodKept,
+            });
+        }
+        self.manifest.faulty.push(object);
+    }
+
+    /// An object of a kind that is not read: a fault in our own group or without a kind, else none of our business.
+    fn other_kind(&mut self, item: &Tree, kind: &str, version: &str) {
+        let object = self.file.to_string();
+        if kind.is_empty() {
+            let remedy = "write the object's `kind`";
+            return self.unreadable(object, item.line, ".kind", "there is none".to_owned(), remedy);
+        }
+        if version.starts_with("muslin.dev/") {
+            let ours = Kind::ALL.iter().filter(|kind| kind.api_version() == crate::API_VERSION);
+            let names: Vec<_> = ours.map(|kind| kind.name()).collect();
+            let remedy = match nearest(kind, &names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the kinds are {}", names.join(", ")),
+            };
+            let found = format!("there is no kind `{kind}` in {version}");
+            return self.unreadable(object, item.line_of("kind"), ".kind", found, remedy);
+        }
+        tracing::debug!(file = %self.file, line = item.line, kind, version, "object of a kind that is not read");
+    }
+
+    /// Records a fault of something whose object cannot be told.
+    fn unreadable(
+        &mut self,
+        object: String,
+        line: u32,
+        field: &str,
+        message: String,
+        remedy: impl Into<String>,
+    ) {
+        self.manifest.incomplete = true;
+        self.manifest.problems.push(Problem {
+            object,
+            file: self.file.clone(),
+            line,
+            field: field.to_owned(),
+            message,
+            remedy: remedy.into(),
+            effect: Effect::LastGoodKept,
+        });
+    }
+
+    fn typed(&self, kind: Kind, item: &Tree) -> Result<AnyObject, Vec<(u32, Fault)>> {
+        Ok(match kind {
+            Kind::Node => AnyObject::Node(self.kubernetes(item, kubernetes::check_node)?),
+            // Nothing is checked in these, so their fields need no lines.
+            Kind::Pod => AnyObject::Pod(self.plain(item)?),
+            Kind::Service => AnyObject::Service(self.kubernetes(item, kubernetes::check_service)?),
+            Kind::EndpointSlice => {
+                AnyObject::EndpointSlice(self.kubernetes(item, kubernetes::check_endpoint_slice)?)
+            }
+            Kind::Secret => AnyObject::Secret(self.plain(item)?),
+            Kind::BgpConfiguration => AnyObject::BgpConfiguration(self.resource(item)?),
+            Kind::BgpPeer => AnyObject::BgpPeer(self.resource(item)?),
+            Kind::BgpFilter => AnyObject::BgpFilter(self.resource(item)?),
+        })
+    }
+
+    fn plain<T>(&self, item: &Tree) -> Result<Object<T>, Vec<(u32, Fault)>>
+    where
+        T: DeserializeOwned + k8s_openapi::Metadata<Ty = ObjectMeta>,
+    {
+        let mut value: T = read(item)?;
+        value.metadata_mut().managed_fields = None;
+        Ok(Object::new(value, Origin::new(self.file.clone(), item.line, Vec::new())))
+    }
+
+    fn kubernetes<T>(
+        &self,
+        item: &Tree,
+        check: fn(&T, &mut Vec<Fault>),
+    ) -> Result<Object<T>, Vec<(u32, Fault)>>
+    where
+        T: DeserializeOwned + k8s_openapi::Metadata<Ty = ObjectMeta>,
+    {
+        let mut value: T = read(item)?;
+        value.metadata_mut().managed_fields = None;
+        self.checked(item, value, check)
+    }
+
+    fn resource<S>(&self, item: &Tree) -> Result<Object<Resource<S>>, Vec<(u32, Fault)>>
+    where
+        S: DeserializeOwned + Check,
+    {
+        let envelope: Envelope<S> = read(item)?;
+        let Envelope { mut metadata, spec, .. } = envelope;
+        metadata.managed_fields = None;
+        self.checked(item, Resource { metadata, spec }, |resource, faults| resource.spec.check(faults))
+    }
+
+    fn checked<T>(
+        &self,
+        item: &Tree,
+        value: T,
+        check: impl FnOnce(&T, &mut Vec<Fault>),
+    ) -> Result<Object<T>, Vec<(u32, Fault)>> {
+        let origin = Origin::new(self.file.clone(), item.line, item.field_lines());
+        let mut faults = Vec::new();
+        check(&value, &mut faults);
+        if faults.is_empty() {
+            return Ok(Object::new(value, origin));
+        }
+        Err(faults.into_iter().map(|fault| (origin.line_of(&fault.field), fault)).collect())
+    }
+}
+
+fn read<T: DeserializeOwned>(item: &Tree) -> Result<T, Vec<(u32, Fault)>> {
+    deserialize::from_tree(item).map_err(|error| {
+        let FieldError { line, message, remedy, .. } = &error;
+        let fault = Fault::new(error.field(), message.clone(), remedy.clone());
+        vec![(line.unwrap_or(item.line), fault)]
+    })
+}
+
+/// One of Muslin's resources as it is written, with nothing else allowed around it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Envelope<S> {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: ObjectMeta,
+    spec: S,
+    #[serde(rename = "status", default)]
+    _status: IgnoredAny,
+}
+
+#[cfg(test)]
+mod tests;

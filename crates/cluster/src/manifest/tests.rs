@@ -1,0 +1,235 @@
+use crate::ClusterState;
+
+fn problems(text: &str) -> Vec<String> {
+    ClusterState::from_manifest("a.yaml", text).problems.iter().map(ToString::to_string).collect()
+}
+
+/// A peer whose specification is `spec`, each line of it indented by two; the first is line 6.
+fn peer(spec: &str) -> String {
+    format!("apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: tor\nspec:\n{spec}")
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_line_and_the_field_that_was_meant() {
+    assert_eq!(
+        problems(&peer("  peerAdress: 10.0.0.1\n  peerASN: 65000\n")),
+        ["a.yaml:6: BGPPeer tor .spec.peerAdress: there is no such field; did you mean `peerAddress`?"],
+    );
+}
+
+#[test]
+fn a_missing_field_is_named_with_the_line_of_what_lacks_it() {
+    assert_eq!(
+        problems(&peer("  peerAddress: 10.0.0.1\n")),
+        ["a.yaml:6: BGPPeer tor .spec.peerASN: the field is missing; write it"],
+    );
+}
+
+#[test]
+fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
+    let cases = [
+        (
+            "peerASN: 0",
+            ".spec.peerASN: found the number 0; write an AS number from 1 to 4294967294 that is not reserved, `internal` or `external`",
+        ),
+        (
+            "peerASN: tor",
+            ".spec.peerASN: found \"tor\"; write an AS number from 1 to 4294967294 that is not reserved, `internal` or `external`",
+        ),
+        (
+            "peerASN: 65000\n  port: 70000",
+            ".spec.port: found the number 70000; write a whole number from 0 to 65535",
+        ),
+        (
+            "peerASN: 65000\n  holdTime: 90",
+            ".spec.holdTime: found the number 90; write a time with its unit, as 90s, 1m30s or 500ms",
+        ),
+        (
+            "peerASN: 65000\n  holdTime: 2s",
+            ".spec.holdTime: found 2s; write 0, or whole seconds from 3s to 65535s",
+        ),
+        ("peerASN: 65000\n  families: [ipv4]", ".spec.families[0]: found \"ipv4\"; did you mean `IPv4`?"),
+        ("peerASN: 65000\n  filters: tor", ".spec.filters: found \"tor\"; write a sequence"),
+        (
+            "peerASN: 65000\n  routeReflectorClient: 1",
+            ".spec.routeReflectorClient: found the number 1; write true or false",
+        ),
+        (
+            "peerASN: 65000\n  localAddress: fd00::1",
+            ".spec.localAddress: found another family than the peer's; write an address of the peer's family",
+        ),
+        (
+            "peerASN: 65000\n  listenRange: 10.0.0.0/8",
+            ".spec.listenRange: there is a `peerAddress` too; keep one and make a second BGPPeer",
+        ),
+        (
+            "peerASN: 65000\n  multihop: 2\n  ttlSecurity: 1",
+            ".spec.ttlSecurity: there is a `multihop` too; keep one: both set the TTL",
+        ),
+        (
+            "peerASN: 65000\n  nodeSelector: {matchLabel: {a: b}}",
+            ".spec.nodeSelector.matchLabel: there is no such field; did you mean `matchLabels`?",
+        ),
+        ("peerASN: 65000\n  password: hunter2", ".spec.password: found \"hunter2\"; write an object"),
+    ];
+    for (spec, expected) in cases {
+        let found = problems(&peer(&format!("  peerAddress: 10.0.0.1\n  {spec}\n")));
+        assert_eq!(found.len(), 1, "{spec}: {found:?}");
+        let line = 7 + spec.matches('\n').count();
+        let line = if expected.contains("ttlSecurity") { 9 } else { line };
+        assert_eq!(found[0], format!("a.yaml:{line}: BGPPeer tor {expected}"), "{spec}");
+    }
+}
+
+#[test]
+fn a_range_with_host_bits_is_refused() {
+    let text = "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {name: default}\nspec:\n  clusterCIDRs:\n  - 10.244.1.0/16\n";
+    assert_eq!(
+        problems(text),
+        [
+            "a.yaml:6: BGPConfiguration default .spec.clusterCIDRs[0]: found \"10.244.1.0/16\"; write an address range without host bits, as 10.244.0.0/16 or fd44::/48"
+        ],
+    );
+}
+
+#[test]
+fn a_filter_rule_that_cannot_match_is_refused() {
+    let filter = |rule: &str| {
+        problems(&format!(
+            "apiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata: {{name: f}}\nspec:\n  export:\n  - {{action: Accept, {rule}}}\n"
+        ))
+    };
+    assert_eq!(
+        filter("prefixes: [{cidr: 10.0.0.0/8, maxLength: 40}]"),
+        [
+            "a.yaml:6: BGPFilter f .spec.export[0].prefixes[0]: found lengths 8 to 40 in 10.0.0.0/8; write lengths from 8 to 32, the shorter first"
+        ],
+    );
+    assert_eq!(
+        filter("prefixes: [{cidr: 10.0.0.0/8}], families: [IPv6]"),
+        [
+            "a.yaml:6: BGPFilter f .spec.export[0].families: no prefix of this rule is of these families; leave `families` out, or write prefixes of them"
+        ],
+    );
+    assert_eq!(
+        filter("communities: [\"1:99999\"]"),
+        [
+            "a.yaml:6: BGPFilter f .spec.export[0].communities[0]: found \"1:99999\"; write a community as \"64512:1\", or a name such as no-export"
+        ],
+    );
+    assert_eq!(
+        filter("operations: {prepend: {times: 0}}"),
+        ["a.yaml:6: BGPFilter f .spec.export[0].operations.prepend.times: found 0; write 1 to 10"],
+    );
+}
+
+#[test]
+fn broken_syntax_is_reported_with_its_line() {
+    let found = problems("apiVersion: v1\nkind: Node\nmetadata: {name: a\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("a.yaml:"), "{found:?}");
+    assert!(found[0].ends_with("; correct the syntax"), "{found:?}");
+}
+
+#[test]
+fn objects_that_cannot_be_named_are_reported() {
+    assert_eq!(
+        problems("kind: Node\napiVersion: v1\n"),
+        ["a.yaml:1: Node in a.yaml .metadata.name: there is none; name the object"]
+    );
+    assert_eq!(
+        problems("apiVersion: v1\n"),
+        ["a.yaml:1: a.yaml .kind: there is none; write the object's `kind`"]
+    );
+    assert_eq!(
+        problems("- 1\n"),
+        [
+            "a.yaml:1: a.yaml: found a sequence where an object is expected; write an object with `apiVersion`, `kind` and `metadata`"
+        ]
+    );
+    assert_eq!(
+        problems("apiVersion: muslin.dev/v1alpha1\nkind: BgpPear\nmetadata: {name: a}\n"),
+        [
+            "a.yaml:2: a.yaml .kind: there is no kind `BgpPear` in muslin.dev/v1alpha1; did you mean `BGPPeer`?"
+        ],
+    );
+    assert_eq!(
+        problems("apiVersion: muslin.dev/v1\nkind: BGPPeer\nmetadata: {name: a}\n"),
+        ["a.yaml:1: BGPPeer a .apiVersion: found `muslin.dev/v1`; write `muslin.dev/v1alpha1`"],
+    );
+}
+
+#[test]
+fn kinds_of_others_are_passed_over() {
+    let state = ClusterState::from_manifest(
+        "a.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n---\n---\napiVersion: v1\nkind: ConfigMap\n",
+    );
+    assert_eq!(state, ClusterState::default());
+}
+
+#[test]
+fn lists_documents_and_json_hold_the_same_objects() {
+    let node = |name: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{name}"}},"spec":{{"podCIDRs":["10.244.1.0/24"]}}}}"#
+        )
+    };
+    let list = format!(
+        r#"{{"apiVersion":"v1","kind":"List","items":[{},{}],"metadata":{{"resourceVersion":""}}}}"#,
+        node("a"),
+        node("b")
+    );
+    let documents = format!("{}\n---\n{}\n", node("a"), node("b"));
+    let typed_list = r#"{"apiVersion":"v1","kind":"NodeList","items":[{"apiVersion":"v1","kind":"Node","metadata":{"name":"a"}},{"apiVersion":"v1","kind":"Node","metadata":{"name":"b"}}]}"#;
+    for text in [list.as_str(), documents.as_str(), typed_list] {
+        let state = ClusterState::from_manifest("a.json", text);
+        assert_eq!(state.problems, []);
+        let names: Vec<_> = state.nodes.keys().map(|name| &**name).collect();
+        assert_eq!(names, ["a", "b"], "{text}");
+    }
+}
+
+#[test]
+fn one_bad_object_does_not_hide_the_others() {
+    let text =
+        format!("{}---\n{}", peer("  peerASN: 0\n"), "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n");
+    let state = ClusterState::from_manifest("a.yaml", &text);
+    assert_eq!(state.nodes.len(), 1);
+    assert_eq!(state.problems.len(), 1);
+    assert_eq!(state.problems[0].line, 6);
+}
+
+#[test]
+fn addresses_in_kubernetes_objects_are_checked() {
+    let cases = [
+        (
+            "kind: Node\nspec:\n  podCIDRs:\n  - 10.244.1.0/24\n  - 10.244.1.9/24\n",
+            "6: Node x .spec.podCIDRs[1]: found \"10.244.1.9/24\"",
+        ),
+        (
+            "kind: Node\nstatus:\n  addresses:\n  - type: InternalIP\n    address: n1\n",
+            "6: Node x .status.addresses[0].address: found \"n1\"",
+        ),
+        (
+            "kind: Service\nspec:\n  externalIPs: [192.0.2.300]\n",
+            "4: Service default/x .spec.externalIPs[0]: found \"192.0.2.300\"",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = problems(&format!("apiVersion: v1\n{text}metadata: {{name: x}}\n"));
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].starts_with(&format!("a.yaml:{expected}")), "{found:?}");
+    }
+}
+
+#[test]
+fn what_kubectl_prints_around_an_object_is_no_fault() {
+    let text = peer("  peerAddress: 10.0.0.1\n  peerASN: 65000\n  nodeSelector: null\nstatus:\n  conditions: []\n").replace(
+        "  name: tor\n",
+        "  name: tor\n  annotations:\n    kubectl.kubernetes.io/last-applied-configuration: |\n      {}\n  creationTimestamp: \"2026-01-01T00:00:00Z\"\n  generation: 1\n  managedFields:\n  - apiVersion: muslin.dev/v1alpha1\n    fieldsType: FieldsV1\n    fieldsV1: {\"f:spec\": {}}\n    manager: kubectl\n    operation: Update\n    time: \"2026-01-01T00:00:00Z\"\n  resourceVersion: \"1\"\n  uid: 0b7e2a0e-0000-4000-8000-000000000000\n",
+    );
+    let state = ClusterState::from_manifest("a.yaml", &text);
+    assert_eq!(state.problems, []);
+    assert!(state.bgp_peers["tor"].metadata.managed_fields.is_none());
+}

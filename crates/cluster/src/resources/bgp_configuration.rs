@@ -1,0 +1,140 @@
+//! `BGPConfiguration`: what the cluster's speakers are and announce.
+
+use serde::{Deserialize, Serialize};
+
+use super::bgp_peer::PasswordSource;
+use super::fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
+use super::{Check, bgp_peer};
+use crate::problem::Fault;
+
+/// Specification of a `BGPConfiguration`.
+///
+/// The one named `default` holds for all; one named `node.NAME` replaces, for that node, the fields that it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BgpConfigurationSpec {
+    /// Our AS; 64512 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<AsNumber>,
+    /// BGP identifier; a node's `InternalIP` if absent. Meant for `node.NAME` and for stand-alone speakers.
+    #[serde(rename = "routerID", skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<RouterId>,
+    /// TCP port to listen on; 179 if absent, 0 to accept no connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Most equal paths that are used together; 16 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_paths: Option<u8>,
+    /// Sessions between nodes that share a link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_mesh: Option<NodeMesh>,
+    /// The ranges that pod addresses come from; if absent, the nodes' pod CIDRs as they are.
+    #[serde(rename = "clusterCIDRs", skip_serializing_if = "Option::is_none")]
+    pub cluster_cidrs: Option<Vec<Cidr>>,
+    /// Ranges of Services' cluster IPs; each is announced as it stands by every node.
+    #[serde(rename = "serviceClusterIPs", skip_serializing_if = "Option::is_none")]
+    pub service_cluster_ips: Option<Vec<AdvertisedRange>>,
+    /// External IPs of Services are announced, as host routes, if they are within one of these.
+    #[serde(rename = "serviceExternalIPs", skip_serializing_if = "Option::is_none")]
+    pub service_external_ips: Option<Vec<AdvertisedRange>>,
+    /// Load-balancer IPs of Services are announced, as host routes, if they are within one of these.
+    #[serde(rename = "serviceLoadBalancerIPs", skip_serializing_if = "Option::is_none")]
+    pub service_load_balancer_ips: Option<Vec<AdvertisedRange>>,
+    /// What may be learned beyond the pod ranges of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportRanges>,
+    /// Further prefixes to announce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub originate: Option<Vec<StaticRoute>>,
+}
+
+/// Sessions between nodes that share a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NodeMesh {
+    /// Whether there are any; true if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Hold time; 90 seconds if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_time: Option<TimeSpan>,
+    /// TCP-MD5 password of all sessions of the mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordSource>,
+}
+
+/// A range of Service addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdvertisedRange {
+    /// The range.
+    pub cidr: Cidr,
+}
+
+/// What may be learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ImportRanges {
+    /// Prefixes equal to or within one of these may be learned.
+    pub cidrs: Vec<Cidr>,
+    /// Whether a default route may be learned; refused if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<DefaultRoute>,
+}
+
+/// Whether a default route may be learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum DefaultRoute {
+    /// It may.
+    Accept,
+    /// It may not.
+    Reject,
+}
+
+/// A prefix that is announced because it stands here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticRoute {
+    /// The prefix.
+    pub cidr: Cidr,
+    /// `LOCAL_PREF`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_pref: Option<u32>,
+    /// MED.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub med: Option<u32>,
+    /// Communities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub communities: Vec<CommunityValue>,
+    /// Large communities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub large_communities: Vec<LargeCommunityValue>,
+}
+
+impl Check for BgpConfigurationSpec {
+    fn check(&self, faults: &mut Vec<Fault>) {
+        if self.max_paths == Some(0) {
+            faults.push(Fault::new(".spec.maxPaths", "found 0", "write 1 for a single path, or more"));
+        }
+        if let Some(NodeMesh { hold_time: Some(hold_time), .. }) = self.node_mesh {
+            bgp_peer::check_hold_time(".spec.nodeMesh.holdTime", hold_time, faults);
+        }
+        let lists = [
+            ("serviceClusterIPs", &self.service_cluster_ips),
+            ("serviceExternalIPs", &self.service_external_ips),
+            ("serviceLoadBalancerIPs", &self.service_load_balancer_ips),
+        ];
+        for (name, ranges) in lists {
+            for (index, range) in ranges.iter().flatten().enumerate() {
+                if range.cidr.0.prefix_len() == 0 {
+                    let field = format!(".spec.{name}[{index}].cidr");
+                    faults.push(Fault::new(
+                        field,
+                        "found all addresses",
+                        "write the ranges that Services use",
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! `BGPPeer`: whom to speak BGP with.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use muslin_bgp_packet::Asn;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use super::Check;
+use super::fields::{AsNumber, Cidr, TimeSpan, from_text, usable_asn};
+use super::selector::LabelSelector;
+use crate::problem::Fault;
+
+/// Specification of a `BGPPeer`: exactly one of `peerAddress` and `listenRange`, and the peer's AS.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BgpPeerSpec {
+    /// Nodes that have this peer; all if absent. A stand-alone speaker does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<LabelSelector>,
+    /// Where the peer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<IpAddr>,
+    /// The interface on which a link-local address is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// TCP port of the peer; 179 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whoever connects from this range is a peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_range: Option<Cidr>,
+    /// Most peers of the range at a time; 1000 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_limit: Option<u32>,
+    /// The peer's AS: a number, `internal` (ours) or `external` (any but ours).
+    #[serde(rename = "peerASN")]
+    pub peer_asn: PeerAs,
+    /// Our AS towards this peer, if not our own.
+    #[serde(rename = "localASN", default, skip_serializing_if = "Option::is_none")]
+    pub local_asn: Option<AsNumber>,
+    /// The address that we speak from; if absent, the node's address on the link of the peer, else the kernel's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
+    /// Who opens the connection; `Both` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_mode: Option<ConnectMode>,
+    /// Hold time that we offer; 90 seconds if absent, 0 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_time: Option<TimeSpan>,
+    /// Longest pause between two attempts to connect; 10 seconds if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_retry: Option<TimeSpan>,
+    /// Address families; the one of the session's addresses if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub families: Option<Vec<AddressFamily>>,
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_next_hop: Option<bool>,
+    /// Several paths for one prefix (RFC 7911).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub add_path: Option<AddPath>,
+    /// How many hops away an external peer may be. Not together with `ttlSecurity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multihop: Option<u8>,
+    /// Refuse packets from further away than this many hops (RFC 5082). Not together with `multihop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
+    /// TCP-MD5 password (RFC 2385).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordSource>,
+    /// The peer keeps our routes while we restart (RFC 4724); not offered if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graceful_restart: Option<GracefulRestart>,
+    /// Whether this internal peer is a client of our route reflection (RFC 4456).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_reflector_client: Option<bool>,
+    /// The next hop that we send; `Auto` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<NextHop>,
+    /// Names of `BGPFilter`s, asked in this order; what none of them decides is left to the derived policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// Most prefixes per family that the peer may send; 100000 if absent, 0 for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prefixes: Option<u32>,
+    /// How often our own AS may stand in a received path. If absent: 1 for external peers of nodes without
+    /// filters, since nodes share one AS behind an external router; else 0.
+    #[serde(rename = "allowedOwnAS", default, skip_serializing_if = "Option::is_none")]
+    pub allowed_own_as: Option<u8>,
+    /// Shuts the peer down; the text is told to it (RFC 9003).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<String>,
+}
+
+/// What the peer's AS must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAs {
+    /// This one.
+    Is(Asn),
+    /// Ours.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+impl<'de> Deserialize<'de> for PeerAs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(
+            deserializer,
+            "an AS number from 1 to 4294967294 that is not reserved, `internal` or `external`",
+            |text| match text {
+                "internal" => Some(Self::Internal),
+                "external" => Some(Self::External),
+                number => usable_asn(number).map(Self::Is),
+            },
+        )
+    }
+}
+
+impl Serialize for PeerAs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for PeerAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(asn) => fmt::Display::fmt(asn, f),
+            Self::Internal => f.write_str("internal"),
+            Self::External => f.write_str("external"),
+        }
+    }
+}
+
+/// Who opens the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum ConnectMode {
+    /// Both sides.
+    Both,
+    /// Only the peer.
+    Passive,
+}
+
+/// A family of unicast addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum AddressFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6.
+    IPv6,
+}
+
+/// Which next hop we send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum NextHop {
+    /// As RFC 4271 §5.1.3 says: ourselves towards external peers, unchanged towards internal ones.
+    Auto,
+    /// Always ourselves.
+    #[serde(rename = "Self")]
+    Itself,
+    /// Never changed.
+    Unchanged,
+}
+
+/// Several paths for one prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AddPath {
+    /// Whether the peer may send several.
+    pub receive: bool,
+    /// Most paths that we send; 0 for one without an identifier.
+    pub send: u8,
+}
+
+/// Graceful restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GracefulRestart {
+    /// How long the peer keeps our routes; at most 4095 seconds.
+    pub restart_time: TimeSpan,
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PasswordSource {
+    /// The Secret and its key.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    pub name: String,
+    /// The Secret's namespace; [`crate::DEFAULT_NAMESPACE`] if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The key within the Secret; `password` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// RFC 4271 §4.2: zero, or at least three seconds; whole seconds in sixteen bits.
+pub(crate) fn check_hold_time(field: &str, TimeSpan(time): TimeSpan, faults: &mut Vec<Fault>) {
+    let whole = time.subsec_nanos() == 0;
+    let fits = time.is_zero() || (3..=u64::from(u16::MAX)).contains(&time.as_secs());
+    if !(whole && fits) {
+        let found = format!("found {}", TimeSpan(time));
+        faults.push(Fault::new(field, found, "write 0, or whole seconds from 3s to 65535s"));
+    }
+}
+
+impl Check for BgpPeerSpec {
+    fn check(&self, faults: &mut Vec<Fault>) {
+        let mut fault = |field: &str, message: &str, remedy: &str| {
+            faults.push(Fault::new(format!(".spec{field}"), message, remedy));
+        };
+        match (self.peer_address, self.listen_range) {
+            (None, None) => fault("", "there is no peer", "name its `peerAddress`, or a `listenRange`"),
+            (Some(_), Some(_)) => {
+                fault(".listenRange", "there is a `peerAddress` too", "keep one and make a second BGPPeer");
+            }
+            (Some(address), None) => {
+                if address.is_unspecified() || address.is_multicast() {
+                    fault(
+                        ".peerAddress",
+                        "found an address that no host has",
+                        "write the peer's own address",
+                    );
+                }
+                if is_link_local(address) && self.interface.is_none() {
+                    fault(".peerAddress", "found a link-local address", "name the `interface` that it is on");
+                }
+            }
+            (None, Some(_)) => {}
+        }
+        if self.listen_range.is_some() {
+            let active = [
+                (self.port.is_some(), ".port"),
+                (self.interface.is_some(), ".interface"),
+                (self.connect_mode == Some(ConnectMode::Both), ".connectMode"),
+            ];
+            for (_, field) in active.into_iter().filter(|(present, _)| *present) {
+                fault(field, "peers of a listen range connect to us", "leave it out");
+            }
+        } else if self.listen_limit.is_some() {
+            fault(".listenLimit", "there is no `listenRange` to limit", "leave it out");
+        }
+        if self.port == Some(0) {
+            fault(".port", "found 0", "write the port that the peer listens on, 1 to 65535");
+        }
+        if self.listen_limit == Some(0) {
+            fault(".listenLimit", "found 0", "write how many peers may connect, or leave it out");
+        }
+        if self.multihop.is_some() && self.ttl_security.is_some() {
+            fault(".ttlSecurity", "there is a `multihop` too", "keep one: both set the TTL");
+        }
+        for (hops, field) in [(self.multihop, ".multihop"), (self.ttl_security, ".ttlSecurity")] {
+            if hops == Some(0) {
+                fault(field, "found 0", "write the number of hops, 1 for a peer on the link");
+            }
+        }
+        if self.families.as_ref().is_some_and(Vec::is_empty) {
+            fault(".families", "found none", "name IPv4, IPv6 or both, or leave it out");
+        }
+        if self.connect_retry.is_some_and(|retry| retry.0 < Duration::from_secs(1)) {
+            fault(".connectRetry", "found less than a second", "write 1s or more");
+        }
+        if self
+            .graceful_restart
+            .is_some_and(|restart| !(1..=4095).contains(&restart.restart_time.0.as_secs()))
+        {
+            let field = ".gracefulRestart.restartTime";
+            fault(field, "found a time that RFC 4724 cannot carry", "write 1s to 4095s");
+        }
+        if self.shutdown.as_ref().is_some_and(|text| text.len() > 255) {
+            fault(".shutdown", "found more than 255 octets", "shorten the text");
+        }
+        if self.local_asn.is_some_and(|local| self.peer_asn == PeerAs::Is(local.0)) {
+            fault(".localASN", "found the peer's AS", "write `peerASN: internal`, or another AS");
+        }
+        if let (Some(local), Some(peer)) = (self.local_address, self.peer_address)
+            && local.is_ipv4() != peer.is_ipv4()
+        {
+            fault(
+                ".localAddress",
+                "found another family than the peer's",
+                "write an address of the peer's family",
+            );
+        }
+        if let Some(hold_time) = self.hold_time {
+            check_hold_time(".spec.holdTime", hold_time, faults);
+        }
+        if let Some(selector) = &self.node_selector {
+            selector.check(".spec.nodeSelector", faults);
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}

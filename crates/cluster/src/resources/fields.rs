@@ -1,0 +1,192 @@
+//! Field types that read their text form and say what they expect.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use muslin_bgp_packet::{Asn, Community, LargeCommunity};
+use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// Reads a field from text or a whole number; `parse` refuses with `None`.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    struct Text<T> {
+        expected: &'static str,
+        parse: fn(&str) -> Option<T>,
+    }
+
+    impl<T> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.expected)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.parse)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+            (self.parse)(&number.to_string())
+                .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            (self.parse)(&number.to_string())
+                .ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Text { expected, parse })
+}
+
+/// Gives a newtype its text form: how it is read, what is expected, how it is shown.
+macro_rules! text_field {
+    ($type:ident, $expected:literal, $parse:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                from_text(deserializer, $expected, $parse)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+/// An AS number that a speaker may have, in either notation of RFC 5396.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsNumber(pub Asn);
+
+text_field!(
+    AsNumber,
+    "an AS number from 1 to 4294967294 that is not reserved, or \"65000.1\" in quotes",
+    |text| usable_asn(text).map(AsNumber)
+);
+
+/// Refuses what nobody may use: 0 (RFC 7607), `AS_TRANS` (RFC 6793 §9), and the last of each range (RFC 7300).
+pub(crate) fn usable_asn(text: &str) -> Option<Asn> {
+    let asn = text.parse().ok()?;
+    (!matches!(asn, Asn::ZERO | Asn::TRANS | Asn(65535 | u32::MAX))).then_some(asn)
+}
+
+/// A BGP identifier: an IPv4 address in form, not in meaning; never zero (RFC 6286 §2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterId(pub Ipv4Addr);
+
+text_field!(RouterId, "four numbers as in 10.0.0.1, not all of them zero", |text| {
+    Ipv4Addr::from_str(text).ok().filter(|id| !id.is_unspecified()).map(RouterId)
+});
+
+/// An address range without bits beyond its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr(pub IpNet);
+
+text_field!(Cidr, "an address range without host bits, as 10.244.0.0/16 or fd44::/48", |text| {
+    IpNet::from_str(text).ok().filter(|range| range.trunc() == *range).map(Cidr)
+});
+
+/// A standard community (RFC 1997).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommunityValue(pub Community);
+
+text_field!(CommunityValue, "a community as \"64512:1\", or a name such as no-export", |text| text
+    .parse()
+    .ok()
+    .map(CommunityValue));
+
+/// A large community (RFC 8092).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeCommunityValue(pub LargeCommunity);
+
+text_field!(LargeCommunityValue, "a large community as \"64512:1:2\"", |text| {
+    text.parse().ok().map(LargeCommunityValue)
+});
+
+/// A length of time, as Kubernetes writes it: `90s`, `1m30s`, `500ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeSpan(pub Duration);
+
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "a time with its unit, as 90s, 1m30s or 500ms", |text| {
+            time_span(text).map(TimeSpan)
+        })
+    }
+}
+
+impl Serialize for TimeSpan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{}s", self.0.as_secs()),
+            _ => write!(f, "{}ms", self.0.as_millis()),
+        }
+    }
+}
+
+/// Reads numbers with units, one after the other; a bare `0` needs none.
+fn time_span(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let number: u64 = number.parse().ok()?;
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        total = total.checked_add(match unit {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            _ => return None,
+        })?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_are_sums_of_numbers_with_units() {
+        assert_eq!(time_span("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(time_span("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(time_span("0"), Some(Duration::ZERO));
+        for wrong in ["", "90", "s", "1x", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615h"] {
+            assert_eq!(time_span(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn reserved_as_numbers_are_not_usable() {
+        for reserved in ["0", "23456", "65535", "4294967295"] {
+            assert_eq!(usable_asn(reserved), None, "{reserved}");
+        }
+        assert_eq!(usable_asn("1.10"), Some(Asn(65546)));
+    }
+}
