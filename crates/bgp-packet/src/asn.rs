@@ -22,7 +22,7 @@ impl Asn {
 
     /// Whether a 2-octet field can hold the number.
     pub fn fits_two_octets(self) -> bool {
-        self.0 <= u32::from(u16::MAX)
+        u16::try_from(self.0).is_ok()
     }
 
     /// Whether the number is for private use (RFC 6996).

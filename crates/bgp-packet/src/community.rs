@@ -1,6 +1,7 @@
 //! Communities: standard (RFC 1997), extended (RFC 4360) and large (RFC 8092).
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use crate::Asn;
@@ -74,9 +75,7 @@ impl FromStr for Community {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = match WELL_KNOWN.iter().find(|(_, name)| *name == text) {
             Some((community, _)) => Some(*community),
-            None => text
-                .split_once(':')
-                .and_then(|(high, low)| Some(Self::new(digits(high)?, digits(low)?))),
+            None => text.split_once(':').and_then(|(high, low)| Some(Self::new(digits(high)?, digits(low)?))),
         };
         parsed.ok_or_else(|| ParseCommunityError {
             text: text.to_owned(),
@@ -99,12 +98,8 @@ pub struct LargeCommunity {
 
 impl LargeCommunity {
     pub(crate) fn from_octets(octets: [u8; 12]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = octets;
-        Self {
-            global: Asn(u32::from_be_bytes([a, b, c, d])),
-            local1: u32::from_be_bytes([e, f, g, h]),
-            local2: u32::from_be_bytes([i, j, k, l]),
-        }
+        let bits = u128::from_be_bytes(std::array::from_fn(|at| if at < 4 { 0 } else { octets[at - 4] }));
+        Self { global: Asn((bits >> 64) as u32), local1: (bits >> 32) as u32, local2: bits as u32 }
     }
 }
 
@@ -146,22 +141,18 @@ impl ExtendedCommunity {
 impl fmt::Display for ExtendedCommunity {
     /// Route target and route origin as `rt:`/`ro:` AS (or address) `:` number, anything else in hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [kind, subtype, a, b, c, d, e, g] = self.0;
-        let name = match subtype {
+        let name = match self.0[1] {
             2 => "rt",
             3 => "ro",
-            _ => "",
+            _ => return write!(f, "0x{:016x}", u64::from_be_bytes(self.0)),
         };
-        match kind {
-            0x00 if !name.is_empty() => {
-                let asn = u16::from_be_bytes([a, b]);
-                write!(f, "{name}:{asn}:{}", u32::from_be_bytes([c, d, e, g]))
-            }
-            0x01 if !name.is_empty() => write!(f, "{name}:{a}.{b}.{c}.{d}:{}", u16::from_be_bytes([e, g])),
-            0x02 if !name.is_empty() => {
-                write!(f, "{name}:{}:{}", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, g]))
-            }
-            _ => write!(f, "0x{:016x}", u64::from_be_bytes(self.0)),
+        let value = u64::from_be_bytes(self.0);
+        let (upper, lower) = ((value >> 16) as u32, value as u32);
+        match self.0[0] {
+            0x00 => write!(f, "{name}:{}:{lower}", upper >> 16),
+            0x01 => write!(f, "{name}:{}:{}", Ipv4Addr::from(upper), lower as u16),
+            0x02 => write!(f, "{name}:{upper}:{}", lower as u16),
+            _ => write!(f, "0x{value:016x}"),
         }
     }
 }
