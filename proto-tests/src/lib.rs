@@ -1,1 +1,14 @@
-//! Interoperability and conformance tests.
+//! Interoperability and conformance: our speaker beside other people's, in namespaces that the test made.
+//!
+//! Every daemon is a [`Daemon`](daemon::Daemon): started by the test from its distribution package on private
+//! configuration, asked for what it received in one common form, and stopped by its process id. A scenario is written once
+//! against the trait and runs with each of them; two daemons of others can be put together as well, which is how
+//! the harness tests itself.
+//!
+//! Nothing here talks to the namespace that the test was started in.
+
+pub mod daemon;
+pub mod daemons;
+pub mod peering;
+pub mod route;
+pub mod wait;

@@ -1,0 +1,209 @@
+//! A daemon under test: what a test may ask of it, and the process that it is.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
+use muslin_bgp_packet::Family;
+use muslin_netns::Namespace;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::route::{Announcement, End, Route};
+use crate::wait;
+
+/// What a daemon is told at its start. There is one session per family, each over its own transport.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The daemon's own end.
+    pub own: End,
+    /// The other end.
+    pub peer: End,
+    /// Hold time to offer, in seconds.
+    pub hold_time: u16,
+    /// What it originates from the start.
+    pub announcements: Vec<Announcement>,
+}
+
+/// A running BGP speaker with two sessions, one for IPv4 and one for IPv6 unicast.
+pub trait Daemon: Send {
+    /// How many of its sessions are established.
+    ///
+    /// # Errors
+    /// When the daemon does not answer or its answer cannot be read; so for all methods.
+    fn established(&mut self) -> Result<usize>;
+
+    /// Every route that it has from its peer.
+    ///
+    /// # Errors
+    /// As above.
+    fn received(&mut self) -> Result<BTreeSet<Route>>;
+
+    /// Originates one more prefix.
+    ///
+    /// # Errors
+    /// As above.
+    fn announce(&mut self, announcement: &Announcement) -> Result<()>;
+
+    /// Originates a prefix no longer.
+    ///
+    /// # Errors
+    /// As above.
+    fn withdraw(&mut self, prefix: IpNet) -> Result<()>;
+
+    /// Asks the peer for all its routes again (RFC 2918).
+    ///
+    /// # Errors
+    /// As above.
+    fn refresh(&mut self) -> Result<()>;
+
+    /// The families whose End-of-RIB it received; `None` when it tells nobody.
+    ///
+    /// # Errors
+    /// As above.
+    fn ends_of_rib(&mut self) -> Result<Option<BTreeSet<Family>>>;
+
+    /// Its process, to be frozen or read from.
+    fn process(&self) -> &Process;
+}
+
+/// A child process with a folder and a log of its own; stopped and waited for when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    /// A folder for a process that is to be, readable by a daemon that runs as a user of its own.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder() -> Result<TempDir> {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new().prefix("muslin-proto-").tempdir()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        Ok(folder)
+    }
+
+    /// Starts a program in a namespace. Its output goes to `log` in the folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(namespace: &Namespace, folder: TempDir, command: &mut Command) -> Result<Self> {
+        let log = File::create(folder.path().join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder.path());
+        let child = namespace
+            .spawn(command)
+            .with_context(|| format!("{} could not be started", command.get_program().display()))?;
+        Ok(Self { child, folder })
+    }
+
+    /// A path in the process's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it printed so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        let mut text = Vec::new();
+        File::open(self.path("log"))?.read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The families for which a line of the log holds all of the words.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn logged(&self, ipv4: &[&str], ipv6: &[&str]) -> Result<BTreeSet<Family>> {
+        let log = self.log()?;
+        let has = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let families = [(Family::Ipv4Unicast, has(ipv4)), (Family::Ipv6Unicast, has(ipv6))];
+        Ok(families.into_iter().filter_map(|(family, seen)| seen.then_some(family)).collect())
+    }
+
+    /// Waits until a file, such as a control socket, is there.
+    ///
+    /// # Errors
+    /// When it does not appear or the process ends before.
+    pub fn await_file(&mut self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        wait::until(&path.display().to_string(), || {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended at its start, {status}:\n{}", self.log()?);
+            }
+            Ok(if path.exists() { Ok(()) } else { Err("it is not there".to_owned()) })
+        })
+    }
+
+    /// Stops the process in its tracks, as a machine that hangs; [`thaw`](Self::thaw) lets it go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.child.id()).context("process id")?;
+        kill(Pid::from_raw(id), signal).with_context(|| format!("{signal} to {id}"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A process that was frozen must run to see the request.
+        let _ = self.thaw();
+        let _ = self.signal(Signal::SIGTERM);
+        let ended = wait::until("the end", || Ok(self.child.try_wait()?.ok_or_else(|| "it runs".to_owned())));
+        if ended.is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Runs a daemon's client and returns what it prints.
+///
+/// # Errors
+/// When it fails, with what it printed to standard error.
+pub fn ask(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said));
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?}"))
+}
+
+/// Writes a configuration file that only its owner may read, as OpenBGPD demands.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_configuration(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
