@@ -28,22 +28,19 @@ enum Command {
     Test(test::Options),
     /// Check formatting, clippy, documentation, licences, the crate graph and the sources.
     Lint(lint::Options),
-    /// Run a command as root of a new user namespace.
+    /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Test(options) => test::run(&options),
-        Command::Lint(options) => lint::run(&options),
+        Command::Test(options) => test::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Lint(options) => lint::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -1,12 +1,13 @@
 //! Running other programs: what is run is printed first, and a failure names the command.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use muslin_netns::Entered;
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
@@ -128,20 +129,39 @@ fn words(command: &Command) -> String {
         .join(" ")
 }
 
-/// A command that is run as root of a user namespace of its own.
+/// A command that is run as root of namespaces of its own.
 #[derive(clap::Args)]
 pub(crate) struct Enter {
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<OsString>,
 }
 
 impl Enter {
-    /// Enters the namespace and becomes the command.
-    pub(crate) fn run(&self) -> Result<()> {
-        let [program, arguments @ ..] = &*self.command else { bail!("no command") };
-        let error = Command::new(program).args(arguments).exec();
-        Err(error).with_context(|| format!("{} could not be started", program.display()))
+    /// Enters the namespaces and becomes the command.
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        match muslin_netns::become_root_in_user_namespace()? {
+            Entered::Finished(code) => Ok(code),
+            Entered::Inside(_) => {
+                let [program, arguments @ ..] = &*self.command else { bail!("no command") };
+                let error = Command::new(program).args(arguments).exec();
+                Err(error).with_context(|| format!("{} could not be started", program.display()))
+            }
+        }
+    }
+
+    /// Makes a command one that runs so: with root's rights over network namespaces, whoever the caller is, and with
+    /// every process that it leaves behind ended with it.
+    pub(crate) fn wrap(inner: &Command) -> Result<Command> {
+        let mut command = command(std::env::current_exe()?);
+        command.args(["enter", "--"]).arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Ok(command)
     }
 }
 

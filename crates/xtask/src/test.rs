@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::lint;
 use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD};
-use crate::shell::{self, Count, cargo};
+use crate::shell::{self, Count, Enter, cargo};
 
 /// What `cargo xtask test` may be told.
 #[derive(clap::Args)]
@@ -118,8 +118,9 @@ fn tier_of(test: &str) -> Tier {
     }
 }
 
-/// `cargo test` of every integration test of a tier; `None` when there is none.
-fn integration_tests(metadata: &Metadata, tier: Tier) -> Option<Command> {
+/// `cargo test` of every integration test of a tier.
+fn integration_tests(tier: Tier) -> Result<Command> {
+    let metadata = Metadata::read()?;
     let mut packages = BTreeSet::new();
     let mut tests = BTreeSet::new();
     for package in metadata.members() {
@@ -129,36 +130,30 @@ fn integration_tests(metadata: &Metadata, tier: Tier) -> Option<Command> {
         }
     }
     if tests.is_empty() {
-        return None;
+        bail!("there is no integration test of the tier {}", tier.name());
     }
     let mut command = cargo(["test", "--locked", "--no-fail-fast"]);
     command.args(packages.into_iter().flat_map(|package| ["--package", package]));
     command.args(tests.into_iter().flat_map(|test| ["--test", test]));
-    Some(command)
+    Ok(command)
 }
 
 fn unit(count: &mut Count) -> Result<()> {
-    let metadata = Metadata::read()?;
-    let mut results = vec![shell::run_tests(
-        &mut cargo(["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"]),
-        count,
-    )];
-    if let Some(mut tests) = integration_tests(&metadata, Tier::Unit) {
-        results.push(shell::run_tests(&mut tests, count));
-    }
-    results.push(shell::run_tests(
-        &mut cargo(["test", "--workspace", "--locked", "--no-fail-fast", "--doc"]),
-        count,
-    ));
-    results.into_iter().collect()
+    let workspace = |what: &[&str]| {
+        let mut command = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
+        command.args(what);
+        command
+    };
+    // All three run before the first failure is reported.
+    let units = shell::run_tests(&mut workspace(&["--lib", "--bins"]), count);
+    let others = integration_tests(Tier::Unit).and_then(|mut tests| shell::run_tests(&mut tests, count));
+    let documentation = shell::run_tests(&mut workspace(&["--doc"]), count);
+    units.and(others).and(documentation)
 }
 
 fn netns(count: &mut Count) -> Result<()> {
     packages::require(&[NFTABLES])?;
-    let Some(mut tests) = integration_tests(&Metadata::read()?, Tier::Netns) else {
-        bail!("there is no test of this tier");
-    };
-    shell::run_tests(&mut in_namespaces(&mut tests)?, count)
+    shell::run_tests(&mut Enter::wrap(&integration_tests(Tier::Netns)?)?, count)
 }
 
 fn interop(count: &mut Count) -> Result<()> {
@@ -168,31 +163,14 @@ fn interop(count: &mut Count) -> Result<()> {
             "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"
         );
     }
-    let metadata = Metadata::read()?;
-    let muslin = lab::build(&metadata)?;
-    let Some(mut tests) = integration_tests(&metadata, Tier::Interop) else {
-        bail!("there is no test of this tier");
-    };
-    shell::run_tests(tests.env("MUSLIN_BIN", muslin), count)
+    let mut tests = integration_tests(Tier::Interop)?;
+    // Most of the time is spent waiting for daemons.
+    tests.env("MUSLIN_BIN", lab::build()?).env("RUST_LIB_BACKTRACE", "0").args(["--", "--test-threads=8"]);
+    shell::run_tests(&mut Enter::wrap(&tests)?, count)
 }
 
 fn fuzz_smoke(count: &mut Count) -> Result<()> {
-    let Some(mut tests) = integration_tests(&Metadata::read()?, Tier::FuzzSmoke) else {
-        bail!("there is no test of this tier");
-    };
-    shell::run_tests(&mut tests, count)
-}
-
-/// The same command, with what it needs to make network namespaces: nothing for root, a user namespace for others.
-fn in_namespaces(command: &mut Command) -> Result<Command> {
-    let mut inner = shell::command(std::env::current_exe()?);
-    if shell::is_root() {
-        inner = shell::command(command.get_program());
-    } else {
-        inner.args(["enter", "--"]).arg(command.get_program());
-    }
-    inner.args(command.get_args());
-    Ok(inner)
+    shell::run_tests(&mut integration_tests(Tier::FuzzSmoke)?, count)
 }
 
 #[cfg(test)]
