@@ -10,6 +10,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
 
+mod defaults;
+mod validate;
+
+pub use self::validate::ConfigError;
+
 /// Why something is configured: the object and field, as text for people ("Node n1 .spec.podCIDRs[0]").
 pub type Cause = Arc<str>;
 

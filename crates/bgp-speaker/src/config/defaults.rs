@@ -1,0 +1,172 @@
+//! Short ways to write a configuration: every field has the value that is right most of the time.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use muslin_bgp_packet::{Asn, Family};
+
+use super::{
+    AddPathConfig, ConnectMode, ImportGuard, ListenRange, NextHopMode, OriginatedRoute, PeerConfig, PeerKey,
+    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Secret, SessionConfig, SpeakerConfig, TtlMode,
+    Verdict,
+};
+
+/// TCP port of BGP (RFC 4271 §8.2.1.1).
+pub const BGP_PORT: u16 = 179;
+
+/// Name of the policy that an external peer has when nobody wrote one.
+const NO_POLICY: &str = "RFC 8212: no policy";
+
+impl SpeakerConfig {
+    /// A speaker that listens nowhere, has no peers and originates nothing.
+    pub fn new(asn: Asn, router_id: Ipv4Addr) -> Self {
+        Self {
+            asn,
+            router_id,
+            listen: Vec::new(),
+            peers: Vec::new(),
+            listen_ranges: Vec::new(),
+            originated: Vec::new(),
+            guard: ImportGuard::default(),
+            max_paths: 16,
+        }
+    }
+}
+
+impl PeerConfig {
+    /// A peer at `address`, named by it, on the BGP port.
+    pub fn new(address: IpAddr, session: SessionConfig) -> Self {
+        Self {
+            key: PeerKey(address.to_string().into()),
+            address,
+            interface: None,
+            port: BGP_PORT,
+            session,
+            cause: "configuration".into(),
+        }
+    }
+}
+
+impl ListenRange {
+    /// Up to 256 peers out of `range`, named by it.
+    pub fn new(range: IpNet, session: SessionConfig) -> Self {
+        Self {
+            key: PeerKey(range.to_string().into()),
+            range,
+            limit: 256,
+            session,
+            cause: "configuration".into(),
+        }
+    }
+}
+
+impl SessionConfig {
+    /// A directly connected external peer. Nothing is exchanged until both policies are given (RFC 8212).
+    pub fn external(remote_as: RemoteAs) -> Self {
+        Self {
+            remote_as,
+            local_as: None,
+            local_address: None,
+            connect: ConnectMode::Both,
+            connect_retry: Duration::from_secs(5),
+            hold_time: Duration::from_secs(90),
+            families: vec![Family::Ipv4Unicast, Family::Ipv6Unicast],
+            extended_next_hop: true,
+            add_path: AddPathConfig::default(),
+            ttl: TtlMode::Direct,
+            password: None,
+            graceful_restart: Some(Duration::from_secs(120)),
+            reflector: ReflectorRole::NonClient,
+            next_hop: NextHopMode::Auto,
+            import: Policy::reject_all(NO_POLICY),
+            export: Policy::reject_all(NO_POLICY),
+            allowed_own_as: 0,
+            max_prefixes: None,
+            shutdown: None,
+        }
+    }
+
+    /// An internal peer: everything is accepted and sent, as RFC 8212 allows.
+    pub fn internal() -> Self {
+        let accept = Policy::accept_all("default of internal peers");
+        Self { import: accept.clone(), export: accept, ..Self::external(RemoteAs::Internal) }
+    }
+
+    /// The same session with these policies.
+    #[must_use]
+    pub fn with_policies(self, import: Policy, export: Policy) -> Self {
+        Self { import, export, ..self }
+    }
+}
+
+impl Policy {
+    /// A policy without rules that lets everything pass.
+    pub fn accept_all(name: &str) -> Self {
+        Self { name: name.into(), rules: Vec::new(), otherwise: Verdict::Accept }
+    }
+
+    /// A policy without rules that refuses everything.
+    pub fn reject_all(name: &str) -> Self {
+        Self { name: name.into(), rules: Vec::new(), otherwise: Verdict::Reject }
+    }
+
+    /// Whether nobody wrote this policy: RFC 8212 §2 leaves an external peer without routes then.
+    pub fn is_missing(&self) -> bool {
+        &*self.name == NO_POLICY
+    }
+}
+
+impl PrefixMatch {
+    /// `prefix` itself.
+    pub fn exact(prefix: IpNet) -> Self {
+        Self { within: prefix, min_length: prefix.prefix_len(), max_length: prefix.prefix_len() }
+    }
+
+    /// `range` and everything in it.
+    pub fn or_longer(range: IpNet) -> Self {
+        Self { within: range, min_length: range.prefix_len(), max_length: range.max_prefix_len() }
+    }
+}
+
+impl OriginatedRoute {
+    /// A route to `prefix` without attributes of its own.
+    pub fn new(prefix: IpNet, source: RouteSource, cause: &str) -> Self {
+        Self {
+            prefix,
+            source,
+            local_pref: None,
+            med: None,
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+            cause: cause.into(),
+        }
+    }
+}
+
+impl PeerKey {
+    /// The key of that name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl std::fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for PeerKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Secret {
+    /// The secret that these bytes are.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+}
