@@ -66,6 +66,6 @@ pub struct Resilience {
 
 impl Default for Resilience {
     fn default() -> Self {
-        Self { buckets: 128, idle: Duration::from_secs(120) }
+        Self { buckets: 128, idle: Duration::from_mins(2) }
     }
 }

@@ -51,14 +51,14 @@ impl Mirror {
     }
 
     /// Takes a link; true when routes over it may have come or gone with it.
-    pub(crate) fn link(&mut self, link: Link, presence: Presence) -> bool {
+    pub(crate) fn link(&mut self, link: &Link, presence: Presence) -> bool {
         let index = link.index;
         let known = self.view.links.get(&index);
         let before = known.map(|known| (known.up, known.carrier));
         let after = (presence == Presence::Here).then_some((link.up, link.carrier));
         let links = Arc::make_mut(&mut self.view.links);
         let same = match presence {
-            Presence::Here => links.insert(index, link.clone()).as_ref() == Some(&link),
+            Presence::Here => links.insert(index, link.clone()).as_ref() == Some(link),
             Presence::Gone => links.remove(&index).is_none(),
         };
         self.changed |= !same;

@@ -10,6 +10,14 @@ use crate::wire::constants::{
     RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_NEXTHOP,
 };
 
+// Instructions of classic BPF (linux/filter.h).
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
 /// Opens the socket that listens; `writer` is the port of the socket that we write with.
 pub(crate) fn open(writer: u32, buffer: usize) -> io::Result<RouteSocket> {
     let mut socket = RouteSocket::open()?;
@@ -41,12 +49,6 @@ fn filter(writer: u32) -> [SockFilter; 11] {
     // Loads are in network byte order, netlink in the host's.
     let word = |value: u32| u32::from_be_bytes(value.to_ne_bytes());
     let half = |value: u16| u32::from(u16::from_be_bytes(value.to_ne_bytes()));
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_EQUAL: u16 = 0x15;
-    const JUMP_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
     [
         SockFilter::new(LOAD_WORD, 0, 0, 12), // nlmsg_pid
         SockFilter::new(JUMP_EQUAL, 8, 0, word(writer)),

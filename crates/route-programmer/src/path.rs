@@ -86,9 +86,9 @@ impl Path {
             RouteKind::Blackhole => Some(Self::Blackhole),
             RouteKind::Unicast { next_hops } if next_hops.is_empty() => None,
             RouteKind::Unicast { next_hops } => {
-                let hops = next_hops.iter().map(|hop| {
-                    (Hop::new(hop.gateway, hop.interface, hop.onlink, family), hop.weight.max(1))
-                });
+                let hops = next_hops
+                    .iter()
+                    .map(|hop| (Hop::new(hop.gateway, hop.interface, hop.onlink, family), hop.weight.max(1)));
                 Some(Self::unicast(hops, source))
             }
         }

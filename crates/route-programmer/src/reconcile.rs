@@ -126,12 +126,10 @@ pub(crate) struct Reconciler {
     refusals: Map<IpNet, RouteRefusal>,
     /// Routes of ours beside the one of the slot: another metric of a former configuration.
     strays: Map<IpNet, SmallVec<[u32; 1]>>,
-    uses_objects: bool,
     synced: bool,
     started: bool,
     generation: u8,
     wants_resync: bool,
-    may_be_suspended: bool,
     next_audit: Instant,
     desired: usize,
     present: usize,
@@ -147,12 +145,13 @@ pub(crate) struct Reconciler {
 impl Reconciler {
     /// Knows nothing yet, and so begins by asking for a full read.
     pub(crate) fn new(config: ProgrammerConfig, now: Instant) -> Self {
+        let mut paths = Paths::default();
+        paths.objects.in_use = config.next_hop_objects == NextHopObjects::WherePossible;
         Self {
-            uses_objects: config.next_hop_objects == NextHopObjects::WherePossible,
             next_audit: now + config.audit_interval,
             config,
             slots: Map::default(),
-            paths: Paths::default(),
+            paths,
             queue: VecDeque::new(),
             foreign: Foreign::default(),
             clashes: BTreeMap::new(),
@@ -162,7 +161,6 @@ impl Reconciler {
             started: false,
             generation: 0,
             wants_resync: true,
-            may_be_suspended: false,
             desired: 0,
             present: 0,
             unclaimed: 0,
@@ -182,7 +180,7 @@ impl Reconciler {
         let entry = change.route.as_ref().and_then(|route| {
             let path = Path::desired(&route.kind, route.source, family)?;
             let path = self.paths.acquire(path);
-            if self.may_be_suspended {
+            if self.paths.objects.may_be_suspended {
                 self.resume(path);
             }
             Some(Entry { path, metric: route.metric.unwrap_or(self.config.metric) })
@@ -248,7 +246,7 @@ impl Reconciler {
             }
             objects::Spec::Group(_) => false,
         };
-        self.may_be_suspended = true;
+        self.paths.objects.may_be_suspended = true;
         let lost: SmallVec<[_; 2]> = self
             .paths
             .objects

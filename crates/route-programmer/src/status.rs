@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::wire::refusal::KernelRefusal;
 use crate::route::NextHop;
+use crate::wire::refusal::KernelRefusal;
 
 /// The state of the programmer at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

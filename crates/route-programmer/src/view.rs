@@ -190,7 +190,9 @@ impl KernelView {
     /// gateways, or, without any, of the links that carry an address of a subnet.
     pub fn uplink_mtu(&self) -> Option<u32> {
         let defaults = self.default_gateways();
-        let mtu = |interface| self.link(interface).filter(|link| link.is_usable() && !link.loopback).map(|link| link.mtu);
+        let mtu = |interface| {
+            self.link(interface).filter(|link| link.is_usable() && !link.loopback).map(|link| link.mtu)
+        };
         if let Some(least) = defaults.iter().filter_map(|default| mtu(default.interface)).min() {
             return Some(least);
         }

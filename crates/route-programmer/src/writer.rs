@@ -133,7 +133,9 @@ impl Writer {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) => return Ok(complete),
                 // What did not fit is lost, and what is left can still be read.
-                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => continue,
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for message in messages(datagram) {

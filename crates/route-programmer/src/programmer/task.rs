@@ -77,11 +77,17 @@ impl Task {
         let owner = Owner { protocol: config.protocol, table: config.table };
         let writer = Writer::open(owner, config.resilience)?;
         let monitor = monitor::open(writer.port(), config.event_buffer)?;
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe for types that lend out another's descriptor; \
+            a `RouteSocket` owns its own as long as it lives"
+        )]
+        let monitor = AsyncFd::with_interest(monitor, Interest::READABLE)?;
         let now = Instant::now();
         Ok(Self {
             mirror: Mirror::new(config.protocol),
             reconciler: Reconciler::new(config, now),
-            monitor: AsyncFd::register_with_interest(monitor, Interest::READABLE)?,
+            monitor,
             writer,
             reader: Reader::open()?,
             commands,
@@ -254,7 +260,7 @@ impl Task {
         };
         let links = self.reader.dump(Dump::Links, |message| {
             if let Some(link) = parse_link(message.body) {
-                mirror.link(link, Presence::Here);
+                mirror.link(&link, Presence::Here);
             }
         });
         note(links.await?);
@@ -329,11 +335,10 @@ fn take_event(reconciler: &mut Reconciler, mirror: &mut Mirror, writer: u32, mes
     };
     match message.kind {
         RTM_NEWLINK | RTM_DELLINK => {
-            if let Some(link) = parse_link(message.body) {
-                let index = link.index;
-                if mirror.link(link, presence) {
-                    reconciler.handle_interface(index);
-                }
+            if let Some(link) = parse_link(message.body)
+                && mirror.link(&link, presence)
+            {
+                reconciler.handle_interface(link.index);
             }
         }
         RTM_NEWADDR | RTM_DELADDR => {

@@ -55,6 +55,9 @@ pub(crate) struct Objects {
     free: Vec<ObjectKey>,
     by_spec: Map<Spec, ObjectKey>,
     by_id: Map<u32, ObjectKey>,
+    /// Whether new routes are written over objects.
+    pub(super) in_use: bool,
+    pub(super) may_be_suspended: bool,
     /// To be looked at: to be made, or a group to be changed.
     pub(super) dirty: VecDeque<ObjectKey>,
     /// Without users, perhaps; to be deleted once nothing else is left to do.
@@ -128,15 +131,12 @@ impl Objects {
             doubted: false,
             waiting: Set::default(),
         };
-        let key = match self.free.pop() {
-            Some(key) => {
-                self.slots[key as usize] = Some(object);
-                key
-            }
-            None => {
-                self.slots.push(Some(object));
-                (self.slots.len() - 1) as ObjectKey
-            }
+        let key = if let Some(key) = self.free.pop() {
+            self.slots[key as usize] = Some(object);
+            key
+        } else {
+            self.slots.push(Some(object));
+            (self.slots.len() - 1) as ObjectKey
         };
         self.by_spec.insert(spec, key);
         key
@@ -199,7 +199,10 @@ impl Objects {
     }
 
     /// What a group shall hold now: its members that exist. Nothing while one is still to be made.
-    pub(super) fn usable_members(&self, members: &[(ObjectKey, u8)]) -> Result<Members, SmallVec<[ObjectKey; 4]>> {
+    pub(super) fn usable_members(
+        &self,
+        members: &[(ObjectKey, u8)],
+    ) -> Result<Members, SmallVec<[ObjectKey; 4]>> {
         let mut usable = Members::new();
         let mut missing = SmallVec::new();
         for (key, weight) in members {

@@ -13,13 +13,32 @@ use crate::wire::route::{RouteWrite, Write};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// The kernel picks the id.
-    CreateNextHop { object: ObjectKey, hop: Hop },
+    CreateNextHop {
+        object: ObjectKey,
+        hop: Hop,
+    },
     /// The kernel picks the id.
-    CreateGroup { object: ObjectKey, members: Members },
-    ReplaceGroup { object: ObjectKey, id: u32, members: Members },
-    DeleteNextHop { id: u32 },
-    WriteRoute { write: Write, route: RouteWrite, path: PathId },
-    DeleteRoute { prefix: IpNet, metric: u32 },
+    CreateGroup {
+        object: ObjectKey,
+        members: Members,
+    },
+    ReplaceGroup {
+        object: ObjectKey,
+        id: u32,
+        members: Members,
+    },
+    DeleteNextHop {
+        id: u32,
+    },
+    WriteRoute {
+        write: Write,
+        route: RouteWrite,
+        path: PathId,
+    },
+    DeleteRoute {
+        prefix: IpNet,
+        metric: u32,
+    },
 }
 
 /// What became of an operation.

@@ -121,7 +121,7 @@ impl Reconciler {
                 self.paths.objects.set_state(key, State::Absent);
                 self.wants_resync = true;
             }
-            Outcome::Refused(refusal) if refusal.is(Errno::OPNOTSUPP) => self.do_without(key, refusal),
+            Outcome::Refused(refusal) if refusal.is(Errno::OPNOTSUPP) => self.do_without(key, &refusal),
             Outcome::Refused(refusal) => {
                 let is_group =
                     self.paths.objects.get(key).is_some_and(|object| matches!(object.spec, Spec::Group(_)));
@@ -141,14 +141,14 @@ impl Reconciler {
     }
 
     /// The kernel does not have what we asked for: resilient groups, or next-hop objects at all.
-    fn do_without(&mut self, key: ObjectKey, refusal: KernelRefusal) {
+    fn do_without(&mut self, key: ObjectKey, refusal: &KernelRefusal) {
         let is_group = |spec: &Spec| matches!(spec, Spec::Group(_));
         let group = self.paths.objects.get(key).is_some_and(|object| is_group(&object.spec));
         self.paths.objects.set_state(key, State::Absent);
         if group && self.config.resilience.take().is_some() {
             tracing::warn!("the kernel has no resilient next-hop groups; plain groups are used");
             self.paths.objects.dirty.push_back(key);
-        } else if std::mem::take(&mut self.uses_objects) {
+        } else if std::mem::take(&mut self.paths.objects.in_use) {
             tracing::warn!(%refusal, "the kernel has no next-hop objects; next hops are written into each route");
             self.enqueue_differing();
         }

@@ -34,15 +34,12 @@ impl Paths {
         let object = self.objects.acquire(&path);
         let path = Arc::new(path);
         let entry = Entry { path: Arc::clone(&path), users: 1, object };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slots[id as usize] = Some(entry);
-                id
-            }
-            None => {
-                self.slots.push(Some(entry));
-                (self.slots.len() - 1) as PathId
-            }
+        let id = if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = Some(entry);
+            id
+        } else {
+            self.slots.push(Some(entry));
+            (self.slots.len() - 1) as PathId
         };
         self.by_path.insert(path, id);
         id

@@ -172,7 +172,9 @@ impl Reconciler {
             // Replacing could hit the other route with this key: only delete, which names our protocol.
             Actual::Present(_) | Actual::Odd { .. } if blocked => delete(desired.metric),
             // A path that nobody wants does not stay for the new one's refusal.
-            Actual::Present(_) | Actual::Odd { .. } if stage == Some(Stage::Settled) => delete(desired.metric),
+            Actual::Present(_) | Actual::Odd { .. } if stage == Some(Stage::Settled) => {
+                delete(desired.metric)
+            }
             Actual::Present(_) | Actual::Odd { .. } => self.write(prefix, desired, Write::Replace, batch),
         }
     }
@@ -193,7 +195,7 @@ impl Reconciler {
     }
 
     fn way(&mut self, prefix: IpNet, path: PathId, batch: &mut Vec<Operation>) -> Way {
-        let object = self.paths.object(path).filter(|_| self.uses_objects);
+        let object = self.paths.object(path).filter(|_| self.paths.objects.in_use);
         let Some(key) = object else {
             let path = self.paths.get(path).map_or_else(|| Arc::new(Path::Blackhole), Arc::clone);
             return Way::Ready(Target::Inline(path));
@@ -224,9 +226,7 @@ impl Reconciler {
         let claimed = self.slots.get(&prefix).is_some_and(|slot| slot.desired.is_some());
         let stray = self.strays.get(&prefix).and_then(|metrics| metrics.first().copied());
         match stray {
-            Some(metric) if self.synced || claimed => {
-                Step::Emit(Operation::DeleteRoute { prefix, metric })
-            }
+            Some(metric) if self.synced || claimed => Step::Emit(Operation::DeleteRoute { prefix, metric }),
             _ => Step::Rest,
         }
     }
@@ -248,7 +248,8 @@ impl Reconciler {
     }
 
     fn forget_if_empty(&mut self, prefix: IpNet) {
-        let empty = |slot: &super::Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;
+        let empty =
+            |slot: &super::Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;
         if self.slots.get(&prefix).is_some_and(empty) && !self.strays.contains_key(&prefix) {
             self.slots.remove(&prefix);
             self.refusals.remove(&prefix);

@@ -28,7 +28,7 @@ impl Reconciler {
             pending,
             next_hop_objects,
             next_hop_groups,
-            uses_next_hop_objects: self.uses_objects,
+            uses_next_hop_objects: self.paths.objects.in_use,
             adopted: self.adopted,
             clashes: self.clashes.values().take(Status::SAMPLES).cloned().collect(),
             clash_count: self.clashes.len(),

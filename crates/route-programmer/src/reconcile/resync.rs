@@ -28,7 +28,7 @@ impl Reconciler {
         self.strays.clear();
         match next_hops {
             Some(next_hops) => self.take_next_hops(next_hops),
-            None => self.uses_objects = false,
+            None => self.paths.objects.in_use = false,
         }
         Resync::default()
     }
@@ -134,18 +134,18 @@ impl Reconciler {
             self.enqueue(prefix);
         }
         let foreign = &self.foreign;
-        let met: Vec<_> =
-            self.slots.keys().filter(|prefix| foreign.has(**prefix)).copied().collect();
+        let met: Vec<_> = self.slots.keys().filter(|prefix| foreign.has(**prefix)).copied().collect();
         for prefix in met {
             self.enqueue(prefix);
         }
     }
 
     fn retry_objects(&mut self) {
-        self.may_be_suspended = false;
+        let objects = &mut self.paths.objects;
+        let suspended = objects.iter().any(|(_, object)| object.suspended);
+        objects.may_be_suspended = suspended;
         for key in self.paths.objects.keys() {
             let Some(object) = self.paths.objects.get(key) else { continue };
-            self.may_be_suspended |= object.suspended;
             if object.users == 0 {
                 self.paths.objects.idle.push(key);
                 continue;
@@ -154,7 +154,7 @@ impl Reconciler {
                 self.paths.objects.set_state(key, State::Absent);
             }
             self.release_waiting(key);
-            if self.uses_objects {
+            if self.paths.objects.in_use {
                 self.paths.objects.dirty.push_back(key);
             }
         }

@@ -8,9 +8,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use crate::path::Family;
-use crate::wire::constants::{
-    RTN_BLACKHOLE, RTN_PROHIBIT, RTN_THROW, RTN_UNICAST, RTN_UNREACHABLE,
-};
+use crate::wire::constants::{RTN_BLACKHOLE, RTN_PROHIBIT, RTN_THROW, RTN_UNICAST, RTN_UNREACHABLE};
 use crate::wire::route::RouteMessage;
 
 /// A route that is not ours.
@@ -98,9 +96,7 @@ impl RouteTable {
             IpNet::V4(prefix) => self.v4.entry(prefix).or_default(),
             IpNet::V6(prefix) => self.v6.entry(prefix).or_default(),
         };
-        routes.retain(|known| {
-            *known != route && !(replace && known.same_key(&route))
-        });
+        routes.retain(|known| *known != route && !(replace && known.same_key(&route)));
         let position = routes.partition_point(|known| known.metric <= route.metric);
         routes.insert(position, route);
     }
@@ -146,12 +142,14 @@ impl RouteTable {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IpNet, &ForeignRoute)> {
-        let v4 = self.v4.iter().flat_map(|(prefix, routes)| {
-            routes.iter().map(move |route| (IpNet::V4(prefix), route))
-        });
-        let v6 = self.v6.iter().flat_map(|(prefix, routes)| {
-            routes.iter().map(move |route| (IpNet::V6(prefix), route))
-        });
+        let v4 = self
+            .v4
+            .iter()
+            .flat_map(|(prefix, routes)| routes.iter().map(move |route| (IpNet::V4(prefix), route)));
+        let v6 = self
+            .v6
+            .iter()
+            .flat_map(|(prefix, routes)| routes.iter().map(move |route| (IpNet::V6(prefix), route)));
         v4.chain(v6)
     }
 }
@@ -191,9 +189,8 @@ fn remove_from<P: prefix_trie::Prefix>(map: &mut PrefixMap<P, Routes>, prefix: &
 
 fn flush<P: prefix_trie::Prefix>(map: &mut PrefixMap<P, Routes>, interface: u32) {
     for (_, routes) in map.iter_mut() {
-        routes.retain(|route| {
-            route.hops.is_empty() || route.hops.iter().any(|hop| hop.interface != interface)
-        });
+        routes
+            .retain(|route| route.hops.is_empty() || route.hops.iter().any(|hop| hop.interface != interface));
     }
     map.retain(|_, routes| !routes.is_empty());
 }

@@ -75,8 +75,9 @@ pub(crate) fn parse_router(body: &[u8]) -> Option<Router> {
     }
     let destination = attributes(rest).find(|attribute| attribute.kind == NDA_DST)?;
     match destination.address()? {
-        IpAddr::V6(address) if address.is_unicast_link_local() => Some(Router { interface: u32_at(fixed, 4)?, address }),
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some(Router { interface: u32_at(fixed, 4)?, address })
+        }
         _ => None,
     }
 }
-

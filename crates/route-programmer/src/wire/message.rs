@@ -67,8 +67,7 @@ pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(rest, 0)?);
-        let attribute =
-            Attribute { kind: u16_at(rest, 2)? & NLA_TYPE_MASK, value: rest.get(4..length)? };
+        let attribute = Attribute { kind: u16_at(rest, 2)? & NLA_TYPE_MASK, value: rest.get(4..length)? };
         rest = rest.get(padded(length)..).unwrap_or_default();
         Some(attribute)
     })
