@@ -1,3 +1,5 @@
-//! The CNI plugin, address management, pod interfaces and masquerade of a Muslin node.
+//! The CNI plugin `muslin-cni`; everything it does is in [`muslin_pod_network::plugin`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    muslin_pod_network::plugin::main()
+}

@@ -1,0 +1,21 @@
+//! The node's addresses: who has which, which rest, which is next.
+//!
+//! [`Ledger`] is the core and knows neither clock nor disk. [`Store`] keeps it in `<data dir>/ipam.json` under a
+//! lock. Allocation is local to the node, so pods come and go while the agent and the API server are away.
+
+mod ledger;
+mod store;
+
+pub use ledger::{AllocateError, Attached, Attachment, BlockUsage, BootTime, Grant, Ledger, Wish};
+pub(crate) use store::now;
+pub use store::{Store, StoreError};
+
+use std::path::Path;
+
+use ipnet::IpNet;
+
+/// How full each of `blocks` is, for status; in their order. Takes no lock and never waits for a plugin.
+pub fn usage(data_dir: &Path, blocks: &[IpNet]) -> Result<Vec<BlockUsage>, StoreError> {
+    let ledger = Store::peek(data_dir)?.unwrap_or_default();
+    Ok(blocks.iter().map(|block| ledger.usage(*block)).collect())
+}
