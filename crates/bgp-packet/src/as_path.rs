@@ -276,6 +276,3 @@ impl fmt::Debug for AsPath {
         write!(f, "AsPath({self})")
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -101,6 +101,3 @@ impl fmt::Display for AttributeName {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

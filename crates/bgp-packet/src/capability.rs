@@ -199,6 +199,3 @@ impl Capability {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -192,6 +192,3 @@ fn fill<P: Prefix>(out: &mut BytesMut, end: usize, routes: &mut Peekable<impl It
         route.write(out);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -56,12 +56,6 @@ impl From<Family> for AfiSafi {
     }
 }
 
-impl PartialEq<Family> for AfiSafi {
-    fn eq(&self, family: &Family) -> bool {
-        *self == family.afi_safi()
-    }
-}
-
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

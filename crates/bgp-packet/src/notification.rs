@@ -281,6 +281,8 @@ impl fmt::Display for Notification {
     }
 }
 
+impl std::error::Error for Notification {}
+
 /// Octets of data that are shown; more tells people nothing and lets a peer flood the log.
 const DATA_SHOWN: usize = 32;
 

@@ -196,6 +196,3 @@ fn roles_differ(capabilities: &[Capability]) -> bool {
     });
     roles.next().is_some_and(|first| roles.any(|other| other != first))
 }
-
-#[cfg(test)]
-mod tests;

@@ -184,7 +184,7 @@ impl<'a> UpdateView<'a> {
 }
 
 /// A field of the message's own, which is IPv4 unicast (RFC 4271 §4.3).
-fn own_field<'a>(context: DecodeContext, octets: &'a [u8]) -> Result<NlriField<'a, Ipv4Net>, Notification> {
+fn own_field(context: DecodeContext, octets: &[u8]) -> Result<NlriField<'_, Ipv4Net>, Notification> {
     let field = NlriField::check(octets, path_ids(context, Family::Ipv4Unicast)).map_err(
         |NlriError { offset, .. }| {
             // The data is what cannot be read; prefixes are at most 21 octets long.
@@ -199,6 +199,3 @@ fn own_field<'a>(context: DecodeContext, octets: &'a [u8]) -> Result<NlriField<'
 fn path_ids(context: DecodeContext, family: Family) -> PathIds {
     if context.add_path.contains(family) { PathIds::Present } else { PathIds::Absent }
 }
-
-#[cfg(test)]
-mod tests;

@@ -15,13 +15,13 @@ impl AsPath {
 
     /// The path with `asn` put before it `times` times; a new segment begins when one is full (RFC 4271 §5.1.2 b).
     #[must_use]
-    pub fn prepended(&self, asn: Asn, times: usize) -> Self {
+    pub fn prepended(&self, asn: Asn, times: u8) -> Self {
         self.prepended_as(SegmentKind::Sequence, asn, times)
     }
 
     /// The same towards a peer in another member AS of our confederation (RFC 5065 §4.1 b).
     #[must_use]
-    pub fn prepended_in_confederation(&self, asn: Asn, times: usize) -> Self {
+    pub fn prepended_in_confederation(&self, asn: Asn, times: u8) -> Self {
         self.prepended_as(SegmentKind::ConfedSequence, asn, times)
     }
 
@@ -35,25 +35,19 @@ impl AsPath {
         path
     }
 
-    fn prepended_as(&self, kind: SegmentKind, asn: Asn, times: usize) -> Self {
+    fn prepended_as(&self, kind: SegmentKind, asn: Asn, times: u8) -> Self {
         let first = self.segments().next().filter(|segment| segment.kind == kind);
         let (kept, rest) = match first {
-            Some(segment) => {
-                let end = SEGMENT_HEADER + segment.len() * 4;
-                (segment.len(), &self.octets[end..])
-            }
+            Some(segment) => (segment.len(), &self.octets[SEGMENT_HEADER + segment.len() * 4..]),
             None => (0, &self.octets[..]),
         };
+        let times = usize::from(times);
+        // What the old first segment has no room for goes before it in a segment of its own.
+        let overflow = (times + kept).saturating_sub(SEGMENT_MAX);
         let mut path = Self::empty();
-        // What the old first segment has no room for goes before it in segments of its own.
-        let mut left = times;
-        while left > 0 && left + kept > SEGMENT_MAX {
-            let count = (left + kept - SEGMENT_MAX).min(SEGMENT_MAX);
-            path.push(kind, std::iter::repeat_n(asn, count));
-            left -= count;
-        }
+        path.push(kind, std::iter::repeat_n(asn, overflow));
         let asns = first.into_iter().flat_map(|segment| segment.asns());
-        path.push(kind, std::iter::repeat_n(asn, left).chain(asns));
+        path.push(kind, std::iter::repeat_n(asn, times - overflow).chain(asns));
         path.octets.extend_from_slice(rest);
         path
     }

@@ -41,6 +41,7 @@ pub(crate) mod type_code {
     pub(crate) const PMSI_TUNNEL: u8 = 22;
     pub(crate) const TUNNEL_ENCAPSULATION: u8 = 23;
     pub(crate) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    pub(crate) const AIGP: u8 = 26;
     pub(crate) const LARGE_COMMUNITY: u8 = 32;
     pub(crate) const ONLY_TO_CUSTOMER: u8 = 35;
     pub(crate) const PREFIX_SID: u8 = 40;

@@ -44,6 +44,7 @@ enum Senders {
 enum Shape {
     Any,
     Octets(usize),
+    AtLeast(usize),
     /// At least one, of so many octets.
     Items(usize),
     /// AS number of the session's width and address.
@@ -83,7 +84,7 @@ macro_rules! table {
     };
 }
 
-use Shape::{Any, Items, Octets, Tlvs};
+use Shape::{Any, AtLeast, Items, Octets, Tlvs};
 use type_code as t;
 
 #[rustfmt::skip]
@@ -104,8 +105,9 @@ static RULES: &[Rule] = table![
     t::EXTENDED_COMMUNITIES,       "EXTENDED_COMMUNITIES", Transitive,   Anyone,           Items(8),                 WITHDRAW; // §7.14
     t::AS4_PATH,                   "AS4_PATH",            Transitive,    TwoOctetSpeakers, Any,                      DISCARD;  // RFC 6793 §6
     t::AS4_AGGREGATOR,             "AS4_AGGREGATOR",      Transitive,    TwoOctetSpeakers, Octets(8),                DISCARD;  // RFC 6793 §6
-    t::PMSI_TUNNEL,                "PMSI_TUNNEL",         Transitive,    Anyone,           Any,                      DISCARD;
+    t::PMSI_TUNNEL,                "PMSI_TUNNEL",         Transitive,    Anyone,           AtLeast(5),                DISCARD;
     t::TUNNEL_ENCAPSULATION,       "TUNNEL_ENCAPSULATION", Transitive,   Anyone,           Tlvs(TlvHeader::Four),    DISCARD;  // RFC 9012 §13
+    t::AIGP,                       "AIGP",                NonTransitive, Nobody,           Any,                      DISCARD;  // RFC 7311 §3.3, unused here
     t::IPV6_EXTENDED_COMMUNITIES,  "IPV6_EXTENDED_COMMUNITIES", Transitive, Anyone,        Items(20),                WITHDRAW; // RFC 7606 §7.15
     t::LARGE_COMMUNITY,            "LARGE_COMMUNITY",     Transitive,    Anyone,           Items(12),                WITHDRAW; // RFC 8092 §6
     t::ONLY_TO_CUSTOMER,           "ONLY_TO_CUSTOMER",    Transitive,    Anyone,           Octets(4),                WITHDRAW; // RFC 9234 §5
@@ -117,6 +119,7 @@ static RULES: &[Rule] = table![
     28,                            "ENTROPY_LABEL",       Transitive,    Nobody,           Any,                      DISCARD;  // RFC 7447
     30,                            "attribute 30",        Transitive,    Nobody,           Any,                      DISCARD;  // RFC 8093
     31,                            "attribute 31",        Transitive,    Nobody,           Any,                      DISCARD;  // RFC 8093
+    128,                           "ATTR_SET",            Transitive,    Anyone,           AtLeast(4),               DISCARD;  // RFC 6368 §5
     129,                           "attribute 129",       Transitive,    Nobody,           Any,                      DISCARD;  // RFC 8093
     241,                           "attribute 241",       Transitive,    Nobody,           Any,                      DISCARD;  // RFC 8093
     242,                           "attribute 242",       Transitive,    Nobody,           Any,                      DISCARD;  // RFC 8093
@@ -192,6 +195,7 @@ impl Shape {
         match self {
             Self::Any => true,
             Self::Octets(count) => value.len() == count,
+            Self::AtLeast(count) => value.len() >= count,
             Self::Items(size) => !value.is_empty() && value.len().is_multiple_of(size),
             Self::Aggregator => match width {
                 AsWidth::Two => value.len() == 6,
