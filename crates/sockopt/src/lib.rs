@@ -1,100 +1,52 @@
 //! The few socket options that no crate offers: TCP-MD5 and minimum TTL.
 //!
-//! This is the one crate that may hold `unsafe`: a single call of `setsockopt`. It must never grow into
-//! anything else.
+//! This is the only place for `unsafe`. It knows sockets and nothing of what is spoken over them; options that
+//! [`socket2`] has (TTL, `TCP_USER_TIMEOUT`, binding to a device) are not repeated here.
 //!
 //! ```
-//! use std::net::{IpAddr, TcpListener};
+//! use muslin_sockopt::{Md5Scope, set_md5_key, set_minimum_ttl};
+//! use std::net::TcpListener;
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! // Packets that crossed a router are dropped by the kernel (RFC 5082).
-//! muslin_sockopt::set_min_ttl(&listener, 255)?;
-//! // Everyone in 192.0.2.0/24 must sign with this key (RFC 2385).
-//! muslin_sockopt::set_md5_key(&listener, IpAddr::from([192, 0, 2, 0]), 24, b"secret")?;
-//! # std::io::Result::Ok(())
+//! // Peers at 192.0.2.1 must sign with this key, and be directly connected.
+//! set_md5_key(&listener, Md5Scope::Host([192, 0, 2, 1].into()), b"secret")?;
+//! set_minimum_ttl(&listener, 255)?;
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
-use std::ffi::c_int;
-use std::io::{Error, ErrorKind, Result};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+mod md5;
+mod option;
 
-use socket2::{SockAddr, SockAddrStorage};
+use std::io;
+use std::os::fd::AsFd;
 
-/// Longest TCP-MD5 key, in octets.
-pub const MD5_KEY_MAX: usize = libc::TCP_MD5SIG_MAXKEYLEN;
+use socket2::{Domain, SockRef};
 
-/// `TCP_MD5SIG_FLAG_PREFIX` of linux/tcp.h: the key is for a range of addresses.
-const FLAG_PREFIX: u8 = 1;
+pub use md5::{MD5_KEY_MAX, Md5Scope, remove_md5_key, set_md5_key};
 
-/// `struct tcp_md5sig` of linux/tcp.h.
-#[repr(C)]
-struct TcpMd5Sig {
-    address: SockAddrStorage,
-    flags: u8,
-    prefix_length: u8,
-    key_length: u16,
-    interface: c_int,
-    key: [u8; MD5_KEY_MAX],
-}
+use option::set;
 
-/// Sets the TCP-MD5 key (RFC 2385) for segments from and to `address`/`prefix_length`; an empty key removes
-/// it. On a listener it counts for new connections, on a connection at once.
+/// Drops packets that arrive with a smaller TTL or hop limit, before TCP sees them (RFC 5082). On a listener it holds for
+/// connections to come as well. An IPv6 socket is told for both families, since it may serve IPv4 too.
 ///
 /// # Errors
-/// `InvalidInput` for a key longer than [`MD5_KEY_MAX`] or a prefix longer than the address; `NotFound` when
-/// a key that is not there is removed; else what the system said.
-pub fn set_md5_key(socket: &impl AsFd, address: IpAddr, prefix_length: u8, key: &[u8]) -> Result<()> {
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    if prefix_length > longest {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("prefix /{prefix_length} of an address of {longest} bits"),
-        ));
+/// What the kernel says.
+pub fn set_minimum_ttl(socket: &impl AsFd, ttl: u8) -> io::Result<()> {
+    let socket = socket.as_fd();
+    let ttl = libc::c_int::from(ttl);
+    if SockRef::from(&socket).domain()? == Domain::IPV6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &ttl)?;
     }
-    let mut option = TcpMd5Sig {
-        address: SockAddr::from(SocketAddr::new(address, 0)).as_storage(),
-        flags: FLAG_PREFIX,
-        prefix_length,
-        key_length: 0,
-        interface: 0,
-        key: [0; MD5_KEY_MAX],
-    };
-    let Some(room) = option.key.get_mut(..key.len()) else {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("a key of {} octets; {MD5_KEY_MAX} are allowed", key.len()),
-        ));
-    };
-    room.copy_from_slice(key);
-    option.key_length = key.len() as u16;
-    set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_MD5SIG_EXT, &option)
+    set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &ttl)
 }
 
-/// Drops IPv4 packets that arrive with a smaller TTL (RFC 5082); 0 takes all.
+/// Sets the receive buffer to `size` octets, also beyond `net.core.rmem_max`.
 ///
 /// # Errors
-/// What the system said.
-pub fn set_min_ttl(socket: &impl AsFd, ttl: u8) -> Result<()> {
-    set(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MINTTL, &c_int::from(ttl))
-}
-
-/// Drops IPv6 packets that arrive with a smaller hop limit (RFC 5082); 0 takes all.
-///
-/// # Errors
-/// What the system said.
-pub fn set_min_hop_limit(socket: &impl AsFd, hop_limit: u8) -> Result<()> {
-    set(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &c_int::from(hop_limit))
-}
-
-#[allow(unsafe_code, reason = "no crate offers these options")]
-fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> Result<()> {
-    let value: *const T = value;
-    let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the descriptor is open as long as it is borrowed, and `value` points to `length` octets that
-    // stay valid and unchanged during the call; the kernel only reads them.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.cast(), length) };
-    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) without `CAP_NET_ADMIN` in the machine's own user namespace.
+pub fn force_receive_buffer(socket: &impl AsFd, size: usize) -> io::Result<()> {
+    let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
+    set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)
 }
 
 #[cfg(test)]

@@ -1,84 +1,127 @@
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{SockAddr, Socket, Type};
 
 use super::*;
 
-const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const LOOPBACK4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// The kernel answers within microseconds or, when it drops a segment, not at all.
+const PATIENCE: Duration = Duration::from_millis(700);
 
-fn listener_with_key(key: &[u8]) -> TcpListener {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    set_md5_key(&listener, IpAddr::from([127, 0, 0, 0]), 8, key).unwrap();
-    listener
+fn socket(address: IpAddr) -> Socket {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    Socket::new(domain, Type::STREAM, None).unwrap()
 }
 
-fn connect(listener: &TcpListener, prepare: impl FnOnce(&Socket)) -> Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    prepare(&socket);
-    socket.connect_timeout(&listener.local_addr()?.into(), Duration::from_millis(300))?;
-    Ok(socket.into())
+fn listener(address: IpAddr) -> (Socket, u16) {
+    let listener = socket(address);
+    listener.bind(&SocketAddr::new(address, 0).into()).unwrap();
+    listener.listen(8).unwrap();
+    let port = listener.local_addr().unwrap().as_socket().unwrap().port();
+    (listener, port)
 }
 
-#[test]
-fn the_size_is_that_of_the_kernel() {
-    assert_eq!(size_of::<TcpMd5Sig>(), 128 + 8 + 80);
+fn connects(client: &Socket, address: IpAddr, port: u16) -> bool {
+    match client.connect_timeout(&SockAddr::from(SocketAddr::new(address, port)), PATIENCE) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => false,
+        Err(error) => panic!("neither accepted nor ignored: {error}"),
+    }
 }
 
-#[test]
-fn equal_keys_connect_and_carry_octets() {
-    let listener = listener_with_key(b"secret");
-    let mut client =
-        connect(&listener, |socket| set_md5_key(socket, LOOPBACK, 32, b"secret").unwrap()).unwrap();
-    let (mut server, _) = listener.accept().unwrap();
-    client.write_all(b"signed").unwrap();
-    let mut octets = [0; 6];
-    server.read_exact(&mut octets).unwrap();
-    assert_eq!(&octets, b"signed");
-}
-
-#[test]
-fn a_wrong_or_missing_key_is_met_by_silence() {
-    let listener = listener_with_key(b"secret");
-    let wrong = connect(&listener, |socket| set_md5_key(socket, LOOPBACK, 32, b"other").unwrap());
-    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::TimedOut);
-    let missing = connect(&listener, |_| ());
-    assert_eq!(missing.unwrap_err().kind(), ErrorKind::TimedOut);
+fn connects_with_key(address: IpAddr, port: u16, scope: Md5Scope, key: &[u8]) -> bool {
+    let client = socket(address);
+    set_md5_key(&client, scope, key).unwrap();
+    connects(&client, address, port)
 }
 
 #[test]
-fn a_removed_key_is_no_longer_asked_for() {
-    let listener = listener_with_key(b"secret");
-    set_md5_key(&listener, IpAddr::from([127, 0, 0, 0]), 8, b"").unwrap();
-    connect(&listener, |_| ()).unwrap();
+fn equal_keys_connect_and_others_do_not() {
+    for address in [LOOPBACK4, LOOPBACK6] {
+        let (listener, port) = listener(address);
+        set_md5_key(&listener, Md5Scope::Host(address), b"right").unwrap();
+        assert!(connects_with_key(address, port, Md5Scope::Host(address), b"right"));
+        assert!(!connects_with_key(address, port, Md5Scope::Host(address), b"wrong"));
+        assert!(!connects(&socket(address), address, port), "without a key");
+    }
 }
 
 #[test]
-fn impossible_keys_and_prefixes_are_refused_before_the_kernel() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let long = set_md5_key(&listener, LOOPBACK, 32, &[0; MD5_KEY_MAX + 1]);
-    assert_eq!(long.unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert_eq!(set_md5_key(&listener, LOOPBACK, 33, b"k").unwrap_err().kind(), ErrorKind::InvalidInput);
+fn a_key_is_replaced_and_removed_while_the_listener_stays() {
+    let (listener, port) = listener(LOOPBACK4);
+    let scope = Md5Scope::Host(LOOPBACK4);
+    set_md5_key(&listener, scope, b"old").unwrap();
+    set_md5_key(&listener, scope, b"new").unwrap();
+    assert!(connects_with_key(LOOPBACK4, port, scope, b"new"));
+    assert!(!connects_with_key(LOOPBACK4, port, scope, b"old"));
+    remove_md5_key(&listener, scope).unwrap();
+    assert!(connects(&socket(LOOPBACK4), LOOPBACK4, port));
+    remove_md5_key(&listener, scope).unwrap();
 }
 
 #[test]
-fn rfc5082_a_listener_with_minimum_ttl_does_not_see_packets_that_crossed_a_router() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    set_min_ttl(&listener, 255).unwrap();
-    assert!(connect(&listener, |socket| socket.set_ttl_v4(64).unwrap()).is_err());
-    connect(&listener, |socket| socket.set_ttl_v4(255).unwrap()).unwrap();
+fn a_key_for_a_prefix_is_for_all_its_addresses() {
+    let (listener, port) = listener(LOOPBACK4);
+    let range = Md5Scope::Prefix(Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+    set_md5_key(&listener, range, b"range").unwrap();
+    assert!(connects_with_key(LOOPBACK4, port, Md5Scope::Host(LOOPBACK4), b"range"));
+    assert!(!connects(&socket(LOOPBACK4), LOOPBACK4, port));
+    remove_md5_key(&listener, range).unwrap();
+    assert!(connects(&socket(LOOPBACK4), LOOPBACK4, port));
 }
 
 #[test]
-fn rfc5082_the_hop_limit_of_ipv6_works_the_same() {
-    let listener = TcpListener::bind("[::1]:0").unwrap();
-    set_min_hop_limit(&listener, 255).unwrap();
-    let attempt = |hops| {
-        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
-        socket.set_unicast_hops_v6(hops).unwrap();
-        socket.connect_timeout(&listener.local_addr().unwrap().into(), Duration::from_millis(300))
-    };
-    assert!(attempt(64).is_err());
-    attempt(255).unwrap();
+fn an_ipv6_listener_takes_keys_for_ipv4_peers() {
+    let listener = socket(LOOPBACK6);
+    listener.set_only_v6(false).unwrap();
+    listener.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+    listener.listen(8).unwrap();
+    let port = listener.local_addr().unwrap().as_socket().unwrap().port();
+    set_md5_key(&listener, Md5Scope::Prefix(Ipv4Addr::new(127, 0, 0, 0).into(), 8), b"mapped").unwrap();
+    assert!(connects_with_key(LOOPBACK4, port, Md5Scope::Host(LOOPBACK4), b"mapped"));
+    assert!(!connects(&socket(LOOPBACK4), LOOPBACK4, port));
+}
+
+#[test]
+fn keys_of_impossible_lengths_are_refused() {
+    let client = socket(LOOPBACK4);
+    set_md5_key(&client, Md5Scope::Host(LOOPBACK4), &[b'k'; MD5_KEY_MAX]).unwrap();
+    for length in [0, MD5_KEY_MAX + 1] {
+        let error = set_md5_key(&client, Md5Scope::Host(LOOPBACK4), &vec![b'k'; length]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(&length.to_string()));
+    }
+    let prefix = set_md5_key(&client, Md5Scope::Prefix(LOOPBACK4, 33), b"key").unwrap_err();
+    assert_eq!(prefix.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn rfc5082_1_packets_from_far_away_never_reach_the_listener() {
+    for address in [LOOPBACK4, LOOPBACK6] {
+        let (listener, port) = listener(address);
+        set_minimum_ttl(&listener, 255).unwrap();
+        let connects_with_ttl = |ttl| {
+            let client = socket(address);
+            if address.is_ipv4() {
+                client.set_ttl_v4(ttl).unwrap();
+            } else {
+                client.set_unicast_hops_v6(ttl).unwrap();
+            }
+            connects(&client, address, port)
+        };
+        assert!(connects_with_ttl(255));
+        assert!(!connects_with_ttl(254));
+    }
+}
+
+#[test]
+fn a_receive_buffer_is_forced_or_the_lack_of_privilege_is_told() {
+    let client = socket(LOOPBACK4);
+    let size = 64 << 20;
+    match force_receive_buffer(&client, size) {
+        Ok(()) => assert!(client.recv_buffer_size().unwrap() >= size),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+    }
 }
