@@ -1,0 +1,126 @@
+//! What a route looks like when it leaves: the rules of RFC 4271 §5 and §9.2, RFC 4456 §8 and §9, and policy.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::BytesMut;
+use ipnet::IpNet;
+use muslin_bgp_packet::{Family, NextHop, PathAttributes};
+
+use super::key::{GroupKey, Relation};
+use super::pack::{Item, Packer};
+use super::select::{Offer, Withheld};
+use crate::config::NextHopMode;
+use crate::policy::apply;
+use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach};
+
+/// A route as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) attributes: PathAttributes,
+    pub(crate) next_hop: NextHop,
+}
+
+impl Outgoing {
+    /// Canonical octets for the encoder.
+    pub(crate) fn encode(&self, key: &GroupKey, out: &mut BytesMut) {
+        out.clear();
+        self.attributes.encode_canonical(key.shape.as_width, out);
+    }
+}
+
+impl GroupKey {
+    /// The route that an offer is sent as.
+    pub(crate) fn rewrite(&self, rib: &LocRib, offer: &Offer, family: Family) -> Result<Outgoing, Withheld> {
+        let next_hop = self.next_hop(rib, offer, family).ok_or(Withheld::NextHop)?;
+        let mut attributes = rib.attributes.decode(offer.attributes);
+        attributes.next_hop = None;
+        let actions = offer.rule.actions(&self.policy);
+        match self.shape.relation {
+            Relation::External(local_as) => {
+                // RFC 4271 §5.1.4: a MED of another AS goes no further. Policy may set one of ours.
+                if !attributes.as_path.is_empty() {
+                    attributes.med = None;
+                }
+                attributes.originator_id = None;
+                attributes.cluster_list.clear();
+                apply(actions, &mut attributes);
+                attributes.local_pref = None;
+                attributes.extended_communities.retain(|community| community.is_transitive());
+                attributes.as_path = attributes.as_path.without_confederation().prepended(local_as, 1);
+            }
+            Relation::Internal | Relation::Client => {
+                self.reflect(rib, offer, &mut attributes);
+                attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
+                apply(actions, &mut attributes);
+            }
+        }
+        Ok(Outgoing { attributes, next_hop })
+    }
+
+    /// Whether a route fits into a message together with its attributes.
+    pub(crate) fn fits(&self, outgoing: &Outgoing, prefix: IpNet) -> bool {
+        let item = Item { prefix, path_id: None };
+        Packer::new(self).announce(self, outgoing, family_of(prefix), &[item]).is_empty()
+    }
+
+    /// RFC 4456 §8: a reflected route says who originated it and which clusters it passed.
+    fn reflect(&self, rib: &LocRib, offer: &Offer, attributes: &mut PathAttributes) {
+        let Some(source) = rib.peers.get(offer.source).filter(|peer| peer.view.is_internal()) else { return };
+        attributes.originator_id.get_or_insert(source.view.id);
+        attributes.cluster_list.insert(0, rib.attributes.identity.cluster_id);
+    }
+
+    fn next_hop(&self, rib: &LocRib, offer: &Offer, family: Family) -> Option<NextHop> {
+        let received = rib.attributes.next_hop(offer.attributes);
+        let keeps = offer.source != PeerIndex::LOCAL
+            && match self.shape.next_hop {
+                NextHopMode::Itself => false,
+                NextHopMode::Unchanged => true,
+                NextHopMode::Auto if self.is_external() => self.is_on_shared_link(rib, offer),
+                // A link-local address means nothing beyond its link.
+                NextHopMode::Auto => received.interface.is_none(),
+            };
+        let kept = NextHop::new(received.global);
+        if keeps && self.can_send(family, kept.global) { Some(kept) } else { self.own_address(family) }
+    }
+
+    /// RFC 4271 §5.1.3, "third party": the next hop is on the link that we share with the members.
+    fn is_on_shared_link(&self, rib: &LocRib, offer: &Offer) -> bool {
+        let NextHopKey { interface: scope, .. } = rib.attributes.next_hop(offer.attributes);
+        match rib.attributes.reach(offer.attributes) {
+            Reach::Via(via) => via.direct && scope.is_none() && Some(via.interface) == self.shape.interface,
+            Reach::Local | Reach::Own | Reach::Unreachable => false,
+        }
+    }
+
+    fn own_address(&self, family: Family) -> Option<NextHop> {
+        let local = self.shape.local;
+        let ipv6 = local
+            .ipv6
+            .or(local.link_local)
+            .map(|address| NextHop { global: address.into(), link_local: local.link_local });
+        match family {
+            Family::Ipv4Unicast => local
+                .ipv4
+                .map(|address: Ipv4Addr| NextHop::new(address.into()))
+                .or(ipv6.filter(|_| self.shape.extended_next_hop.contains(family))),
+            Family::Ipv6Unicast => ipv6,
+        }
+    }
+
+    /// Whether the members understand a next hop of this kind (RFC 8950).
+    fn can_send(&self, family: Family, next_hop: IpAddr) -> bool {
+        match (family, next_hop) {
+            (Family::Ipv4Unicast, IpAddr::V4(_)) | (Family::Ipv6Unicast, IpAddr::V6(_)) => true,
+            (Family::Ipv4Unicast, IpAddr::V6(_)) => self.shape.extended_next_hop.contains(family),
+            (Family::Ipv6Unicast, IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+fn family_of(prefix: IpNet) -> Family {
+    match prefix {
+        IpNet::V4(_) => Family::Ipv4Unicast,
+        IpNet::V6(_) => Family::Ipv6Unicast,
+    }
+}

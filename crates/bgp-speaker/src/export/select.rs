@@ -1,0 +1,142 @@
+//! Which path of a destination a group is offered, or why none.
+
+use std::fmt;
+
+use muslin_bgp_packet::Family;
+use serde::Serialize;
+use smallvec::SmallVec;
+
+use super::key::{GroupKey, Relation};
+use crate::config::{RouteSource, Verdict};
+use crate::policy::{RuleNumber, Subject, decide, needs_communities};
+use crate::rib::{AttributeId, DestinationId, LocRib, Marks, Path, PeerIndex};
+
+/// A path to be sent, as what it is made from: its octets are a function of this and the group's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// Attributes after import.
+    pub(crate) attributes: AttributeId,
+    /// Who it came from; its source is never sent its own route.
+    pub(crate) source: PeerIndex,
+    /// The rule of the export policy that accepted it.
+    pub(crate) rule: RuleNumber,
+}
+
+/// Why a route is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// No path of the destination is eligible.
+    NoBestPath,
+    /// The family was not negotiated.
+    Family,
+    /// Community NO_ADVERTISE (RFC 1997).
+    NoAdvertise,
+    /// Community NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    NoExport,
+    /// Learned from an internal peer, and neither side is a reflector client (RFC 4271 §9.2, RFC 4456 §6).
+    NotReflected,
+    /// The export policy rejects it.
+    Policy,
+    /// We have no address that could be sent as next hop.
+    NextHop,
+    /// Its attributes do not fit into a message (RFC 4271 §9.2).
+    TooLong,
+    /// It came from the peer itself.
+    OwnRoute,
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBestPath => "no path is eligible",
+            Self::Family => "the address family was not negotiated",
+            Self::NoAdvertise => "community no-advertise",
+            Self::NoExport => "community no-export",
+            Self::NotReflected => "learned from an internal peer, and neither side is a reflector client",
+            Self::Policy => "rejected by the export policy",
+            Self::NextHop => "there is no address of ours to send as next hop",
+            Self::TooLong => "the attributes do not fit into a message",
+            Self::OwnRoute => "the route came from this peer",
+        })
+    }
+}
+
+/// Offers of one destination with the path identifiers that they are sent under.
+pub(crate) type Offers = SmallVec<[(u32, Offer); 1]>;
+
+impl GroupKey {
+    /// Whether a path may be sent to the group, and by which rule.
+    pub(crate) fn offer(
+        &self,
+        rib: &LocRib,
+        id: DestinationId,
+        path: &Path,
+    ) -> Result<Offer, (Withheld, Option<RuleNumber>)> {
+        let refuse = |why| Err((why, None));
+        if !self.shape.families.contains(rib.destinations.family(id)) {
+            return refuse(Withheld::Family);
+        }
+        let marks = rib.attributes.row(path.attributes).marks;
+        if marks.contains(Marks::NO_ADVERTISE) {
+            return refuse(Withheld::NoAdvertise);
+        }
+        if self.is_external() && marks.intersects(Marks::NO_EXPORT | Marks::NO_EXPORT_SUBCONFED) {
+            return refuse(Withheld::NoExport);
+        }
+        if self.shape.relation == Relation::Internal
+            && rib.peer_of(path).is_some_and(|peer| peer.view.is_internal() && !peer.view.is_client())
+        {
+            return refuse(Withheld::NotReflected);
+        }
+        let prefix = rib.destinations.prefix(id);
+        let source = match path.peer {
+            PeerIndex::LOCAL => rib.originated.get(&prefix).map_or(RouteSource::Static, |route| route.source),
+            _ => RouteSource::Learned,
+        };
+        let communities = if needs_communities(&self.policy) {
+            rib.attributes.decode(path.attributes).communities
+        } else {
+            Vec::new()
+        };
+        match decide(&self.policy, Subject { prefix, source, communities: &communities }) {
+            (Verdict::Accept, rule) => Ok(Offer { attributes: path.attributes, source: path.peer, rule }),
+            (Verdict::Reject, rule) => Err((Withheld::Policy, Some(rule))),
+        }
+    }
+
+    /// Everything that the group should be sent of a destination.
+    pub(crate) fn offers(&self, rib: &LocRib, id: DestinationId) -> Offers {
+        if self.sends_several_of(rib.destinations.family(id)) {
+            let mut offers = Offers::new();
+            for handle in rib.ranked(id) {
+                let path = rib.destinations.path(handle);
+                let path_id = path_id(path);
+                if offers.len() < usize::from(self.shape.add_path.paths)
+                    && offers.iter().all(|(taken, _)| *taken != path_id)
+                    && let Ok(offer) = self.offer(rib, id, path)
+                {
+                    offers.push((path_id, offer));
+                }
+            }
+            return offers;
+        }
+        let best = rib.destinations.best(id);
+        best.and_then(|(_, path)| self.offer(rib, id, path).ok())
+            .map(|offer| (0, offer))
+            .into_iter()
+            .collect()
+    }
+
+    /// Whether several paths are sent in a family (RFC 7911).
+    pub(crate) fn sends_several_of(&self, family: Family) -> bool {
+        self.sends_several() && self.shape.add_path.families.contains(family)
+    }
+}
+
+/// The identifier under which a path is sent: made of its source and the identifier that it came with, so
+/// that it stays the same whatever is elected, and is the same for the whole group (RFC 7911 §5). Peers that
+/// number their paths beyond 65,535 may have two of one destination fall together; the better one is sent.
+fn path_id(path: &Path) -> u32 {
+    u32::from(path.peer.0) | (path.path_id ^ path.path_id >> 16) << 16
+}

@@ -1,0 +1,306 @@
+//! Routes: Adj-RIBs-In, Loc-RIB, Adj-RIBs-Out, and what the kernel should have.
+//!
+//! Sans-I/O like everything in this crate: messages go in by [`Rib::update`], messages come out by
+//! [`Rib::pull`], kernel routes by [`Rib::drain_fib`], and time is an argument. Long work is done in slices by
+//! [`Rib::advance`].
+//!
+//! ```text
+//! update ─▶ attributes (interned) ─▶ import (loops, guard, policy) ─▶ destinations ─▶ decision
+//!                                                                                        │
+//!                    pull ◀─ journal ◀─ export group (policy, rewrite, pack) ◀─ ring of changes ─▶ drain_fib
+//! ```
+
+mod attributes;
+mod blocks;
+mod changes;
+mod decision;
+mod destination;
+mod explain;
+mod fib;
+mod guard;
+mod import;
+mod loc_rib;
+mod next_hops;
+mod originate;
+mod peers;
+mod prefix_index;
+mod refusal;
+pub(crate) mod slab;
+mod sweep;
+mod update;
+mod view;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use muslin_bgp_packet::{Asn, Family, FamilySet};
+
+pub(crate) use attributes::{AttributeId, DEFAULT_LOCAL_PREF, Marks};
+pub(crate) use changes::Cursor;
+pub use decision::Step;
+pub(crate) use destination::{DestinationId, Path};
+pub use explain::{Explanation, ExportExplanation, PathExplanation};
+pub use fib::{FibChange, FibNextHop, FibRoute};
+pub(crate) use loc_rib::LocRib;
+pub(crate) use next_hops::{NextHopKey, Reach};
+pub use next_hops::{NextHopResolver, Resolution};
+pub use peers::{AddPathSend, LocalAddresses, PathCounts, PeerIndex, PeerLoss, PeerView, ReceivedCounts};
+pub use refusal::{Refusal, RefusalCounts};
+pub use update::{UpdateOutcome, UpdateSummary};
+pub use view::{Matching, Page, PeerCounts, RibSummary, RouteFilter, RouteState, RouteView};
+
+use crate::config::{ImportGuard, OriginatedRoute, Policy};
+use crate::export::Exports;
+pub use crate::export::Pull;
+use crate::policy::has_same_effect;
+use attributes::Identity;
+use fib::Fib;
+use guard::Guard;
+use next_hops::NextHops;
+use peers::Peer;
+use sweep::{Jobs, Task};
+
+/// What a RIB is told when it is made.
+#[derive(Clone, Debug)]
+pub struct RibConfig {
+    /// Our AS.
+    pub asn: Asn,
+    /// Our identifier.
+    pub router_id: Ipv4Addr,
+    /// Our reflection cluster; the identifier if it is not given (RFC 4456 §7).
+    pub cluster_id: Option<Ipv4Addr>,
+    /// Most paths of an ECMP set.
+    pub max_paths: u8,
+    /// What is never learned.
+    pub guard: ImportGuard,
+}
+
+/// New policies of a peer.
+#[derive(Clone, Debug)]
+pub struct PeerPolicies {
+    /// The peer.
+    pub peer: PeerIndex,
+    /// What is accepted from it.
+    pub import: Arc<Policy>,
+    /// What is sent to it.
+    pub export: Arc<Policy>,
+}
+
+/// All routes of a speaker.
+pub struct Rib {
+    routes: LocRib,
+    exports: Exports,
+    fib: Fib,
+    jobs: Jobs,
+    began: Instant,
+}
+
+impl Rib {
+    /// An empty RIB. The resolver must not see our own routes.
+    pub fn new(now: Instant, config: RibConfig, resolver: Box<dyn NextHopResolver + Send>) -> Self {
+        let RibConfig { asn, router_id, cluster_id, max_paths, guard } = config;
+        let identity = Identity { asn, router_id, cluster_id: cluster_id.unwrap_or(router_id) };
+        Self {
+            routes: LocRib::new(identity, NextHops::new(resolver), Guard::new(guard), max_paths),
+            exports: Exports::default(),
+            fib: Fib::default(),
+            jobs: Jobs::default(),
+            began: now,
+        }
+    }
+
+    /// A session is established. Routes that the peer left behind stale stay so until they are announced
+    /// again or flushed.
+    pub fn peer_up(&mut self, now: Instant, index: PeerIndex, view: PeerView) {
+        self.tick(now);
+        self.exports.leave(&mut self.routes, index);
+        match self.routes.peers.get_mut(index) {
+            Some(peer) if peer.view.key == view.key => peer.begin_session(view),
+            _ => {
+                // The index belonged to another peer: nothing of it may be taken for this one's.
+                self.remove_peer(index);
+                self.routes.peers.insert(index, Peer::new(view));
+            }
+        }
+        self.exports.join(&mut self.routes, index);
+    }
+
+    /// A session ended.
+    pub fn peer_down(&mut self, now: Instant, index: PeerIndex, loss: PeerLoss) {
+        self.tick(now);
+        self.exports.leave(&mut self.routes, index);
+        if self.routes.peers.get(index).is_none_or(|peer| !peer.up) {
+            return;
+        }
+        // RFC 4724 §4.2: what was stale before this session and was not announced in it goes at once. It also
+        // keeps epochs apart.
+        self.flush_now(index);
+        let Some(peer) = self.routes.peers.get_mut(index) else { return };
+        peer.up = false;
+        peer.begin_epoch(FamilySet::ALL);
+        if loss == PeerLoss::Flush {
+            self.flush_stale(index, FamilySet::ALL);
+        }
+    }
+
+    /// Removes what a peer has not announced since its session was lost or since it began a refresh: its
+    /// End-of-RIB came, the time to wait is over, or it does not keep its state after all.
+    pub fn flush_stale(&mut self, index: PeerIndex, families: FamilySet) {
+        if let Some(peer) = self.routes.peers.get_mut(index) {
+            for family in families.iter() {
+                peer.stale = peer.stale.without(family);
+            }
+            self.jobs.push(Task::Flush(index, families));
+        }
+    }
+
+    /// Whether nothing of a lost peer is left, so that its index may be given to another one.
+    pub fn is_flushed(&self, index: PeerIndex) -> bool {
+        self.routes.peers.get(index).is_none_or(|peer| {
+            !peer.up && !self.jobs.is_flushing(index) && peer.counts.iter().all(|counts| counts.received == 0)
+        })
+    }
+
+    /// Applies the body of an UPDATE.
+    pub fn update(&mut self, now: Instant, index: PeerIndex, body: &[u8]) -> UpdateOutcome {
+        self.tick(now);
+        let outcome = self.routes.update(index, body);
+        if let UpdateOutcome::Accepted(UpdateSummary { disabled: Some(family), .. }) = &outcome
+            && let Some(peer) = self.routes.peers.get_mut(index)
+        {
+            // RFC 7606 §2: its routes go, and further ones are ignored.
+            peer.disabled = peer.disabled.with(*family);
+            peer.begin_epoch((*family).into());
+            self.flush_stale(index, (*family).into());
+        }
+        outcome
+    }
+
+    /// The peer asked for our routes again (RFC 2918 §4).
+    pub fn refresh(&mut self, index: PeerIndex, family: Family) {
+        self.exports.refresh(&self.routes, index, family);
+    }
+
+    /// The peer begins to send its routes again: what it does not repeat is stale (RFC 7313 §4).
+    pub fn refresh_begins(&mut self, index: PeerIndex, family: Family) {
+        self.jobs.finish_flush(&mut self.routes, index);
+        if let Some(peer) = self.routes.peers.get_mut(index) {
+            peer.begin_epoch(family.into());
+            peer.refreshing = peer.refreshing.with(family);
+        }
+    }
+
+    /// The peer has sent all its routes again. Without a beginning this is ignored (RFC 7313 §4).
+    pub fn refresh_ends(&mut self, index: PeerIndex, family: Family) {
+        if let Some(peer) = self.routes.peers.get_mut(index)
+            && peer.refreshing.contains(family)
+        {
+            peer.refreshing = peer.refreshing.without(family);
+            self.flush_stale(index, family.into());
+        }
+    }
+
+    /// Changes policies while sessions stay up: received routes are judged anew, what peers were sent is
+    /// compared with what they should have. All changes of one configuration belong in one call, so that
+    /// peers that share an export group keep sharing it.
+    pub fn set_policies(&mut self, policies: &[PeerPolicies]) {
+        let mut exported = Vec::new();
+        for PeerPolicies { peer: index, import, export } in policies {
+            let Some(peer) = self.routes.peers.get_mut(*index) else { continue };
+            if !has_same_effect(&peer.view.import, import) {
+                self.jobs.push(Task::Rejudge(*index));
+            }
+            let same_export = has_same_effect(&peer.view.export, export);
+            let view = Arc::make_mut(&mut peer.view);
+            view.import = import.clone();
+            view.export = export.clone();
+            if !same_export && peer.up {
+                exported.push(*index);
+            }
+        }
+        self.exports.regroup(&mut self.routes, &exported);
+    }
+
+    /// Changes what is never learned.
+    pub fn set_guard(&mut self, guard: ImportGuard) {
+        if *self.routes.guard.config() != guard {
+            self.routes.guard = Arc::new(Guard::new(guard));
+            let peers: Vec<_> = self.routes.peers.iter().map(|(index, _)| index).collect();
+            for index in peers {
+                self.jobs.push(Task::Rejudge(index));
+            }
+        }
+    }
+
+    /// Changes how many paths an ECMP set may have.
+    pub fn set_max_paths(&mut self, max_paths: u8) {
+        if std::mem::replace(&mut self.routes.max_paths, max_paths) != max_paths {
+            self.routes.reelect_everything();
+        }
+    }
+
+    /// Makes exactly these the originated routes.
+    pub fn originate(&mut self, now: Instant, routes: &[OriginatedRoute]) {
+        self.tick(now);
+        self.routes.originate(routes);
+    }
+
+    /// Looks again where next hops lead.
+    pub fn next_hops_changed(&mut self) {
+        for id in self.routes.attributes.next_hops.resolve_all() {
+            self.jobs.push(Task::NextHop(id));
+        }
+    }
+
+    /// Does background work, about `budget` destinations of it; says whether there is more.
+    pub fn advance(&mut self, now: Instant, budget: usize) -> bool {
+        self.tick(now);
+        let more = self.jobs.advance(&mut self.routes, budget);
+        let disbanding = self.exports.advance(&mut self.routes, budget);
+        more || disbanding
+    }
+
+    /// Appends messages for a peer until there are `room` octets of them, or one segment more.
+    pub fn pull(&mut self, index: PeerIndex, room: usize, out: &mut Vec<Bytes>) -> Pull {
+        self.exports.pull(&mut self.routes, index, room, out)
+    }
+
+    /// Appends the peers that have something to send although their last [`Rib::pull`] drained them.
+    pub fn poll_ready(&mut self, out: &mut Vec<PeerIndex>) {
+        self.exports.poll_ready(&mut self.routes, out);
+    }
+
+    /// Appends up to `max` changes for the kernel.
+    pub fn drain_fib(&mut self, max: usize, out: &mut Vec<FibChange>) {
+        self.fib.drain(&mut self.routes, max, out);
+    }
+
+    /// Whether the kernel has changes to pull.
+    pub fn has_fib_changes(&self) -> bool {
+        self.fib.has_changes(&self.routes)
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.began).as_secs();
+        self.routes.seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    }
+
+    fn remove_peer(&mut self, index: PeerIndex) {
+        self.exports.leave(&mut self.routes, index);
+        if let Some(peer) = self.routes.peers.get_mut(index) {
+            peer.begin_epoch(FamilySet::ALL);
+            self.flush_now(index);
+        }
+    }
+
+    /// Removes a peer's stale paths in one go.
+    fn flush_now(&mut self, index: PeerIndex) {
+        let stale = self.routes.peers.get(index).map_or(FamilySet::EMPTY, |peer| peer.stale);
+        if !stale.is_empty() {
+            self.flush_stale(index, stale);
+        }
+        self.jobs.finish_flush(&mut self.routes, index);
+    }
+}

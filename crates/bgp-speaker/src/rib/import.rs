@@ -1,0 +1,146 @@
+//! Import: whether a received path may be used, and what policy makes of its attributes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use muslin_bgp_packet::{Asn, Community, NextHop};
+use smallvec::SmallVec;
+
+use super::attributes::{AttributeId, Attributes, Marks};
+use super::destination::PathState;
+use super::guard::{Bearer, Guard, Refused};
+use super::loc_rib::Judged;
+use super::peers::PeerView;
+use super::refusal::Refusal;
+use crate::config::{Action, RouteSource, Verdict};
+use crate::policy::{RuleNumber, Subject, decide, needs_communities};
+
+/// The judge of one set of attributes from one peer: what does not depend on the prefix is found out once.
+pub(crate) struct Import {
+    view: Arc<PeerView>,
+    guard: Arc<Guard>,
+    received: AttributeId,
+    refusal: Option<Refusal>,
+    bearer: Bearer,
+    communities: Vec<Community>,
+    /// What each rule made of the attributes; this judge holds a reference to each.
+    made: SmallVec<[(RuleNumber, AttributeId); 2]>,
+}
+
+/// The verdict about one prefix, with what decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ruling<'a> {
+    /// Refused because of the attributes.
+    Attributes(Refusal),
+    /// Refused by the guard.
+    Guard(Refused<'a>),
+    /// Decided by the policy.
+    Policy(Verdict, RuleNumber),
+}
+
+impl Import {
+    pub(crate) fn new(
+        view: Arc<PeerView>,
+        guard: Arc<Guard>,
+        attributes: &Attributes,
+        received: AttributeId,
+    ) -> Self {
+        let row = attributes.row(received);
+        let next_hop = attributes.next_hop(received).global;
+        let external = !view.is_internal();
+        let origin = (row.origin_as != 0).then_some(Asn(row.origin_as));
+        let bearer = Bearer { external, origin, next_hop };
+        let refusal = refuse(&view, attributes, received, next_hop);
+        let communities = if needs_communities(&view.import) {
+            attributes.decode(received).communities
+        } else {
+            Vec::new()
+        };
+        Self { view, guard, received, refusal, bearer, communities, made: SmallVec::new() }
+    }
+
+    /// What is decided about a prefix, and by what.
+    pub(crate) fn rule(&self, prefix: IpNet) -> Ruling<'_> {
+        if let Some(refusal) = self.refusal {
+            return Ruling::Attributes(refusal);
+        }
+        if let Err(refused) = self.guard.check(prefix, self.bearer) {
+            return Ruling::Guard(refused);
+        }
+        let subject = Subject { prefix, source: RouteSource::Learned, communities: &self.communities };
+        let (verdict, rule) = decide(&self.view.import, subject);
+        Ruling::Policy(verdict, rule)
+    }
+
+    /// Judges a prefix.
+    pub(crate) fn judge(&mut self, prefix: IpNet, attributes: &mut Attributes) -> Judged {
+        let received = self.received;
+        let refused = |refusal| Judged { received, attributes: received, state: PathState::Refused(refusal) };
+        match self.rule(prefix) {
+            Ruling::Attributes(refusal) | Ruling::Guard(Refused { refusal, .. }) => refused(refusal),
+            Ruling::Policy(Verdict::Reject, _) => refused(Refusal::Policy),
+            Ruling::Policy(Verdict::Accept, rule) => {
+                let made = self.make(rule, attributes);
+                Judged { received, attributes: made, state: PathState::Accepted }
+            }
+        }
+    }
+
+    /// What a rule makes of the attributes.
+    fn make(&mut self, rule: RuleNumber, attributes: &mut Attributes) -> AttributeId {
+        let actions = rule.actions(&self.view.import);
+        let shut_down =
+            self.bearer.external && attributes.row(self.received).marks.contains(Marks::GRACEFUL_SHUTDOWN);
+        if actions.is_empty() && !shut_down {
+            return self.received;
+        }
+        if let Some((_, id)) = self.made.iter().find(|(made_by, _)| *made_by == rule) {
+            return *id;
+        }
+        let mut changed = attributes.decode(self.received);
+        if shut_down {
+            // RFC 8326 §4: the session is about to go, every other path is better.
+            crate::policy::apply(&[Action::LocalPref(0)], &mut changed);
+        }
+        crate::policy::apply(actions, &mut changed);
+        let id = attributes.acquire(&changed, attributes.next_hop(self.received));
+        self.made.push((rule, id));
+        id
+    }
+
+    /// Gives the references back that were taken while judging.
+    pub(crate) fn finish(self, attributes: &mut Attributes) {
+        for (_, id) in self.made {
+            attributes.release(id);
+        }
+    }
+}
+
+/// Refusals that need no prefix.
+fn refuse(
+    view: &PeerView,
+    attributes: &Attributes,
+    received: AttributeId,
+    next_hop: IpAddr,
+) -> Option<Refusal> {
+    let row = attributes.row(received);
+    let identity = attributes.identity;
+    let own_as = if view.local_as == identity.asn {
+        usize::from(row.own_as)
+    } else {
+        let path = attributes.decode(received).as_path;
+        path.count(identity.asn) + path.count(view.local_as)
+    };
+    if own_as > usize::from(view.allowed_own_as) {
+        return Some(Refusal::OwnAs);
+    }
+    if row.originator == u32::from(identity.router_id) && row.originator != 0 {
+        return Some(Refusal::OwnOriginator);
+    }
+    if row.marks.contains(Marks::OWN_CLUSTER) {
+        return Some(Refusal::OwnCluster);
+    }
+    // A link-local next hop without the link that it is of leads nowhere either.
+    NextHop::new(next_hop).is_martian().then_some(Refusal::NextHop)
+}

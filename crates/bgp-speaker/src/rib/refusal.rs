@@ -1,0 +1,96 @@
+//! Why a received path is not used.
+
+use std::fmt;
+
+/// The reason for which a path was refused at import. The path stays in the Adj-RIB-In with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Refusal {
+    /// Our own AS stands in the AS_PATH more often than allowed (RFC 4271 §9.1.2).
+    OwnAs,
+    /// ORIGINATOR_ID is our identifier (RFC 4456 §8).
+    OwnOriginator,
+    /// Our cluster stands in the CLUSTER_LIST (RFC 4456 §8).
+    OwnCluster,
+    /// NEXT_HOP is not a host's unicast address (RFC 4271 §6.3).
+    NextHop,
+    /// The guard does not allow a default route.
+    DefaultRoute,
+    /// The prefix is within none of the ranges that may be learned.
+    NotAllowed,
+    /// The prefix covers, or lies within, something protected.
+    Protected,
+    /// The prefix lies within one of our own blocks.
+    OwnBlock,
+    /// The prefix lies within another node's block but does not come from there.
+    ForeignBlock,
+    /// The import policy rejects it.
+    Policy,
+}
+
+impl Refusal {
+    /// Every reason, in the order of the checks.
+    pub const ALL: [Self; 10] = [
+        Self::OwnAs,
+        Self::OwnOriginator,
+        Self::OwnCluster,
+        Self::NextHop,
+        Self::DefaultRoute,
+        Self::NotAllowed,
+        Self::Protected,
+        Self::OwnBlock,
+        Self::ForeignBlock,
+        Self::Policy,
+    ];
+
+    /// A name for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnAs => "own-as",
+            Self::OwnOriginator => "own-originator",
+            Self::OwnCluster => "own-cluster",
+            Self::NextHop => "next-hop",
+            Self::DefaultRoute => "default-route",
+            Self::NotAllowed => "not-allowed",
+            Self::Protected => "protected",
+            Self::OwnBlock => "own-block",
+            Self::ForeignBlock => "foreign-block",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OwnAs => "our own AS is in the AS_PATH",
+            Self::OwnOriginator => "ORIGINATOR_ID is our own identifier",
+            Self::OwnCluster => "our own cluster is in the CLUSTER_LIST",
+            Self::NextHop => "NEXT_HOP is not a unicast address of a host",
+            Self::DefaultRoute => "a default route is not allowed",
+            Self::NotAllowed => "the prefix is outside the ranges that may be learned",
+            Self::Protected => "the prefix covers or lies within a protected range",
+            Self::OwnBlock => "the prefix lies within one of our own blocks",
+            Self::ForeignBlock => {
+                "the prefix lies within a block of another node and does not come from there"
+            }
+            Self::Policy => "rejected by the import policy",
+        })
+    }
+}
+
+/// Counters of refusals, one per reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusalCounts([u64; Refusal::ALL.len()]);
+
+impl RefusalCounts {
+    /// Counts one.
+    pub(crate) fn add(&mut self, refusal: Refusal) {
+        self.0[refusal as usize] += 1;
+    }
+
+    /// How often each reason applied, those that never did left out.
+    pub fn iter(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        Refusal::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}

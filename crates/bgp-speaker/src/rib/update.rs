@@ -1,0 +1,191 @@
+//! One UPDATE into the table.
+
+use muslin_bgp_packet::{
+    Absent, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Notification, Treatment, UpdateView,
+    parse_attributes,
+};
+
+use super::attributes::{AttributeId, RawBlock};
+use super::destination::PathState;
+use super::import::Import;
+use super::loc_rib::LocRib;
+use super::next_hops::NextHopKey;
+use super::peers::{PeerIndex, slot};
+
+/// What an UPDATE led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// It was applied.
+    Accepted(UpdateSummary),
+    /// It was applied, and now the peer has more prefixes than it may (Cease, subcode 1).
+    PrefixLimit {
+        /// The family.
+        family: Family,
+        /// The limit.
+        limit: u32,
+    },
+    /// The session must end with this message.
+    Reset(Notification),
+}
+
+/// What was in an UPDATE.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateSummary {
+    /// The family whose End-of-RIB it is (RFC 4724 §2).
+    pub end_of_rib: Option<Family>,
+    /// Announced prefixes, those treated as withdrawn included.
+    pub announced: usize,
+    /// Withdrawn prefixes.
+    pub withdrawn: usize,
+    /// What was wrong with its attributes, to be logged.
+    pub faults: Vec<AttributeFault>,
+    /// A family that cannot be used for the rest of the session (RFC 7606 §2).
+    pub disabled: Option<Family>,
+}
+
+/// A set of attributes as an UPDATE brought it.
+struct Brought {
+    id: Option<AttributeId>,
+    absent: Absent,
+    faults: Vec<AttributeFault>,
+}
+
+impl LocRib {
+    /// Applies an UPDATE.
+    pub(crate) fn update(&mut self, index: PeerIndex, body: &[u8]) -> UpdateOutcome {
+        let Some(peer) = self.peers.get(index) else {
+            return UpdateOutcome::Accepted(UpdateSummary::default());
+        };
+        // A family that was disabled is as if it had not been negotiated.
+        let mut context = peer.view.decode;
+        context.families =
+            context.families.iter().filter(|family| !peer.disabled.contains(*family)).collect();
+        match UpdateView::parse(context, body) {
+            Ok(view) => self.apply(index, context, &view),
+            Err(notification) => UpdateOutcome::Reset(notification),
+        }
+    }
+
+    fn apply(&mut self, index: PeerIndex, context: DecodeContext, view: &UpdateView<'_>) -> UpdateOutcome {
+        let mut summary = UpdateSummary {
+            end_of_rib: view.end_of_rib().and_then(|afi_safi| afi_safi.family()),
+            announced: view.announced().len() + view.mp_reach().map_or(0, |reach| reach.nlri.len()),
+            withdrawn: view.withdrawn().len() + view.mp_unreach().map_or(0, |unreach| unreach.nlri.len()),
+            ..UpdateSummary::default()
+        };
+        // One block stands for two sets if the message has routes with two next hops; its faults are the same.
+        let reach = view.mp_reach();
+        let own = if reach.is_none() || !view.announced().is_empty() {
+            Some(self.bring(index, context, view, None))
+        } else {
+            None
+        };
+        let multiprotocol = reach.map(|reach| self.bring(index, context, view, Some(reach.next_hop)));
+        let (absent, faults) = match own.as_ref().or(multiprotocol.as_ref()) {
+            Some(brought) => (brought.absent, brought.faults.clone()),
+            None => (Absent::empty(), Vec::new()),
+        };
+        let own = own.and_then(|brought| brought.id);
+        let multiprotocol = multiprotocol.and_then(|brought| brought.id);
+
+        let verdict = view.verdict(absent, &faults);
+        let as_withdraw = view.withdraws_announcements(absent, &faults);
+        self.count(index, &summary, &verdict);
+        summary.faults = faults;
+        let reset = match verdict {
+            Treatment::SessionReset(notification) => Some(notification),
+            Treatment::DisableFamily(afi_safi) => {
+                summary.disabled = afi_safi.family();
+                None
+            }
+            Treatment::None | Treatment::AttributeDiscard | Treatment::TreatAsWithdraw => None,
+        };
+        if reset.is_none() {
+            self.withdraw_all(index, &FamilyNlri::Ipv4(view.withdrawn()));
+            if let Some(unreach) = view.mp_unreach() {
+                self.withdraw_all(index, &unreach.nlri);
+            }
+            let usable = |id: Option<AttributeId>| id.filter(|_| !as_withdraw);
+            self.announce_all(index, usable(own), &FamilyNlri::Ipv4(view.announced()));
+            if let Some(reach) = reach {
+                self.announce_all(index, usable(multiprotocol), &reach.nlri);
+            }
+        }
+        for id in own.into_iter().chain(multiprotocol) {
+            self.attributes.release(id);
+        }
+        match reset {
+            Some(notification) => UpdateOutcome::Reset(notification),
+            None => self.over_limit(index).unwrap_or(UpdateOutcome::Accepted(summary)),
+        }
+    }
+
+    /// The interned set of the message's block, for the routes with this next hop of MP_REACH_NLRI or, without
+    /// one, for those of the message's own fields.
+    fn bring(
+        &mut self,
+        index: PeerIndex,
+        context: DecodeContext,
+        view: &UpdateView<'_>,
+        next_hop: Option<NextHop>,
+    ) -> Brought {
+        let interface = self.peers.get(index).and_then(|peer| peer.view.interface);
+        let pieces = view.attribute_block().runs();
+        let block = RawBlock { context: context.attributes, next_hop, interface, pieces };
+        if let Some((id, absent)) = self.attributes.acquire_raw(&block) {
+            return Brought { id: Some(id), absent, faults: Vec::new() };
+        }
+        let mut scratch = Vec::new();
+        let parsed = parse_attributes(context.attributes, view.attribute_block().contiguous(&mut scratch));
+        let next_hop =
+            next_hop.or_else(|| parsed.attributes.next_hop.map(|address| NextHop::new(address.into())));
+        let id = next_hop.map(|next_hop| {
+            self.attributes.acquire(&parsed.attributes, NextHopKey::received(next_hop, interface))
+        });
+        if let Some(id) = id
+            && parsed.faults.is_empty()
+        {
+            self.attributes.remember_raw(&block, id, parsed.absent);
+        }
+        Brought { id, absent: parsed.absent, faults: parsed.faults }
+    }
+
+    /// Announces prefixes with one set of attributes; without one they are withdrawn (RFC 7606 §2).
+    fn announce_all(&mut self, index: PeerIndex, id: Option<AttributeId>, nlri: &FamilyNlri<'_>) {
+        let Some(id) = id else { return self.withdraw_all(index, nlri) };
+        let Some(view) = self.peers.get(index).map(|peer| peer.view.clone()) else { return };
+        let mut import = Import::new(view, self.guard.clone(), &self.attributes, id);
+        for route in nlri.iter() {
+            let judged = import.judge(route.prefix, &mut self.attributes);
+            if let PathState::Refused(refusal) = judged.state
+                && let Some(peer) = self.peers.get_mut(index)
+            {
+                peer.refusals.add(refusal);
+            }
+            self.put(index, route.prefix, route.path_id.unwrap_or(0), judged);
+        }
+        import.finish(&mut self.attributes);
+    }
+
+    fn withdraw_all(&mut self, index: PeerIndex, nlri: &FamilyNlri<'_>) {
+        for route in nlri.iter() {
+            self.withdraw(index, route.prefix, route.path_id.unwrap_or(0));
+        }
+    }
+
+    fn count(&mut self, index: PeerIndex, summary: &UpdateSummary, verdict: &Treatment) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.received.updates += 1;
+        peer.received.announced += summary.announced as u64;
+        peer.received.withdrawn += summary.withdrawn as u64;
+        peer.received.treated_as_withdraw += u64::from(*verdict == Treatment::TreatAsWithdraw);
+        peer.received.attributes_discarded += u64::from(*verdict == Treatment::AttributeDiscard);
+    }
+
+    fn over_limit(&self, index: PeerIndex) -> Option<UpdateOutcome> {
+        let peer = self.peers.get(index)?;
+        let limit = peer.view.max_prefixes?;
+        let family = Family::ALL.into_iter().find(|family| peer.counts[slot(*family)].received > limit)?;
+        Some(UpdateOutcome::PrefixLimit { family, limit })
+    }
+}
