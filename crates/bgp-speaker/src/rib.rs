@@ -148,11 +148,11 @@ impl Rib {
     /// Removes what a peer has not announced since its session was lost or since it began a refresh: its
     /// End-of-RIB came, the time to wait is over, or it does not keep its state after all.
     pub fn flush_stale(&mut self, index: PeerIndex, families: FamilySet) {
-        if let Some(peer) = self.routes.peers.get_mut(index) {
-            for family in families.iter() {
-                peer.stale = peer.stale.without(family);
-            }
-            self.jobs.push(Task::Flush(index, families));
+        let Some(peer) = self.routes.peers.get_mut(index) else { return };
+        let stale: FamilySet = families.iter().filter(|family| peer.stale.contains(*family)).collect();
+        if !stale.is_empty() {
+            peer.stale = peer.stale.iter().filter(|family| !stale.contains(*family)).collect();
+            self.jobs.push(Task::Flush(index, stale));
         }
     }
 
@@ -223,14 +223,26 @@ impl Rib {
         self.exports.regroup(&mut self.routes, &exported);
     }
 
+    /// Changes who we are. Sessions have to be opened anew for it, so what peers were sent stays as it is
+    /// until they come back; received routes are judged anew.
+    pub fn set_identity(&mut self, asn: Asn, router_id: Ipv4Addr) {
+        let before = self.routes.attributes.identity;
+        let follows = before.cluster_id == before.router_id;
+        let cluster_id = if follows { router_id } else { before.cluster_id };
+        self.routes.attributes.set_identity(Identity { asn, router_id, cluster_id });
+        self.rejudge_all();
+    }
+
+    /// The view of where next hops lead.
+    pub fn resolver(&self) -> &dyn NextHopResolver {
+        self.routes.attributes.next_hops.resolver()
+    }
+
     /// Changes what is never learned.
     pub fn set_guard(&mut self, guard: ImportGuard) {
         if *self.routes.guard.config() != guard {
             self.routes.guard = Arc::new(Guard::new(guard));
-            let peers: Vec<_> = self.routes.peers.iter().map(|(index, _)| index).collect();
-            for index in peers {
-                self.jobs.push(Task::Rejudge(index));
-            }
+            self.rejudge_all();
         }
     }
 
@@ -285,6 +297,13 @@ impl Rib {
     fn tick(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.began).as_secs();
         self.routes.seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    }
+
+    fn rejudge_all(&mut self) {
+        let peers: Vec<_> = self.routes.peers.iter().map(|(index, _)| index).collect();
+        for index in peers {
+            self.jobs.push(Task::Rejudge(index));
+        }
     }
 
     fn remove_peer(&mut self, index: PeerIndex) {

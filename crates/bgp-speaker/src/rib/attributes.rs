@@ -18,7 +18,7 @@ use muslin_bgp_packet::{
 
 use super::decision::Class;
 use super::next_hops::{NextHopId, NextHopKey, NextHops, Reach};
-use super::slab::{Slab, handle};
+use super::slab::{Handle, Slab, handle};
 pub(crate) use raw::{RawBlock, RawCache};
 
 handle!(
@@ -177,6 +177,20 @@ impl Attributes {
         self.raw.forget(id);
     }
 
+    /// Changes who we are, and with it what counts as a loop.
+    pub(crate) fn set_identity(&mut self, identity: Identity) {
+        self.identity = identity;
+        for index in 0..self.rows.rows() {
+            let id = AttributeId::from_index(index);
+            if self.rows[id].references > 0 {
+                let attributes = self.decode(id);
+                let row = &mut self.rows[id];
+                row.own_as = own_as(&attributes, identity);
+                row.marks.set(Marks::OWN_CLUSTER, attributes.cluster_list.contains(&identity.cluster_id));
+            }
+        }
+    }
+
     /// A row.
     pub(crate) fn row(&self, id: AttributeId) -> &Row {
         &self.rows[id]
@@ -220,9 +234,13 @@ impl Row {
             originator: attributes.originator_id.map_or(0, u32::from),
             origin_as: attributes.as_path.origin().map_or(0, u32::from),
             cluster_length: u16::try_from(attributes.cluster_list.len()).unwrap_or(u16::MAX),
-            own_as: u8::try_from(attributes.as_path.count(identity.asn)).unwrap_or(u8::MAX),
+            own_as: own_as(attributes, identity),
             marks,
             references: 1,
         }
     }
+}
+
+fn own_as(attributes: &PathAttributes, identity: Identity) -> u8 {
+    u8::try_from(attributes.as_path.count(identity.asn)).unwrap_or(u8::MAX)
 }

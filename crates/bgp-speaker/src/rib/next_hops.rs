@@ -23,6 +23,12 @@ pub trait NextHopResolver {
 
     /// Whether an address is one of this host's.
     fn is_local(&self, address: IpAddr) -> bool;
+
+    /// This host's addresses on an interface, of which sessions choose the next hops that they send.
+    fn addresses_of(&self, interface: u32) -> Vec<IpAddr> {
+        let _ = interface;
+        Vec::new()
+    }
 }
 
 /// Where a next hop leads.
@@ -194,6 +200,11 @@ impl NextHops {
     /// Whether a row is in use.
     pub(crate) fn is_used(&self, id: NextHopId) -> bool {
         self.rows[id].references > 0
+    }
+
+    /// The view of where addresses lead.
+    pub(crate) fn resolver(&self) -> &dyn NextHopResolver {
+        &*self.resolver
     }
 
     /// Next hops in use.
