@@ -1,1 +1,48 @@
-//! The pure plan of a node: peers, originated routes, policies, address blocks and masquerade, each with its cause.
+//! The plan of a node: what it peers with, announces, accepts, and does with its pods' packets.
+//!
+//! [`plan`] is a pure function of the cluster's state, the kernel's facts and the node's name. It has no I/O, no
+//! clock and no memory, and the order in which objects arrive does not matter. Every item of a plan carries its
+//! cause, the object and field that it follows from, and what was left out carries its reason.
+//!
+//! Nothing that we put into the kernel ourselves or learned from a peer is an input: a plan never follows from
+//! its own effects.
+//!
+//! ```
+//! use muslin_cluster::ClusterState;
+//! use muslin_node_plan::{KernelFacts, plan};
+//!
+//! let state = ClusterState::from_manifest("n1.yaml", "
+//! apiVersion: v1
+//! kind: Node
+//! metadata: {name: n1}
+//! spec: {podCIDRs: [10.244.1.0/24]}
+//! ");
+//! let plan = plan(&state, &KernelFacts::default(), "n1");
+//! assert_eq!(plan.speaker.originated[0].prefix.to_string(), "10.244.1.0/24");
+//! assert_eq!(&*plan.speaker.originated[0].cause, "Node n1 .spec.podCIDRs[0]");
+//! ```
+
+mod blocks;
+mod causes;
+mod endpoints;
+mod facts;
+mod firewall;
+mod guard;
+mod mesh;
+mod peers;
+mod plan;
+mod policy;
+mod services;
+mod settings;
+mod speaker;
+mod view;
+
+pub use causes::{Caused, Withheld};
+pub use facts::{ConnectedPrefix, DefaultGateway, KernelFacts, LocalAddress};
+pub use firewall::FirewallPlan;
+pub use plan::{NodePlan, plan};
+pub use speaker::{SpeakerPlan, speaker_plan};
+pub use view::{GuardView, PeerView, PlanView, PolicyView, RouteView};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! Which Services have endpoints that take connections, here and anywhere.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use muslin_cluster::ClusterState;
+use muslin_cluster::kubernetes::SERVICE_NAME;
+
+/// The best that an endpoint offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Readiness {
+    /// There is no endpoint that takes connections.
+    #[default]
+    None,
+    /// An endpoint is ending but still serves.
+    Ending,
+    /// An endpoint takes new connections.
+    Ready,
+}
+
+/// What there is behind a Service, in one address family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    /// On this node.
+    pub(crate) here: Readiness,
+    /// On any node.
+    pub(crate) anywhere: Readiness,
+}
+
+/// Endpoints by Service ("namespace/name").
+#[derive(Debug, Default)]
+pub(crate) struct EndpointIndex {
+    v4: BTreeMap<String, Endpoints>,
+    v6: BTreeMap<String, Endpoints>,
+}
+
+impl EndpointIndex {
+    pub(crate) fn of(state: &ClusterState, node: &str) -> Self {
+        let mut index = Self::default();
+        for slice in state.endpoint_slices.values() {
+            let services = match slice.address_type.as_str() {
+                "IPv4" => &mut index.v4,
+                "IPv6" => &mut index.v6,
+                _ => continue,
+            };
+            let labels = slice.metadata.labels.as_ref();
+            let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) else { continue };
+            let namespace = slice.metadata.namespace.as_deref().unwrap_or("default");
+            let endpoints = services.entry(format!("{namespace}/{service}")).or_default();
+            for endpoint in &slice.endpoints {
+                let conditions = endpoint.conditions.as_ref();
+                let terminating = conditions.and_then(|conditions| conditions.terminating) == Some(true);
+                // The API: an unknown `ready` means ready; an unknown `serving` means what `ready` means.
+                let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+                let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+                let readiness = match (ready && !terminating, serving && terminating) {
+                    (true, _) => Readiness::Ready,
+                    (false, true) => Readiness::Ending,
+                    (false, false) => Readiness::None,
+                };
+                endpoints.anywhere = endpoints.anywhere.max(readiness);
+                if endpoint.node_name.as_deref() == Some(node) {
+                    endpoints.here = endpoints.here.max(readiness);
+                }
+            }
+        }
+        index
+    }
+
+    /// The endpoints of a Service that can answer for `address`.
+    pub(crate) fn of_service(&self, service: &str, address: IpAddr) -> Endpoints {
+        let services = if address.is_ipv4() { &self.v4 } else { &self.v6 };
+        services.get(service).copied().unwrap_or_default()
+    }
+}

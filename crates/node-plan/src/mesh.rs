@@ -1,0 +1,121 @@
+//! Sessions between nodes that share a link, without being asked for.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use muslin_bgp_speaker::config::{
+    AddPathConfig, ConnectMode, NextHopMode, PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs,
+    SessionConfig, TtlMode,
+};
+use muslin_cluster::{ClusterState, Effect, Problem, kubernetes};
+
+use crate::causes::Caused;
+use crate::peers::{CONNECT_RETRY, Local, MAX_PREFIXES, transport_family};
+use crate::settings::{BGP_PORT, Settings};
+
+/// The mesh as one node sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Mesh {
+    pub(crate) peers: Vec<PeerConfig>,
+    pub(crate) notes: Vec<Caused<String>>,
+    /// Why there are no sessions although the mesh is on.
+    pub(crate) problem: Option<Problem>,
+}
+
+/// Most names that a note writes out.
+const SHOWN_NAMES: usize = 3;
+
+impl Mesh {
+    /// One session per address family with every other node on a link of this one. An address in `explicit`
+    /// has a `BGPPeer` of its own and is left to it.
+    pub(crate) fn of(
+        local: &Local<'_>,
+        settings: &Settings,
+        node: &str,
+        explicit: &BTreeSet<IpAddr>,
+        import: &Policy,
+        export: &Policy,
+    ) -> Self {
+        let mut mesh = Self::default();
+        let cause = &settings.mesh.cause;
+        if !settings.mesh.enabled {
+            mesh.notes.push(Caused::new("the node mesh is off".to_owned(), cause.clone()));
+            return mesh;
+        }
+        let password = match local.password(settings.mesh.password.as_ref()) {
+            Ok(password) => password,
+            Err((message, remedy)) => {
+                mesh.problem = settings.mesh.origin.as_ref().map(|(object, origin)| {
+                    let field = ".spec.nodeMesh.password";
+                    ClusterState::problem(object, origin, field, message, remedy, Effect::Refused)
+                });
+                return mesh;
+            }
+        };
+        let mut elsewhere: Vec<&Arc<str>> = Vec::new();
+        for (name, other) in local.state.nodes.iter().filter(|(name, _)| &***name != node) {
+            let addresses: Vec<_> = kubernetes::internal_ips(other)
+                .into_iter()
+                .filter(|address| local.facts.link_of(address.value).is_some())
+                .collect();
+            if addresses.is_empty() {
+                elsewhere.push(name);
+                continue;
+            }
+            let theirs = Settings::of(local.state, Some(name));
+            for (is_v4, family) in [(true, "ipv4"), (false, "ipv6")] {
+                let Some(address) = addresses.iter().find(|address| address.value.is_ipv4() == is_v4) else {
+                    continue;
+                };
+                if explicit.contains(&address.value) || local.node_addresses.contains(&address.value) {
+                    continue;
+                }
+                mesh.peers.push(PeerConfig {
+                    key: PeerKey(format!("node/{name}/{family}").into()),
+                    address: address.value,
+                    interface: None,
+                    port: theirs.listen_port.unwrap_or(BGP_PORT),
+                    session: SessionConfig {
+                        remote_as: RemoteAs::Is(theirs.asn),
+                        local_as: None,
+                        local_address: local.address_towards(address.value),
+                        connect: match theirs.listen_port {
+                            Some(_) => ConnectMode::Both,
+                            None => ConnectMode::Passive,
+                        },
+                        connect_retry: CONNECT_RETRY,
+                        hold_time: settings.mesh.hold_time,
+                        families: vec![transport_family(is_v4)],
+                        extended_next_hop: false,
+                        add_path: AddPathConfig::default(),
+                        ttl: TtlMode::Direct,
+                        password: password.clone(),
+                        graceful_restart: None,
+                        reflector: ReflectorRole::NonClient,
+                        next_hop: NextHopMode::Auto,
+                        import: import.clone(),
+                        export: export.clone(),
+                        allowed_own_as: 0,
+                        max_prefixes: Some(MAX_PREFIXES),
+                        shutdown: None,
+                    },
+                    cause: format!("Node {name} {}, {cause}", address.path).into(),
+                });
+            }
+        }
+        if !elsewhere.is_empty() {
+            let names: Vec<_> = elsewhere.iter().take(SHOWN_NAMES).map(|name| &***name).collect();
+            let more = match elsewhere.len() - names.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let note = format!(
+                "no link is shared with {}{more}, which have to be reached through other peers",
+                names.join(", ")
+            );
+            mesh.notes.push(Caused::new(note, cause.clone()));
+        }
+        mesh
+    }
+}

@@ -1,0 +1,256 @@
+//! Peers that `BGPPeer`s ask for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muslin_bgp_packet::{Asn, Family};
+use muslin_bgp_speaker::config::{
+    AddPathConfig, ConnectMode, ListenRange, NextHopMode, PeerConfig, PeerKey, Policy, ReflectorRole,
+    RemoteAs, Secret, SessionConfig, TtlMode,
+};
+use muslin_cluster::resources::{self, AddressFamily, BgpPeer, NextHop, PasswordSource, PeerAs};
+use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
+
+use crate::causes::Subject;
+use crate::facts::KernelFacts;
+use crate::settings::{BGP_PORT, DEFAULT_HOLD_TIME};
+
+/// Longest pause between two attempts to connect.
+pub(crate) const CONNECT_RETRY: Duration = Duration::from_secs(5);
+/// More prefixes than any cluster has, fewer than the Internet.
+pub(crate) const MAX_PREFIXES: u32 = 100_000;
+const LISTEN_LIMIT: u32 = 1000;
+/// Longest TCP-MD5 key that Linux takes, in octets.
+const MAX_PASSWORD: usize = 80;
+
+/// What a peer's policies are when its filters decide nothing.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    pub(crate) import: Policy,
+    pub(crate) export: Policy,
+    /// How often our own AS may stand in a received path.
+    pub(crate) allowed_own_as: u8,
+}
+
+/// Whose peers they are.
+pub(crate) struct Local<'a> {
+    pub(crate) state: &'a ClusterState,
+    pub(crate) facts: &'a KernelFacts,
+    pub(crate) asn: Asn,
+    /// The addresses that Kubernetes knows the node by.
+    pub(crate) node_addresses: &'a [IpAddr],
+}
+
+/// Peers and ranges of peers.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    pub(crate) named: Vec<PeerConfig>,
+    pub(crate) ranges: Vec<ListenRange>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Peers {
+    /// The peers among `wanted`; `policies` makes those of a peer, with its filters, for internal and external ones.
+    pub(crate) fn of<'a>(
+        local: &Local<'a>,
+        wanted: impl Iterator<Item = (&'a Arc<str>, &'a muslin_cluster::Object<BgpPeer>)>,
+        policies: impl Fn(&Subject<'_, BgpPeer>, Kinship, &mut Vec<Problem>) -> Policies,
+    ) -> Self {
+        let mut peers = Self::default();
+        let mut taken: BTreeMap<(IpAddr, Option<&str>), &Arc<str>> = BTreeMap::new();
+        for (name, object) in wanted {
+            let peer = Subject::new(Kind::BgpPeer, name, object);
+            let spec = &object.spec;
+            if let Some(address) = spec.peer_address {
+                if local.is_own(address) {
+                    let message = format!("{address} is an address of this node");
+                    let remedy = "write the peer's address, or select other nodes";
+                    peers.problems.push(peer.refused(".spec.peerAddress", message, remedy));
+                    continue;
+                }
+                if let Some(first) = taken.insert((address, spec.interface.as_deref()), name) {
+                    let message = format!("BGPPeer {first} has {address} already");
+                    peers.problems.push(peer.refused(".spec.peerAddress", message, "remove one of the two"));
+                    taken.insert((address, spec.interface.as_deref()), first);
+                    continue;
+                }
+            }
+            let password = match local.password(spec.password.as_ref()) {
+                Ok(password) => password,
+                Err((message, remedy)) => {
+                    peers.problems.push(peer.refused(".spec.password", message, remedy));
+                    continue;
+                }
+            };
+            let kinship = local.kinship(&peer);
+            let policies = policies(&peer, kinship, &mut peers.problems);
+            let session = local.session(&peer, policies, password);
+            peers.problems.extend(local.unreachable(&peer, kinship));
+            let cause: Arc<str> = peer.reference.to_string().into();
+            let key = PeerKey(name.clone());
+            if let Some(address) = spec.peer_address {
+                peers.named.push(PeerConfig {
+                    key,
+                    address,
+                    interface: spec.interface.as_deref().map(Into::into),
+                    port: spec.port.unwrap_or(BGP_PORT),
+                    session,
+                    cause,
+                });
+            } else if let Some(range) = spec.listen_range {
+                let limit = spec.listen_limit.unwrap_or(LISTEN_LIMIT);
+                peers.ranges.push(ListenRange { key, range: range.0, limit, session, cause });
+            }
+        }
+        peers
+    }
+}
+
+/// Whether a peer is of our AS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kinship {
+    Internal,
+    External,
+}
+
+impl Local<'_> {
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.facts.is_local(address) || self.node_addresses.contains(&address)
+    }
+
+    fn kinship(&self, peer: &Subject<'_, BgpPeer>) -> Kinship {
+        let spec = &peer.object.spec;
+        let own = spec.local_asn.map_or(self.asn, |asn| asn.0);
+        match spec.peer_asn {
+            PeerAs::Internal => Kinship::Internal,
+            PeerAs::Is(asn) if asn == own => Kinship::Internal,
+            PeerAs::Is(_) | PeerAs::External => Kinship::External,
+        }
+    }
+
+    /// An external session is one hop unless it is told otherwise.
+    fn unreachable(&self, peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Option<Problem> {
+        let spec = &peer.object.spec;
+        let address = spec.peer_address?;
+        let told = spec.multihop.is_some() || spec.ttl_security.is_some() || spec.interface.is_some();
+        if kinship == Kinship::Internal || told || self.facts.connected.is_empty() {
+            return None;
+        }
+        if self.facts.link_of(address).is_some() {
+            return None;
+        }
+        let message = format!("{address} is on no link of this node, and an external session spans one hop");
+        Some(peer.advice(".spec.peerAddress", message, "set `multihop`, or correct the address"))
+    }
+
+    fn session(
+        &self,
+        peer: &Subject<'_, BgpPeer>,
+        policies: Policies,
+        password: Option<Secret>,
+    ) -> SessionConfig {
+        let spec = &peer.object.spec;
+        let is_v4 = match (spec.peer_address, spec.listen_range) {
+            (Some(address), _) => address.is_ipv4(),
+            (None, Some(range)) => range.0.addr().is_ipv4(),
+            (None, None) => true,
+        };
+        SessionConfig {
+            remote_as: match spec.peer_asn {
+                PeerAs::Is(asn) => RemoteAs::Is(asn),
+                PeerAs::Internal => RemoteAs::Internal,
+                PeerAs::External => RemoteAs::External,
+            },
+            local_as: spec.local_asn.map(|asn| asn.0),
+            local_address: spec.local_address.or_else(|| self.address_towards(spec.peer_address?)),
+            connect: match (spec.connect_mode, spec.listen_range) {
+                (Some(resources::ConnectMode::Passive), _) | (_, Some(_)) => ConnectMode::Passive,
+                _ => ConnectMode::Both,
+            },
+            connect_retry: spec.connect_retry.map_or(CONNECT_RETRY, |time| time.0),
+            hold_time: spec.hold_time.map_or(DEFAULT_HOLD_TIME, |time| time.0),
+            families: match &spec.families {
+                None => vec![transport_family(is_v4)],
+                Some(families) => [Family::Ipv4Unicast, Family::Ipv6Unicast]
+                    .into_iter()
+                    .filter(|family| families.iter().any(|wanted| unicast(*wanted) == *family))
+                    .collect(),
+            },
+            extended_next_hop: spec.extended_next_hop.unwrap_or(false),
+            add_path: spec.add_path.map_or_else(AddPathConfig::default, |add_path| AddPathConfig {
+                receive: add_path.receive,
+                send: add_path.send,
+            }),
+            ttl: match (spec.multihop, spec.ttl_security) {
+                (Some(hops), _) => TtlMode::Multihop(hops),
+                (None, Some(hops)) => TtlMode::Security(hops),
+                (None, None) => TtlMode::Direct,
+            },
+            password,
+            graceful_restart: spec.graceful_restart.map(|restart| restart.restart_time.0),
+            reflector: match spec.route_reflector_client {
+                Some(true) => ReflectorRole::Client,
+                _ => ReflectorRole::NonClient,
+            },
+            next_hop: match spec.next_hop {
+                None | Some(NextHop::Auto) => NextHopMode::Auto,
+                Some(NextHop::Itself) => NextHopMode::Itself,
+                Some(NextHop::Unchanged) => NextHopMode::Unchanged,
+            },
+            allowed_own_as: spec.allowed_own_as.unwrap_or(policies.allowed_own_as),
+            import: policies.import,
+            export: policies.export,
+            max_prefixes: match spec.max_prefixes {
+                None => Some(MAX_PREFIXES),
+                Some(0) => None,
+                limit => limit,
+            },
+            shutdown: spec.shutdown.as_deref().map(Into::into),
+        }
+    }
+
+    /// The node's own address on the link of a peer: the kernel might choose a virtual one.
+    pub(crate) fn address_towards(&self, peer: IpAddr) -> Option<IpAddr> {
+        let link = self.facts.link_of(peer)?.prefix;
+        self.node_addresses.iter().copied().find(|address| link.contains(address))
+    }
+
+    /// The password that a source leads to, or what is wrong and what to do.
+    pub(crate) fn password(
+        &self,
+        source: Option<&PasswordSource>,
+    ) -> Result<Option<Secret>, (String, String)> {
+        let Some(PasswordSource { secret_key_ref: source }) = source else { return Ok(None) };
+        let name = format!("{}/{}", source.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE), source.name);
+        let key = source.key.as_deref().unwrap_or("password");
+        let Some(secret) = self.state.secrets.get(&*name) else {
+            let message = format!("there is no Secret {name}, and without its password there is no session");
+            return Err((message, "make the Secret, or take the password out".to_owned()));
+        };
+        let encoded = secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+        let written = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
+        match written.or(encoded) {
+            None => {
+                Err((format!("Secret {name} has no key {key}"), "add the key, or name another".to_owned()))
+            }
+            Some(password) if !(1..=MAX_PASSWORD).contains(&password.len()) => {
+                let message = format!("key {key} of Secret {name} has {} octets", password.len());
+                Err((message, format!("use a password of 1 to {MAX_PASSWORD} octets")))
+            }
+            Some(password) => Ok(Some(Secret(password.into()))),
+        }
+    }
+}
+
+pub(crate) fn transport_family(is_v4: bool) -> Family {
+    if is_v4 { Family::Ipv4Unicast } else { Family::Ipv6Unicast }
+}
+
+fn unicast(family: AddressFamily) -> Family {
+    match family {
+        AddressFamily::IPv4 => Family::Ipv4Unicast,
+        AddressFamily::IPv6 => Family::Ipv6Unicast,
+    }
+}

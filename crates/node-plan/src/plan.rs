@@ -1,0 +1,177 @@
+//! The plan of one node.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource, SpeakerConfig};
+use muslin_cluster::kubernetes;
+use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
+
+use crate::blocks::Ownership;
+use crate::causes::{Caused, Subject, Withheld};
+use crate::facts::KernelFacts;
+use crate::firewall::FirewallPlan;
+use crate::guard::node_guard;
+use crate::mesh::Mesh;
+use crate::peers::{Kinship, Local, Peers, Policies};
+use crate::policy::{Direction, derived_export, derived_import, filtered};
+use crate::services::ServiceRoutes;
+use crate::settings::{Settings, unused};
+
+/// Everything that a node is to do, each item with its cause.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodePlan {
+    /// The node.
+    pub node: String,
+    /// The speaker: peers, originated routes, policies, import guard.
+    pub speaker: SpeakerConfig,
+    /// Blocks that pods get their addresses from.
+    pub address_blocks: Vec<Caused<IpNet>>,
+    /// Blocks whose unused addresses lead nowhere: the node's own, never a Service range.
+    pub blackholes: Vec<Caused<IpNet>>,
+    /// The packet filter.
+    pub firewall: FirewallPlan,
+    /// Ranges and single addresses of Services that this node answers for.
+    pub service_ranges: Vec<Caused<IpNet>>,
+    /// MTU of pods' interfaces, in bytes; `None` leaves it to the kernel.
+    pub mtu: Option<u32>,
+    /// What is asked for but not announced by this node, with the reason.
+    pub withheld: Vec<Withheld>,
+    /// What is worth knowing and is not wrong.
+    pub notes: Vec<Caused<String>>,
+    /// What is wrong: of the state that was read, and of what follows from it.
+    pub problems: Vec<Problem>,
+}
+
+/// Decides what `node` is to do.
+///
+/// Total: whatever is wrong becomes a [`Problem`] and is left out. A node that the state does not have gets a
+/// plan without peers, routes and blocks.
+pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
+    let settings = Settings::of(state, Some(node));
+    let mut problems = state.problems.clone();
+    problems.extend(unused(state, Some(node)));
+    let ownership = Ownership::of(state, &settings);
+    let concerns_us = ownership.problems.iter().filter(|(owner, _)| &**owner == node);
+    problems.extend(concerns_us.map(|(_, problem)| problem.clone()));
+
+    let object = state.nodes.get_key_value(node).map(|(name, object)| Subject::new(Kind::Node, name, object));
+    let addresses: Vec<IpAddr> = object.as_ref().map_or_else(Vec::new, |node| {
+        kubernetes::internal_ips(node.object).into_iter().map(|address| address.value).collect()
+    });
+    let mut speaker = SpeakerConfig {
+        asn: settings.asn,
+        router_id: settings.router_id.unwrap_or_else(|| router_id(node, &addresses)),
+        listen: listen(settings.listen_port),
+        peers: Vec::new(),
+        listen_ranges: Vec::new(),
+        originated: Vec::new(),
+        guard: node_guard(state, facts, &settings, &ownership, node),
+        max_paths: settings.max_paths,
+    };
+    let mut notes = Vec::new();
+    let mut services = ServiceRoutes::default();
+    match &object {
+        None => problems.push(unknown_node(state, node)),
+        Some(object) => {
+            services = ServiceRoutes::of(state, &settings, node, Some(object.object));
+            speaker.originated = originated(&ownership, node, &services, &settings);
+
+            let local = Local { state, facts, asn: settings.asn, node_addresses: &addresses };
+            let import = derived_import(&ownership, &settings, node);
+            let export = derived_export();
+            let labels = object.object.metadata.labels.as_ref();
+            let selected = state.bgp_peers.iter().filter(|(_, peer)| {
+                peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
+            });
+            let peers = Peers::of(&local, selected, |peer, kinship, problems| Policies {
+                import: filtered(state, peer, settings.asn, Direction::Import, &import, problems),
+                export: filtered(state, peer, settings.asn, Direction::Export, &export, problems),
+                // Nodes share one AS behind an external router; the guard knows whose each block is.
+                allowed_own_as: u8::from(kinship == Kinship::External),
+            });
+            let explicit: BTreeSet<_> = peers.named.iter().map(|peer| peer.address).collect();
+            let mesh = Mesh::of(&local, &settings, node, &explicit, &import, &export);
+            speaker.peers = peers.named;
+            speaker.peers.extend(mesh.peers);
+            speaker.listen_ranges = peers.ranges;
+            problems.extend(peers.problems);
+            problems.extend(mesh.problem);
+            notes.extend(mesh.notes);
+        }
+    }
+    let blocks: Vec<_> =
+        ownership.blocks_of(node).map(|(range, cause)| Caused::new(range, cause.clone())).collect();
+    NodePlan {
+        node: node.to_owned(),
+        firewall: FirewallPlan::of(state, &settings, &ownership, node, &services.originated),
+        service_ranges: services
+            .originated
+            .iter()
+            .map(|route| Caused::new(route.prefix, route.cause.clone()))
+            .collect(),
+        speaker,
+        blackholes: blocks.clone(),
+        address_blocks: blocks,
+        mtu: facts.uplink_mtu,
+        withheld: services.withheld,
+        notes,
+        problems,
+    }
+}
+
+/// Pods, Services, then what is written out; of two routes to one prefix the first counts.
+fn originated(
+    ownership: &Ownership,
+    node: &str,
+    services: &ServiceRoutes,
+    settings: &Settings,
+) -> Vec<OriginatedRoute> {
+    let pods = ownership.blocks_of(node).map(|(prefix, cause)| OriginatedRoute {
+        prefix,
+        source: RouteSource::Pod,
+        local_pref: None,
+        med: None,
+        communities: Vec::new(),
+        large_communities: Vec::new(),
+        cause: cause.clone(),
+    });
+    let mut known = BTreeSet::new();
+    pods.chain(services.originated.iter().cloned())
+        .chain(settings.originate.iter().cloned())
+        .filter(|route| known.insert(route.prefix))
+        .collect()
+}
+
+/// Where a speaker listens: on every address of both families.
+pub(crate) fn listen(port: Option<u16>) -> Vec<SocketAddr> {
+    let addresses = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    port.into_iter().flat_map(|port| addresses.map(|address| SocketAddr::new(address, port))).collect()
+}
+
+/// The node's first IPv4 address, else a number that follows from its name (RFC 6286 wants no more of it).
+fn router_id(node: &str, addresses: &[IpAddr]) -> Ipv4Addr {
+    let address = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) if !address.is_unspecified() => Some(*address),
+        _ => None,
+    });
+    address.unwrap_or_else(|| {
+        // FNV-1a: short, and the same on every machine and in every version.
+        let hash = node
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Ipv4Addr::from(hash.max(1))
+    })
+}
+
+fn unknown_node(state: &ClusterState, node: &str) -> Problem {
+    let known: Vec<_> = state.nodes.keys().take(5).map(|name| &**name).collect();
+    let remedy = match known.as_slice() {
+        [] => "add the Node object".to_owned(),
+        known => format!("add the Node object, or choose one of {}", known.join(", ")),
+    };
+    let message = "there is no such node, so it has no peers and announces nothing";
+    let node = ObjectRef::new(Kind::Node, node);
+    ClusterState::problem(&node, &Origin::default(), "", message, remedy, Effect::Refused)
+}

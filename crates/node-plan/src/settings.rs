@@ -1,0 +1,197 @@
+//! The `BGPConfiguration` that is in force: `default`, overridden field by field by `node.NAME`.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use muslin_bgp_packet::Asn;
+use muslin_bgp_speaker::config::{Cause, OriginatedRoute, RouteSource};
+use muslin_cluster::resources::{
+    AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, PasswordSource, StaticRoute,
+};
+use muslin_cluster::{ClusterState, Kind, ObjectRef, Origin, Problem};
+
+use crate::causes::{Caused, Subject};
+
+/// The AS of a cluster that names none: the first private one (RFC 6996), as Calico has it.
+const DEFAULT_ASN: Asn = Asn(64512);
+/// RFC 4271 §4.2 suggests it.
+pub(crate) const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
+pub(crate) const BGP_PORT: u16 = 179;
+const DEFAULT_MAX_PATHS: u8 = 16;
+
+/// What holds for one speaker.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) asn: Asn,
+    pub(crate) router_id: Option<Ipv4Addr>,
+    /// `None` accepts no connections.
+    pub(crate) listen_port: Option<u16>,
+    pub(crate) max_paths: u8,
+    pub(crate) mesh: Mesh,
+    pub(crate) cluster_cidrs: Vec<Caused<IpNet>>,
+    pub(crate) service_cluster_ips: Vec<Caused<IpNet>>,
+    pub(crate) service_external_ips: Vec<Caused<IpNet>>,
+    pub(crate) service_load_balancer_ips: Vec<Caused<IpNet>>,
+    pub(crate) import: Vec<Caused<IpNet>>,
+    /// The cause, if a default route may be learned.
+    pub(crate) default_route: Option<Cause>,
+    pub(crate) originate: Vec<OriginatedRoute>,
+}
+
+/// Sessions between nodes that share a link.
+#[derive(Clone, Debug)]
+pub(crate) struct Mesh {
+    pub(crate) enabled: bool,
+    pub(crate) hold_time: Duration,
+    pub(crate) password: Option<PasswordSource>,
+    pub(crate) cause: Cause,
+    /// The object that says so, if one does.
+    pub(crate) origin: Option<(ObjectRef, Arc<Origin>)>,
+}
+
+impl Settings {
+    /// The settings of a node, or of a stand-alone speaker.
+    pub(crate) fn of(state: &ClusterState, node: Option<&str>) -> Self {
+        let layers = Layers::of(state, node);
+        let mesh = layers.find(|spec| spec.node_mesh.as_ref());
+        let mesh = match mesh {
+            None => Mesh {
+                enabled: true,
+                hold_time: DEFAULT_HOLD_TIME,
+                password: None,
+                cause: "node mesh, on by default".into(),
+                origin: None,
+            },
+            Some((subject, mesh)) => Mesh {
+                enabled: mesh.enabled.unwrap_or(true),
+                hold_time: mesh.hold_time.map_or(DEFAULT_HOLD_TIME, |time| time.0),
+                password: mesh.password.clone(),
+                cause: subject.cause(".spec.nodeMesh"),
+                origin: Some((subject.reference.clone(), subject.object.origin.clone())),
+            },
+        };
+        // Who owns which block must come out alike on every node, so no node may see ranges of its own.
+        let cluster = Layers::of(state, None);
+        let import = layers.find(|spec| spec.import.as_ref());
+        Self {
+            asn: layers.find(|spec| spec.asn.as_ref()).map_or(DEFAULT_ASN, |(_, asn)| asn.0),
+            router_id: layers.find(|spec| spec.router_id.as_ref()).map(|(_, id)| id.0),
+            listen_port: match layers.find(|spec| spec.listen_port.as_ref()) {
+                None => Some(BGP_PORT),
+                Some((_, port)) => (*port != 0).then_some(*port),
+            },
+            max_paths: layers
+                .find(|spec| spec.max_paths.as_ref())
+                .map_or(DEFAULT_MAX_PATHS, |(_, paths)| *paths),
+            mesh,
+            cluster_cidrs: cluster.list("clusterCIDRs", |spec| spec.cluster_cidrs.as_ref(), |cidr| cidr.0),
+            service_cluster_ips: cluster.list(
+                "serviceClusterIPs",
+                |spec| spec.service_cluster_ips.as_ref(),
+                range,
+            ),
+            service_external_ips: layers.list(
+                "serviceExternalIPs",
+                |spec| spec.service_external_ips.as_ref(),
+                range,
+            ),
+            service_load_balancer_ips: layers.list(
+                "serviceLoadBalancerIPs",
+                |spec| spec.service_load_balancer_ips.as_ref(),
+                range,
+            ),
+            import: layers.list(
+                "import.cidrs",
+                |spec| spec.import.as_ref().map(|import| &import.cidrs),
+                |cidr| cidr.0,
+            ),
+            default_route: import
+                .filter(|(_, import)| import.default_route == Some(DefaultRoute::Accept))
+                .map(|(subject, _)| subject.cause(".spec.import.defaultRoute")),
+            originate: layers
+                .list("originate", |spec| spec.originate.as_ref(), Clone::clone)
+                .into_iter()
+                .map(originated)
+                .collect(),
+        }
+    }
+}
+
+fn range(range: &AdvertisedRange) -> IpNet {
+    range.cidr.0
+}
+
+fn originated(Caused { value: route, cause }: Caused<StaticRoute>) -> OriginatedRoute {
+    OriginatedRoute {
+        prefix: route.cidr.0,
+        source: RouteSource::Static,
+        local_pref: route.local_pref,
+        med: route.med,
+        communities: route.communities.iter().map(|community| community.0).collect(),
+        large_communities: route.large_communities.iter().map(|community| community.0).collect(),
+        cause,
+    }
+}
+
+/// The configurations that count, the more specific first.
+struct Layers<'a>(Vec<Subject<'a, BgpConfiguration>>);
+
+impl<'a> Layers<'a> {
+    fn of(state: &'a ClusterState, node: Option<&str>) -> Self {
+        let names = node.map(|node| format!("node.{node}")).into_iter().chain(["default".to_owned()]);
+        let found = names.filter_map(|name| {
+            let (name, object) = state.bgp_configurations.get_key_value(&*name)?;
+            Some(Subject::new(Kind::BgpConfiguration, name, object))
+        });
+        Self(found.collect())
+    }
+
+    /// The field in the most specific configuration that has it.
+    fn find<T>(
+        &self,
+        field: impl Fn(&'a BgpConfigurationSpec) -> Option<&'a T>,
+    ) -> Option<(Subject<'a, BgpConfiguration>, &'a T)> {
+        self.0.iter().find_map(|subject| Some((subject.clone(), field(&subject.object.spec)?)))
+    }
+
+    /// The items of a list, each with its cause.
+    fn list<T: 'a, U>(
+        &self,
+        name: &str,
+        field: impl Fn(&'a BgpConfigurationSpec) -> Option<&'a Vec<T>>,
+        value: impl Fn(&T) -> U,
+    ) -> Vec<Caused<U>> {
+        let Some((subject, items)) = self.find(field) else { return Vec::new() };
+        let items = items.iter().enumerate();
+        items
+            .map(|(index, item)| Caused::new(value(item), subject.cause(&format!(".spec.{name}[{index}]"))))
+            .collect()
+    }
+}
+
+/// What is written in configurations but has no effect.
+pub(crate) fn unused(state: &ClusterState, node: Option<&str>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, object) in &state.bgp_configurations {
+        let subject = Subject::new(Kind::BgpConfiguration, name, object);
+        let own = node.is_some_and(|node| name.strip_prefix("node.") == Some(node));
+        if &**name != "default" && !name.starts_with("node.") {
+            problems.push(subject.refused(
+                "",
+                "nobody asks for this name",
+                "call it `default`, or `node.NAME`",
+            ));
+        }
+        let spec = &object.spec;
+        let of_all = [
+            (spec.cluster_cidrs.is_some(), ".spec.clusterCIDRs"),
+            (spec.service_cluster_ips.is_some(), ".spec.serviceClusterIPs"),
+        ];
+        for (_, field) in of_all.iter().filter(|(present, _)| own && *present) {
+            problems.push(subject.refused(field, "it holds for all nodes alike", "write it in `default`"));
+        }
+    }
+    problems
+}

@@ -1,0 +1,372 @@
+//! A plan as people and programs read it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use muslin_bgp_speaker::config::{
+    Action, ConnectMode, GuardRange, ListenRange, NextHopMode, OriginatedRoute, OwnedBlock, PeerConfig,
+    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule, SessionConfig, SpeakerConfig, TtlMode,
+    Verdict,
+};
+use muslin_cluster::Problem;
+use serde::Serialize;
+
+use crate::causes::{Caused, Withheld};
+use crate::firewall::FirewallPlan;
+use crate::plan::NodePlan;
+use crate::speaker::SpeakerPlan;
+
+/// A plan, ready to be printed; secrets are left out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// The node; none for a stand-alone speaker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Our AS.
+    pub asn: u32,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Where we listen.
+    pub listen: Vec<SocketAddr>,
+    /// Most equal paths used together.
+    pub max_paths: u8,
+    /// Peers, and ranges that peers may connect from.
+    pub peers: Vec<PeerView>,
+    /// What we announce.
+    pub originated: Vec<RouteView>,
+    /// What is asked for but not announced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
+    /// The policies that peers refer to by name.
+    pub policies: Vec<PolicyView>,
+    /// What is never learned.
+    pub guard: GuardView,
+    /// Blocks that pods get their addresses from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub address_blocks: Vec<Caused<IpNet>>,
+    /// Blocks whose unused addresses lead nowhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blackholes: Vec<Caused<IpNet>>,
+    /// The packet filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<FirewallPlan>,
+    /// MTU of pods' interfaces, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// What is worth knowing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Caused<String>>,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// A peer, or a range of peers.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its address with port, or the range that it connects from.
+    pub address: String,
+    /// Its AS: a number, `internal` or `external`.
+    pub asn: String,
+    /// Where we connect from; none leaves it to the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
+    /// Address families.
+    pub families: Vec<String>,
+    /// Hold time that we offer, in seconds.
+    pub hold_time: u64,
+    /// What differs from the usual.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// Name of the policy for what it sends.
+    pub import: Arc<str>,
+    /// Name of the policy for what it is sent.
+    pub export: Arc<str>,
+    /// Why it is a peer.
+    pub cause: Arc<str>,
+}
+
+/// A route that we announce.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteView {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// `pod`, `service` or `static`.
+    pub source: &'static str,
+    /// Attributes that are not the usual ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
+    /// Why.
+    pub cause: Arc<str>,
+}
+
+/// A policy in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its rules in order, each with its cause; the first that matches decides.
+    pub rules: Vec<Caused<String>>,
+    /// What happens to all else.
+    pub otherwise: &'static str,
+}
+
+/// What is never learned, in words.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardView {
+    /// Only within these; without any, everything that is not refused below.
+    pub only: Vec<Caused<IpNet>>,
+    /// Nothing that covers, equals or is within these.
+    pub never_over: Vec<Caused<IpNet>>,
+    /// Nothing that equals or is within these.
+    pub never_within: Vec<Caused<IpNet>>,
+    /// Only from their owners ("n2").
+    pub from_owner_only: Vec<Caused<String>>,
+    /// Whether a default route may be learned.
+    pub default_route: bool,
+}
+
+impl From<&NodePlan> for PlanView {
+    fn from(plan: &NodePlan) -> Self {
+        Self {
+            node: Some(plan.node.clone()),
+            withheld: plan.withheld.clone(),
+            address_blocks: plan.address_blocks.clone(),
+            blackholes: plan.blackholes.clone(),
+            firewall: Some(plan.firewall.clone()),
+            mtu: plan.mtu,
+            notes: plan.notes.clone(),
+            ..Self::of(&plan.speaker, &plan.problems)
+        }
+    }
+}
+
+impl From<&SpeakerPlan> for PlanView {
+    fn from(plan: &SpeakerPlan) -> Self {
+        Self::of(&plan.speaker, &plan.problems)
+    }
+}
+
+impl PlanView {
+    fn of(speaker: &SpeakerConfig, problems: &[Problem]) -> Self {
+        let named = speaker.peers.iter().map(PeerView::from);
+        let ranges = speaker.listen_ranges.iter().map(PeerView::from);
+        let sessions = speaker.peers.iter().map(|peer| &peer.session);
+        let sessions = sessions.chain(speaker.listen_ranges.iter().map(|range| &range.session));
+        let mut policies: Vec<PolicyView> = Vec::new();
+        for policy in sessions.flat_map(|session| [&session.import, &session.export]) {
+            if policies.iter().all(|known| known.name != policy.name) {
+                policies.push(policy.into());
+            }
+        }
+        Self {
+            node: None,
+            asn: speaker.asn.0,
+            router_id: speaker.router_id,
+            listen: speaker.listen.clone(),
+            max_paths: speaker.max_paths,
+            peers: named.chain(ranges).collect(),
+            originated: speaker.originated.iter().map(RouteView::from).collect(),
+            withheld: Vec::new(),
+            policies,
+            guard: GuardView {
+                only: speaker.guard.allowed.iter().map(caused_range).collect(),
+                never_over: speaker.guard.protected.iter().map(caused_range).collect(),
+                never_within: speaker.guard.own_blocks.iter().map(caused_range).collect(),
+                from_owner_only: speaker.guard.owned_blocks.iter().map(owned_block).collect(),
+                default_route: speaker.guard.allow_default,
+            },
+            address_blocks: Vec::new(),
+            blackholes: Vec::new(),
+            firewall: None,
+            mtu: None,
+            notes: Vec::new(),
+            problems: problems.to_vec(),
+        }
+    }
+}
+
+fn caused_range(range: &GuardRange) -> Caused<IpNet> {
+    Caused::new(range.range, range.cause.clone())
+}
+
+fn owned_block(owned: &OwnedBlock) -> Caused<String> {
+    let mut text = vec![format!("{} of {}", owned.block, owned.owner)];
+    text.extend(owned.origin_as.map(|asn| format!("AS {asn}")));
+    if !owned.addresses.is_empty() {
+        text.push(format!("next hop {}", join(&owned.addresses, " or ")));
+    }
+    Caused::new(text.join(", "), owned.cause.clone())
+}
+
+impl From<&PeerConfig> for PeerView {
+    fn from(peer: &PeerConfig) -> Self {
+        let address = SocketAddr::new(peer.address, peer.port);
+        let address = match &peer.interface {
+            Some(interface) => format!("{address} on {interface}"),
+            None => address.to_string(),
+        };
+        Self::of(&peer.key.0, address, &peer.session, &peer.cause)
+    }
+}
+
+impl From<&ListenRange> for PeerView {
+    fn from(range: &ListenRange) -> Self {
+        let address = format!("{}, at most {}", range.range, range.limit);
+        Self::of(&range.key.0, address, &range.session, &range.cause)
+    }
+}
+
+impl PeerView {
+    fn of(name: &Arc<str>, address: String, session: &SessionConfig, cause: &Arc<str>) -> Self {
+        Self {
+            name: name.clone(),
+            address,
+            asn: match session.remote_as {
+                RemoteAs::Is(asn) => asn.to_string(),
+                RemoteAs::Internal => "internal".to_owned(),
+                RemoteAs::External => "external".to_owned(),
+            },
+            local_address: session.local_address,
+            families: session.families.iter().map(ToString::to_string).collect(),
+            hold_time: session.hold_time.as_secs(),
+            options: options(session),
+            import: session.import.name.clone(),
+            export: session.export.name.clone(),
+            cause: cause.clone(),
+        }
+    }
+}
+
+fn options(session: &SessionConfig) -> Vec<String> {
+    let mut options = Vec::new();
+    options.extend(session.local_as.map(|asn| format!("local AS {asn}")));
+    if session.connect == ConnectMode::Passive {
+        options.push("passive".to_owned());
+    }
+    if session.extended_next_hop {
+        options.push("extended next hop".to_owned());
+    }
+    if session.add_path.receive || session.add_path.send > 1 {
+        let receive = if session.add_path.receive { "receive, " } else { "" };
+        options.push(format!("ADD-PATH {receive}send {}", session.add_path.send));
+    }
+    options.extend(match session.ttl {
+        TtlMode::Direct => None,
+        TtlMode::Multihop(hops) => Some(format!("multihop {hops}")),
+        TtlMode::Security(hops) => Some(format!("TTL security {hops}")),
+    });
+    if session.password.is_some() {
+        options.push("password".to_owned());
+    }
+    options.extend(session.graceful_restart.map(|time| format!("graceful restart {} s", time.as_secs())));
+    if session.reflector == ReflectorRole::Client {
+        options.push("route reflector client".to_owned());
+    }
+    options.extend(match session.next_hop {
+        NextHopMode::Auto => None,
+        NextHopMode::Itself => Some("next hop self".to_owned()),
+        NextHopMode::Unchanged => Some("next hop unchanged".to_owned()),
+    });
+    if session.allowed_own_as > 0 {
+        options.push(format!("own AS allowed {}", session.allowed_own_as));
+    }
+    options.push(match session.max_prefixes {
+        Some(limit) => format!("at most {limit} prefixes"),
+        None => "any number of prefixes".to_owned(),
+    });
+    options.extend(session.shutdown.as_ref().map(|text| format!("shut down: {text}")));
+    options
+}
+
+impl From<&OriginatedRoute> for RouteView {
+    fn from(route: &OriginatedRoute) -> Self {
+        let mut attributes = Vec::new();
+        attributes.extend(route.local_pref.map(|preference| format!("local-pref {preference}")));
+        attributes.extend(route.med.map(|med| format!("MED {med}")));
+        attributes.extend(route.communities.iter().map(ToString::to_string));
+        attributes.extend(route.large_communities.iter().map(ToString::to_string));
+        Self { prefix: route.prefix, source: source(route.source), attributes, cause: route.cause.clone() }
+    }
+}
+
+impl From<&Policy> for PolicyView {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            name: policy.name.clone(),
+            rules: policy.rules.iter().map(|rule| Caused::new(rule_text(rule), rule.cause.clone())).collect(),
+            otherwise: verdict(policy.otherwise),
+        }
+    }
+}
+
+fn rule_text(rule: &Rule) -> String {
+    let mut conditions = Vec::new();
+    if !rule.prefixes.is_empty() {
+        conditions.push(rule.prefixes.iter().map(prefix_match).collect::<Vec<_>>().join(" or "));
+    }
+    if !rule.sources.is_empty() {
+        let sources: Vec<_> = rule.sources.iter().map(|from| source(*from)).collect();
+        conditions.push(format!("from {}", sources.join(" or ")));
+    }
+    if !rule.communities.is_empty() {
+        conditions.push(format!("with {}", join(&rule.communities, " or ")));
+    }
+    let conditions = if conditions.is_empty() { "all".to_owned() } else { conditions.join(", ") };
+    let verdict = verdict(rule.verdict);
+    if rule.actions.is_empty() {
+        return format!("{verdict} {conditions}");
+    }
+    let actions: Vec<_> = rule.actions.iter().map(action).collect();
+    format!("{verdict} {conditions}; {}", actions.join(", "))
+}
+
+fn prefix_match(matched: &PrefixMatch) -> String {
+    let PrefixMatch { within, min_length, max_length } = *matched;
+    let own = within.prefix_len();
+    match (min_length, max_length) {
+        (shortest, longest) if shortest == own && longest == own => within.to_string(),
+        (shortest, longest) if shortest == own && longest == within.max_prefix_len() => {
+            format!("within {within}")
+        }
+        (shortest, longest) => format!("within {within} of length {shortest} to {longest}"),
+    }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::LocalPref(preference) => format!("set local-pref {preference}"),
+        Action::Med(med) => format!("set MED {med}"),
+        Action::Prepend(asn, times) => format!("prepend AS {asn} {times} times"),
+        Action::AddCommunity(community) => format!("add {community}"),
+        Action::RemoveCommunity(community) => format!("remove {community}"),
+        Action::AddLargeCommunity(community) => format!("add {community}"),
+    }
+}
+
+fn source(source: RouteSource) -> &'static str {
+    match source {
+        RouteSource::Pod => "pod",
+        RouteSource::Service => "service",
+        RouteSource::Static => "static",
+        RouteSource::Learned => "learned",
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Reject => "reject",
+    }
+}
+
+fn join<T: ToString>(items: &[T], between: &str) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+}
