@@ -1,1 +1,78 @@
+use super::{node, plan_of, problems, resource, uplink};
+use crate::{KernelFacts, NodePlan, PlanView};
 
+const LINK: [&str; 2] = ["192.168.7.1/24", "fd07::1/64"];
+
+/// Nodes a, b and c on one link, d on another.
+fn nodes() -> String {
+    node("a", &["192.168.7.1", "fd07::1"], &["10.244.1.0/24"])
+        + &node("b", &["192.168.7.2", "fd07::2"], &["10.244.2.0/24"])
+        + &node("c", &["192.168.7.3"], &["10.244.3.0/24"])
+        + &node("d", &["192.168.8.4"], &["10.244.4.0/24"])
+}
+
+fn peers(plan: &NodePlan) -> Vec<&str> {
+    plan.speaker.peers.iter().map(|peer| &*peer.key.0).collect()
+}
+
+#[test]
+fn nodes_on_one_link_are_internal_peers_and_others_are_noted() {
+    let plan = plan_of(&nodes(), &uplink(&LINK), "a");
+    assert_eq!(plan.problems, []);
+    insta::assert_yaml_snapshot!("mesh_of_nodes_on_one_link", PlanView::from(&plan));
+}
+
+#[test]
+fn the_mesh_can_be_switched_off() {
+    let off = nodes() + &resource("BGPConfiguration", "default", "nodeMesh: {enabled: false}");
+    let plan = plan_of(&off, &uplink(&LINK), "a");
+    assert_eq!(peers(&plan), Vec::<&str>::new());
+    assert_eq!(plan.notes[0].value, "the node mesh is off");
+    assert_eq!(&*plan.notes[0].cause, "BGPConfiguration default .spec.nodeMesh");
+}
+
+#[test]
+fn an_explicit_peer_takes_the_place_of_its_session_in_the_mesh() {
+    let explicit = nodes() + &resource("BGPPeer", "b", "peerAddress: 192.168.7.2, peerASN: internal");
+    assert_eq!(peers(&plan_of(&explicit, &uplink(&LINK), "a")), ["b", "node/b/ipv6", "node/c/ipv4"]);
+}
+
+#[test]
+fn a_node_of_another_as_is_an_external_peer_and_its_blocks_must_come_from_that_as() {
+    let other = nodes() + &resource("BGPConfiguration", "node.b", "asn: 64513, listenPort: 1790");
+    let plan = plan_of(&other, &uplink(&LINK), "a");
+    let b = &plan.speaker.peers[0];
+    assert_eq!(format!("{:?}", b.session.remote_as), "Is(Asn(64513))");
+    assert_eq!(b.port, 1790);
+    let owned = &plan.speaker.guard.owned_blocks;
+    let origins: Vec<_> = owned.iter().map(|block| block.origin_as.map(|asn| asn.0)).collect();
+    assert_eq!(origins, [Some(64513), None, None]);
+}
+
+#[test]
+fn a_node_that_does_not_listen_connects() {
+    let silent = nodes() + &resource("BGPConfiguration", "node.b", "listenPort: 0");
+    let plan = plan_of(&silent, &uplink(&LINK), "a");
+    assert_eq!(format!("{:?}", plan.speaker.peers[0].session.connect), "Passive");
+    assert!(plan_of(&silent, &uplink(&["192.168.7.2/24"]), "b").speaker.listen.is_empty());
+}
+
+#[test]
+fn without_facts_of_the_kernel_there_is_no_mesh() {
+    let plan = plan_of(&nodes(), &KernelFacts::default(), "a");
+    assert_eq!(peers(&plan), Vec::<&str>::new());
+}
+
+#[test]
+fn a_mesh_whose_password_is_missing_has_no_sessions() {
+    let spec = "nodeMesh: {password: {secretKeyRef: {name: mesh}}}";
+    let plan = plan_of(&(nodes() + &resource("BGPConfiguration", "default", spec)), &uplink(&LINK), "a");
+    assert_eq!(peers(&plan), Vec::<&str>::new());
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:29: BGPConfiguration default .spec.nodeMesh.password: there is no Secret muslin-system/mesh, \
+             and without its password there is no session; make the Secret, or take the password out"
+        ],
+    );
+}

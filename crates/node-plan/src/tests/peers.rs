@@ -1,1 +1,185 @@
+use std::time::Duration;
 
+use muslin_bgp_packet::Family;
+use muslin_bgp_speaker::config::{ConnectMode, TtlMode};
+
+use super::{node, plan_of, problems, resource, uplink};
+use crate::NodePlan;
+
+fn with(manifests: &[String]) -> NodePlan {
+    let manifest = node("n1", &["172.30.1.2", "fd30:0:0:1::2"], &["10.244.1.0/24"]) + &manifests.concat();
+    plan_of(&manifest, &uplink(&["172.30.1.2/24", "fd30:0:0:1::2/64"]), "n1")
+}
+
+fn peer(spec: &str) -> String {
+    resource("BGPPeer", "tor", spec)
+}
+
+#[test]
+fn a_peer_has_defaults_that_work() {
+    let plan = with(&[peer("peerAddress: 172.30.1.1, peerASN: 65000")]);
+    assert_eq!(plan.problems, []);
+    let tor = &plan.speaker.peers[0];
+    assert_eq!((&*tor.key.0, tor.port, &*tor.cause), ("tor", 179, "BGPPeer tor"));
+    let session = &tor.session;
+    assert_eq!(session.hold_time, Duration::from_secs(90));
+    assert_eq!(session.families, [Family::Ipv4Unicast]);
+    assert_eq!(session.ttl, TtlMode::Direct);
+    assert_eq!(session.max_prefixes, Some(100_000));
+    assert_eq!(session.allowed_own_as, 1);
+    assert_eq!(session.local_address, Some("172.30.1.2".parse().unwrap()));
+}
+
+#[test]
+fn what_is_written_is_what_is_planned() {
+    let plan = with(&[peer(
+        "peerAddress: \"fd99::1\", peerASN: 65000, port: 1790, holdTime: 9s, connectRetry: 2s, families: [IPv6, IPv4], \
+         extendedNextHop: true, multihop: 3, localASN: 65010, localAddress: \"fd30:0:0:1::2\", maxPrefixes: 0, \
+         allowedOwnAS: 0, connectMode: Passive, gracefulRestart: {restartTime: 120s}, addPath: {receive: true, send: 4}, \
+         nextHop: Self, shutdown: moving",
+    )]);
+    assert_eq!(plan.problems, []);
+    insta::assert_debug_snapshot!("peer_with_every_field", plan.speaker.peers[0]);
+}
+
+#[test]
+fn nodes_are_selected_by_their_labels() {
+    let selected = |selector: &str| {
+        let spec = format!("peerAddress: 172.30.1.1, peerASN: 65000, nodeSelector: {selector}");
+        !with(&[peer(&spec)]).speaker.peers.is_empty()
+    };
+    assert!(selected("{matchLabels: {kubernetes.io/hostname: n1}}"));
+    assert!(!selected("{matchLabels: {kubernetes.io/hostname: n2}}"));
+    assert!(selected("{matchExpressions: [{key: rack, operator: DoesNotExist}]}"));
+    assert!(selected("{}"));
+}
+
+#[test]
+fn a_peer_at_the_nodes_own_address_is_refused() {
+    for own in ["172.30.1.2", "\"fd30:0:0:1::2\""] {
+        let plan = with(&[peer(&format!("peerAddress: {own}, peerASN: 65000"))]);
+        assert!(plan.speaker.peers.is_empty());
+        assert_eq!(
+            problems(&plan),
+            [format!(
+                "test.yaml:11: BGPPeer tor .spec.peerAddress: {} is an address of this node; \
+                 write the peer's address, or select other nodes",
+                own.trim_matches('"')
+            )],
+        );
+    }
+}
+
+#[test]
+fn of_two_peers_at_one_address_the_first_counts() {
+    let spec = "peerAddress: 172.30.1.1, peerASN: 65000";
+    let plan = with(&[
+        resource("BGPPeer", "b", spec),
+        resource("BGPPeer", "a", spec),
+        resource("BGPPeer", "c", spec),
+    ]);
+    assert_eq!(plan.speaker.peers.len(), 1);
+    assert_eq!(&*plan.speaker.peers[0].key.0, "a");
+    let found = problems(&plan);
+    assert_eq!(found.len(), 2);
+    for problem in found {
+        assert!(problem.ends_with("BGPPeer a has 172.30.1.1 already; remove one of the two"), "{problem}");
+    }
+}
+
+#[test]
+fn an_external_peer_beyond_the_link_needs_multihop() {
+    let plan = with(&[peer("peerAddress: 10.9.9.9, peerASN: 65000")]);
+    assert_eq!(plan.speaker.peers.len(), 1);
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:11: BGPPeer tor .spec.peerAddress: 10.9.9.9 is on no link of this node, and an external \
+             session spans one hop; set `multihop`, or correct the address"
+        ],
+    );
+    assert_eq!(with(&[peer("peerAddress: 10.9.9.9, peerASN: 65000, multihop: 2")]).problems, []);
+    assert_eq!(with(&[peer("peerAddress: 10.9.9.9, peerASN: internal")]).problems, []);
+}
+
+#[test]
+fn passwords_come_from_secrets_and_a_peer_without_its_password_is_left_out() {
+    let spec = "peerAddress: 172.30.1.1, peerASN: 65000, password: {secretKeyRef: {name: tor, key: md5}}";
+    let secret = |data: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: tor, namespace: muslin-system}}\n{data}\n"
+        )
+    };
+    for data in ["data: {md5: c2VjcmV0}", "stringData: {md5: secret}"] {
+        let plan = with(&[peer(spec), secret(data)]);
+        assert_eq!(plan.problems, []);
+        let password = plan.speaker.peers[0].session.password.clone().unwrap();
+        assert_eq!(&*password.0, b"secret");
+    }
+    let long = format!("stringData: {{md5: {}}}", "x".repeat(81));
+    let faults = [
+        (String::new(), "there is no Secret muslin-system/tor, and without its password there is no session"),
+        (secret("data: {other: c2VjcmV0}"), "Secret muslin-system/tor has no key md5"),
+        (secret(&long), "key md5 of Secret muslin-system/tor has 81 octets"),
+    ];
+    for (secret, message) in faults {
+        let plan = with(&[peer(spec), secret]);
+        assert!(plan.speaker.peers.is_empty(), "{message}");
+        assert_eq!(plan.problems[0].message, message);
+    }
+}
+
+#[test]
+fn a_listen_range_is_passive() {
+    let plan = with(&[peer("listenRange: 172.30.0.0/16, peerASN: external, listenLimit: 4")]);
+    let range = &plan.speaker.listen_ranges[0];
+    assert_eq!((range.limit, range.session.connect), (4, ConnectMode::Passive));
+    assert!(plan.speaker.peers.is_empty());
+}
+
+#[test]
+fn a_node_without_an_ipv4_address_has_a_router_id_of_its_name() {
+    let manifest = node("n1", &["fd30::1"], &[]) + &node("n2", &["fd30::2"], &[]);
+    let id = |node: &str| plan_of(&manifest, &uplink(&["fd30::1/64"]), node).speaker.router_id;
+    assert_ne!(id("n1"), id("n2"));
+    assert_eq!(id("n1").to_string(), "4.53.220.0", "it must never change");
+    let with_id = manifest.clone() + &resource("BGPConfiguration", "node.n1", "routerID: 10.0.0.1");
+    assert_eq!(plan_of(&with_id, &uplink(&[]), "n1").speaker.router_id.to_string(), "10.0.0.1");
+}
+
+#[test]
+fn a_node_configuration_overrides_the_default_field_by_field() {
+    let plan = with(&[
+        resource("BGPConfiguration", "default", "asn: 64600, maxPaths: 4, listenPort: 1179"),
+        resource("BGPConfiguration", "node.n1", "asn: 64601, clusterCIDRs: [10.0.0.0/8]"),
+        resource("BGPConfiguration", "node.n2", "asn: 64602"),
+        resource("BGPConfiguration", "defualt", "asn: 1"),
+    ]);
+    assert_eq!((plan.speaker.asn.0, plan.speaker.max_paths, plan.speaker.listen[0].port()), (64601, 4, 1179));
+    let found = problems(&plan);
+    assert_eq!(found.len(), 2);
+    assert!(
+        found[0].ends_with(
+            "BGPConfiguration defualt: nobody asks for this name; call it `default`, or `node.NAME`"
+        ),
+        "{found:?}"
+    );
+    assert!(
+        found[1].ends_with(".spec.clusterCIDRs: it holds for all nodes alike; write it in `default`"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_node_that_is_not_there_announces_nothing_and_has_no_peers() {
+    let manifest =
+        node("n1", &["172.30.1.2"], &["10.244.1.0/24"]) + &peer("peerAddress: 172.30.1.1, peerASN: 65000");
+    let plan = plan_of(&manifest, &uplink(&["172.30.1.9/24"]), "n9");
+    assert!(plan.speaker.peers.is_empty() && plan.speaker.originated.is_empty());
+    assert_eq!(
+        problems(&plan),
+        [
+            "Node n9: there is no such node, so it has no peers and announces nothing; add the Node object, or choose one of n1"
+        ],
+    );
+}
