@@ -39,7 +39,6 @@ mod view;
 
 pub use causes::{Caused, Withheld};
 pub use facts::{ConnectedPrefix, DefaultGateway, KernelFacts, LocalAddress};
-pub use firewall::FirewallPlan;
 pub use plan::{NodePlan, plan};
 pub use speaker::{SpeakerPlan, speaker_plan};
 pub use view::{GuardView, PeerView, PlanView, PolicyView, RouteView};

@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use muslin_bgp_speaker::config::{
-    AddPathConfig, ConnectMode, NextHopMode, PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs,
-    SessionConfig, TtlMode,
-};
+use muslin_bgp_speaker::config::{ConnectMode, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig};
 use muslin_cluster::{ClusterState, Effect, Problem, kubernetes};
 
 use crate::causes::Caused;
-use crate::peers::{CONNECT_RETRY, Local, MAX_PREFIXES, transport_family};
+use crate::peers::{Local, transport_family, usual};
 use crate::settings::{BGP_PORT, Settings};
 
 /// The mesh as one node sees it.
@@ -71,34 +68,24 @@ impl Mesh {
                 if explicit.contains(&address.value) || local.node_addresses.contains(&address.value) {
                     continue;
                 }
+                let usual = usual(RemoteAs::Is(theirs.asn));
                 mesh.peers.push(PeerConfig {
                     key: PeerKey(format!("node/{name}/{family}").into()),
                     address: address.value,
                     interface: None,
                     port: theirs.listen_port.unwrap_or(BGP_PORT),
                     session: SessionConfig {
-                        remote_as: RemoteAs::Is(theirs.asn),
-                        local_as: None,
                         local_address: local.address_towards(address.value),
                         connect: match theirs.listen_port {
                             Some(_) => ConnectMode::Both,
                             None => ConnectMode::Passive,
                         },
-                        connect_retry: CONNECT_RETRY,
-                        hold_time: settings.mesh.hold_time,
+                        hold_time: settings.mesh.hold_time.unwrap_or(usual.hold_time),
                         families: vec![transport_family(is_v4)],
-                        extended_next_hop: false,
-                        add_path: AddPathConfig::default(),
-                        ttl: TtlMode::Direct,
                         password: password.clone(),
-                        graceful_restart: None,
-                        reflector: ReflectorRole::NonClient,
-                        next_hop: NextHopMode::Auto,
                         import: import.clone(),
                         export: export.clone(),
-                        allowed_own_as: 0,
-                        max_prefixes: Some(MAX_PREFIXES),
-                        shutdown: None,
+                        ..usual
                     },
                     cause: format!("Node {name} {}, {cause}", address.path).into(),
                 });

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use muslin_bgp_packet::{Asn, Family};
 use muslin_bgp_speaker::config::{
@@ -15,12 +14,10 @@ use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
 use crate::causes::Subject;
 use crate::facts::KernelFacts;
-use crate::settings::{BGP_PORT, DEFAULT_HOLD_TIME};
+use crate::settings::BGP_PORT;
 
-/// Longest pause between two attempts to connect.
-pub(crate) const CONNECT_RETRY: Duration = Duration::from_secs(5);
 /// More prefixes than any cluster has, fewer than the Internet.
-pub(crate) const MAX_PREFIXES: u32 = 100_000;
+const MAX_PREFIXES: u32 = 100_000;
 const LISTEN_LIMIT: u32 = 1000;
 /// Longest TCP-MD5 key that Linux takes, in octets.
 const MAX_PASSWORD: usize = 80;
@@ -157,29 +154,29 @@ impl Local<'_> {
             (None, Some(range)) => range.0.addr().is_ipv4(),
             (None, None) => true,
         };
+        let usual = usual(match spec.peer_asn {
+            PeerAs::Is(asn) => RemoteAs::Is(asn),
+            PeerAs::Internal => RemoteAs::Internal,
+            PeerAs::External => RemoteAs::External,
+        });
         SessionConfig {
-            remote_as: match spec.peer_asn {
-                PeerAs::Is(asn) => RemoteAs::Is(asn),
-                PeerAs::Internal => RemoteAs::Internal,
-                PeerAs::External => RemoteAs::External,
-            },
             local_as: spec.local_asn.map(|asn| asn.0),
             local_address: spec.local_address.or_else(|| self.address_towards(spec.peer_address?)),
             connect: match (spec.connect_mode, spec.listen_range) {
                 (Some(resources::ConnectMode::Passive), _) | (_, Some(_)) => ConnectMode::Passive,
                 _ => ConnectMode::Both,
             },
-            connect_retry: spec.connect_retry.map_or(CONNECT_RETRY, |time| time.0),
-            hold_time: spec.hold_time.map_or(DEFAULT_HOLD_TIME, |time| time.0),
+            connect_retry: spec.connect_retry.map_or(usual.connect_retry, |time| time.0),
+            hold_time: spec.hold_time.map_or(usual.hold_time, |time| time.0),
             families: match &spec.families {
                 None => vec![transport_family(is_v4)],
-                Some(families) => [Family::Ipv4Unicast, Family::Ipv6Unicast]
+                Some(families) => Family::ALL
                     .into_iter()
                     .filter(|family| families.iter().any(|wanted| unicast(*wanted) == *family))
                     .collect(),
             },
-            extended_next_hop: spec.extended_next_hop.unwrap_or(false),
-            add_path: spec.add_path.map_or_else(AddPathConfig::default, |add_path| AddPathConfig {
+            extended_next_hop: spec.extended_next_hop.unwrap_or(usual.extended_next_hop),
+            add_path: spec.add_path.map_or(usual.add_path, |add_path| AddPathConfig {
                 receive: add_path.receive,
                 send: add_path.send,
             }),
@@ -203,11 +200,12 @@ impl Local<'_> {
             import: policies.import,
             export: policies.export,
             max_prefixes: match spec.max_prefixes {
-                None => Some(MAX_PREFIXES),
+                None => usual.max_prefixes,
                 Some(0) => None,
                 limit => limit,
             },
             shutdown: spec.shutdown.as_deref().map(Into::into),
+            ..usual
         }
     }
 
@@ -241,6 +239,16 @@ impl Local<'_> {
             }
             Some(password) => Ok(Some(Secret(password.into()))),
         }
+    }
+}
+
+/// A session of which nothing is written but the peer's AS.
+pub(crate) fn usual(remote_as: RemoteAs) -> SessionConfig {
+    SessionConfig {
+        extended_next_hop: false,
+        graceful_restart: None,
+        max_prefixes: Some(MAX_PREFIXES),
+        ..SessionConfig::external(remote_as)
     }
 }
 

@@ -7,11 +7,12 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource, SpeakerConfig};
 use muslin_cluster::kubernetes;
 use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
+use muslin_pod_network::FirewallPlan;
 
 use crate::blocks::Ownership;
 use crate::causes::{Caused, Subject, Withheld};
 use crate::facts::KernelFacts;
-use crate::firewall::FirewallPlan;
+use crate::firewall::firewall;
 use crate::guard::node_guard;
 use crate::mesh::Mesh;
 use crate::peers::{Kinship, Local, Peers, Policies};
@@ -60,15 +61,12 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     let addresses: Vec<IpAddr> = object.as_ref().map_or_else(Vec::new, |node| {
         kubernetes::internal_ips(node.object).into_iter().map(|address| address.value).collect()
     });
+    let router_id = settings.router_id.unwrap_or_else(|| router_id(node, &addresses));
     let mut speaker = SpeakerConfig {
-        asn: settings.asn,
-        router_id: settings.router_id.unwrap_or_else(|| router_id(node, &addresses)),
         listen: listen(settings.listen_port),
-        peers: Vec::new(),
-        listen_ranges: Vec::new(),
-        originated: Vec::new(),
         guard: node_guard(state, facts, &settings, &ownership, node),
         max_paths: settings.max_paths,
+        ..SpeakerConfig::new(settings.asn, router_id)
     };
     let mut notes = Vec::new();
     let mut services = ServiceRoutes::default();
@@ -105,7 +103,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         ownership.blocks_of(node).map(|(range, cause)| Caused::new(range, cause.clone())).collect();
     NodePlan {
         node: node.to_owned(),
-        firewall: FirewallPlan::of(state, &settings, &ownership, node, &services.originated),
+        firewall: firewall(state, &settings, &ownership, node, &services.originated),
         service_ranges: services
             .originated
             .iter()
@@ -128,15 +126,8 @@ fn originated(
     services: &ServiceRoutes,
     settings: &Settings,
 ) -> Vec<OriginatedRoute> {
-    let pods = ownership.blocks_of(node).map(|(prefix, cause)| OriginatedRoute {
-        prefix,
-        source: RouteSource::Pod,
-        local_pref: None,
-        med: None,
-        communities: Vec::new(),
-        large_communities: Vec::new(),
-        cause: cause.clone(),
-    });
+    let pods = ownership.blocks_of(node);
+    let pods = pods.map(|(prefix, cause)| OriginatedRoute::new(prefix, RouteSource::Pod, cause));
     let mut known = BTreeSet::new();
     pods.chain(services.originated.iter().cloned())
         .chain(settings.originate.iter().cloned())

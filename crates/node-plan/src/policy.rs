@@ -39,11 +39,16 @@ impl Direction {
 pub(crate) fn derived_import(ownership: &Ownership, settings: &Settings, node: &str) -> Policy {
     let others = ownership.blocks.iter().filter(|(_, block)| &*block.owner != node);
     let mut rules: Vec<_> =
-        others.map(|(range, block)| accept(vec![exactly(*range)], block.cause.clone())).collect();
-    rules.extend(settings.import.iter().map(|range| accept(vec![within(range.value)], range.cause.clone())));
+        others.map(|(range, block)| accept(vec![PrefixMatch::exact(*range)], block.cause.clone())).collect();
+    rules.extend(
+        settings
+            .import
+            .iter()
+            .map(|range| accept(vec![PrefixMatch::or_longer(range.value)], range.cause.clone())),
+    );
     if let Some(cause) = &settings.default_route {
         let defaults = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
-        rules.push(accept(defaults.map(exactly).to_vec(), cause.clone()));
+        rules.push(accept(defaults.map(PrefixMatch::exact).to_vec(), cause.clone()));
     }
     Policy { name: "derived: pods of other nodes".into(), rules, otherwise: Verdict::Reject }
 }
@@ -62,11 +67,6 @@ pub(crate) fn derived_export() -> Policy {
         rules: rules.into(),
         otherwise: Verdict::Reject,
     }
-}
-
-/// No rules, one verdict.
-pub(crate) fn always(name: &str, otherwise: Verdict) -> Policy {
-    Policy { name: name.into(), rules: Vec::new(), otherwise }
 }
 
 /// The rules of the peer's filters, then `rest` for what none of them decides.
@@ -117,7 +117,7 @@ fn rule(written: &FilterRule, cause: Arc<str>, own_asn: Asn) -> Rule {
     let prefixes = if written.prefixes.is_empty() {
         match families.as_slice() {
             [] => Vec::new(),
-            families => families.iter().map(|family| within(whole(*family))).collect(),
+            families => families.iter().map(|family| PrefixMatch::or_longer(whole(*family))).collect(),
         }
     } else {
         let wanted = written.prefixes.iter();
@@ -189,12 +189,4 @@ fn accept(prefixes: Vec<PrefixMatch>, cause: Arc<str>) -> Rule {
         verdict: Verdict::Accept,
         actions: Vec::new(),
     }
-}
-
-fn exactly(prefix: IpNet) -> PrefixMatch {
-    PrefixMatch { within: prefix, min_length: prefix.prefix_len(), max_length: prefix.prefix_len() }
-}
-
-fn within(range: IpNet) -> PrefixMatch {
-    PrefixMatch { within: range, min_length: range.prefix_len(), max_length: range.max_prefix_len() }
 }

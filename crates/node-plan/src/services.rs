@@ -83,15 +83,7 @@ fn service_route(prefix: IpNet, causes: &[Cause]) -> OriginatedRoute {
     if causes.len() > SHOWN_CAUSES {
         cause = format!("{cause} and {} more", causes.len() - SHOWN_CAUSES);
     }
-    OriginatedRoute {
-        prefix,
-        source: RouteSource::Service,
-        local_pref: None,
-        med: None,
-        communities: Vec::new(),
-        large_communities: Vec::new(),
-        cause: cause.into(),
-    }
+    OriginatedRoute::new(prefix, RouteSource::Service, &cause)
 }
 
 /// The addresses of a Service that may be announced one by one, each with the ranges that it must be in.

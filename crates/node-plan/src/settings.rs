@@ -16,8 +16,6 @@ use crate::causes::{Caused, Subject};
 
 /// The AS of a cluster that names none: the first private one (RFC 6996), as Calico has it.
 const DEFAULT_ASN: Asn = Asn(64512);
-/// RFC 4271 §4.2 suggests it.
-pub(crate) const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
 pub(crate) const BGP_PORT: u16 = 179;
 const DEFAULT_MAX_PATHS: u8 = 16;
 
@@ -44,7 +42,8 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Mesh {
     pub(crate) enabled: bool,
-    pub(crate) hold_time: Duration,
+    /// `None` is the usual one.
+    pub(crate) hold_time: Option<Duration>,
     pub(crate) password: Option<PasswordSource>,
     pub(crate) cause: Cause,
     /// The object that says so, if one does.
@@ -59,14 +58,14 @@ impl Settings {
         let mesh = match mesh {
             None => Mesh {
                 enabled: true,
-                hold_time: DEFAULT_HOLD_TIME,
+                hold_time: None,
                 password: None,
                 cause: "node mesh, on by default".into(),
                 origin: None,
             },
             Some((subject, mesh)) => Mesh {
                 enabled: mesh.enabled.unwrap_or(true),
-                hold_time: mesh.hold_time.map_or(DEFAULT_HOLD_TIME, |time| time.0),
+                hold_time: mesh.hold_time.map(|time| time.0),
                 password: mesh.password.clone(),
                 cause: subject.cause(".spec.nodeMesh"),
                 origin: Some((subject.reference.clone(), subject.object.origin.clone())),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use muslin_bgp_speaker::config::{Policy, SpeakerConfig, Verdict};
+use muslin_bgp_speaker::config::{Policy, RemoteAs, SessionConfig, SpeakerConfig};
 use muslin_cluster::resources::BgpPeer;
 use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Problem};
 
@@ -11,11 +11,8 @@ use crate::facts::{KernelFacts, is_routable};
 use crate::guard::speaker_guard;
 use crate::peers::{Kinship, Local, Peers, Policies};
 use crate::plan::listen;
-use crate::policy::{Direction, always, filtered};
+use crate::policy::{Direction, filtered};
 use crate::settings::{Settings, unused};
-
-/// Name of the policy of an external peer for which nobody wrote one.
-const NO_POLICY: &str = "RFC 8212: no policy";
 
 /// What a stand-alone speaker is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,14 +53,13 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
     });
     SpeakerPlan {
         speaker: SpeakerConfig {
-            asn: settings.asn,
-            router_id,
             listen: listen(settings.listen_port),
             peers: peers.named,
             listen_ranges: peers.ranges,
             originated: settings.originate.clone(),
             guard: speaker_guard(facts, &settings),
             max_paths: settings.max_paths,
+            ..SpeakerConfig::new(settings.asn, router_id)
         },
         problems,
     }
@@ -72,9 +68,11 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
 /// What happens to routes that no filter decides about.
 fn rest(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Policy {
     match kinship {
-        Kinship::Internal => always("default of internal peers", Verdict::Accept),
-        Kinship::External if peer.object.spec.filters.is_empty() => always(NO_POLICY, Verdict::Reject),
-        Kinship::External => always("refused", Verdict::Reject),
+        Kinship::Internal => SessionConfig::internal().import,
+        Kinship::External if peer.object.spec.filters.is_empty() => {
+            SessionConfig::external(RemoteAs::External).import
+        }
+        Kinship::External => Policy::reject_all("refused"),
     }
 }
 

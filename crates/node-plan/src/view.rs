@@ -10,10 +10,10 @@ use muslin_bgp_speaker::config::{
     Verdict,
 };
 use muslin_cluster::Problem;
+use muslin_pod_network::FirewallPlan;
 use serde::Serialize;
 
 use crate::causes::{Caused, Withheld};
-use crate::firewall::FirewallPlan;
 use crate::plan::NodePlan;
 use crate::speaker::SpeakerPlan;
 

@@ -50,7 +50,7 @@ pub struct BgpPeerSpec {
     /// Hold time that we offer; 90 seconds if absent, 0 for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_time: Option<TimeSpan>,
-    /// Longest pause between two attempts to connect; 10 seconds if absent.
+    /// Longest pause between two attempts to connect; 5 seconds if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_retry: Option<TimeSpan>,
     /// Address families; the one of the session's addresses if absent.
@@ -86,8 +86,8 @@ pub struct BgpPeerSpec {
     /// Most prefixes per family that the peer may send; 100000 if absent, 0 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_prefixes: Option<u32>,
-    /// How often our own AS may stand in a received path. If absent: 1 for external peers of nodes without
-    /// filters, since nodes share one AS behind an external router; else 0.
+    /// How often our own AS may stand in a received path. If absent: 1 for external peers of nodes, since
+    /// nodes share one AS behind an external router; else 0.
     #[serde(rename = "allowedOwnAS", default, skip_serializing_if = "Option::is_none")]
     pub allowed_own_as: Option<u8>,
     /// Shuts the peer down; the text is told to it (RFC 9003).

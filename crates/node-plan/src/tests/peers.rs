@@ -4,7 +4,7 @@ use muslin_bgp_packet::Family;
 use muslin_bgp_speaker::config::{ConnectMode, TtlMode};
 
 use super::{node, plan_of, problems, resource, uplink};
-use crate::NodePlan;
+use crate::{NodePlan, PeerView};
 
 fn with(manifests: &[String]) -> NodePlan {
     let manifest = node("n1", &["172.30.1.2", "fd30:0:0:1::2"], &["10.244.1.0/24"]) + &manifests.concat();
@@ -39,7 +39,7 @@ fn what_is_written_is_what_is_planned() {
          nextHop: Self, shutdown: moving",
     )]);
     assert_eq!(plan.problems, []);
-    insta::assert_debug_snapshot!("peer_with_every_field", plan.speaker.peers[0]);
+    insta::assert_yaml_snapshot!("peer_with_every_field", PeerView::from(&plan.speaker.peers[0]));
 }
 
 #[test]

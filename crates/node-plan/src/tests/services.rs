@@ -6,19 +6,22 @@ const RANGES: &str = "serviceExternalIPs: [{cidr: 192.0.2.0/24}, {cidr: \"2001:d
 
 /// A Service at 192.0.2.1 with a policy, and its endpoints as (node, ready, serving, terminating).
 fn service(policy: &str, endpoints: &[(&str, bool, bool, bool)]) -> String {
-    let mut manifest = format!(
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|(node, ready, serving, terminating)| {
+            format!(
+                "- {{addresses: [10.244.1.5], nodeName: {node}, \
+                 conditions: {{ready: {ready}, serving: {serving}, terminating: {terminating}}}}}\n"
+            )
+        })
+        .collect();
+    format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
          spec: {{type: ClusterIP, externalIPs: [192.0.2.1], externalTrafficPolicy: {policy}}}\n\
          ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n\
-         metadata: {{name: web-x, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}\nendpoints:\n"
-    );
-    for (node, ready, serving, terminating) in endpoints {
-        manifest.push_str(&format!(
-            "- {{addresses: [10.244.1.5], nodeName: {node}, \
-             conditions: {{ready: {ready}, serving: {serving}, terminating: {terminating}}}}}\n"
-        ));
-    }
-    manifest
+         metadata: {{name: web-x, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}\nendpoints:\n{}",
+        endpoints.concat(),
+    )
 }
 
 fn on_a(extra: &str) -> NodePlan {
@@ -64,7 +67,7 @@ fn traffic_policy_decides_which_nodes_announce_a_service() {
         let case = format!("{policy}, here {here:?}, elsewhere {elsewhere:?}");
         assert_eq!(originated(&plan), if announced { vec!["192.0.2.1/32"] } else { vec![] }, "{case}");
         assert_eq!(plan.withheld.is_empty(), announced, "{case}");
-        assert_eq!(plan.firewall.drop_untranslated.is_empty(), !announced, "{case}");
+        assert_eq!(plan.firewall.service_ranges_to_drop.is_empty(), !announced, "{case}");
     }
 }
 

@@ -1,7 +1,7 @@
 use muslin_bgp_speaker::config::Verdict;
 
 use super::{resource, state, uplink};
-use crate::{KernelFacts, SpeakerPlan, speaker_plan};
+use crate::{KernelFacts, PlanView, SpeakerPlan, speaker_plan};
 
 fn plan_of(manifests: &[String]) -> SpeakerPlan {
     speaker_plan(&state(&manifests.concat()), &uplink(&["192.0.2.9/24", "10.1.1.1/24"]))
@@ -34,7 +34,7 @@ fn what_the_filters_of_an_external_peer_do_not_decide_is_refused() {
 fn prefixes_are_originated_with_their_attributes() {
     let spec = "asn: 65000, originate: [{cidr: 203.0.113.0/24, med: 7, communities: [\"65000:7\"]}], listenPort: 1179";
     let plan = plan_of(&[resource("BGPConfiguration", "default", spec)]);
-    insta::assert_debug_snapshot!("speaker_with_originated_prefix", plan.speaker);
+    insta::assert_yaml_snapshot!("speaker_with_originated_prefix", PlanView::from(&plan));
 }
 
 #[test]
