@@ -142,11 +142,20 @@ impl Process {
     pub fn await_file(&mut self, name: &str) -> Result<()> {
         let path = self.path(name);
         wait::until(&path.display().to_string(), || {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("ended at its start, {status}:\n{}", self.log()?);
-            }
+            self.check()?;
             Ok(if path.exists() { Ok(()) } else { Err("it is not there".to_owned()) })
         })
+    }
+
+    /// Complains when the process has ended.
+    ///
+    /// # Errors
+    /// Its exit status and its log, when it has.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("it has ended, {status}:\n{}", self.log()?),
+            None => Ok(()),
+        }
     }
 
     /// Stops the process in its tracks, as a machine that hangs; [`thaw`](Self::thaw) lets it go on.

@@ -7,8 +7,12 @@
 //!
 //! Nothing here talks to the namespace that the test was started in.
 
+pub mod arena;
 pub mod daemon;
 pub mod daemons;
+pub mod muslin;
 pub mod peering;
 pub mod route;
+pub mod tester;
 pub mod wait;
+pub mod wire;

@@ -1,0 +1,294 @@
+//! The speaker under test, with scripted peers around it on one link.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
+use muslin_netns::{Namespace, connect};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::daemon::{Process, write_configuration};
+use crate::muslin;
+use crate::tester::Tester;
+use crate::wait;
+use crate::wire::{self, Open};
+
+/// The subject's AS.
+pub const SUBJECT_ASN: u32 = 65000;
+/// The subject's address and identifier.
+pub const SUBJECT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+/// The testers' IPv6 address on the link, for next hops.
+pub const TESTER_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
+const PORT: u16 = 179;
+
+/// A scripted peer of the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// External; the one that misbehaves.
+    A,
+    /// External; the one that watches what A causes.
+    B,
+    /// Internal.
+    Internal,
+    /// External; the subject connects to it, too.
+    Active,
+    /// Not configured.
+    Stranger,
+}
+
+impl Peer {
+    /// Those that the subject knows.
+    pub const KNOWN: [Self; 4] = [Self::A, Self::B, Self::Internal, Self::Active];
+
+    /// Its address, which is its identifier as well.
+    pub fn address(self) -> Ipv4Addr {
+        let host = match self {
+            Self::A => 1,
+            Self::B => 2,
+            Self::Internal => 3,
+            Self::Active => 4,
+            Self::Stranger => 9,
+        };
+        Ipv4Addr::new(192, 0, 2, host)
+    }
+
+    /// Its AS.
+    pub fn asn(self) -> u32 {
+        match self {
+            Self::A => 65001,
+            Self::B => 65002,
+            Self::Internal => SUBJECT_ASN,
+            Self::Active => 65004,
+            Self::Stranger => 65009,
+        }
+    }
+
+    /// Its name in the subject's configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+            Self::Internal => "internal",
+            Self::Active => "active",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    /// A right OPEN of it.
+    pub fn open(self) -> Open {
+        Open::new(self.asn(), self.address(), 90)
+    }
+}
+
+/// Whose speaker is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Ours.
+    Muslin,
+    /// BIRD, to find out whether a tester's expectation is anybody else's, too.
+    Bird,
+}
+
+/// A subject and the host of its testers.
+#[derive(Debug)]
+pub struct Arena {
+    testers: Namespace,
+    process: Process,
+    listener: TcpListener,
+}
+
+impl Arena {
+    /// Starts our speaker.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub fn new() -> Result<Self> {
+        Self::with(&[])
+    }
+
+    /// Starts our speaker with further lines in the specifications of some peers.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub fn with(extra: &[(Peer, &str)]) -> Result<Self> {
+        match std::env::var("CONFORMANCE_SUBJECT").as_deref() {
+            Ok("bird") => Self::of(Subject::Bird, extra),
+            Ok(other) => bail!("CONFORMANCE_SUBJECT is {other:?}, allowed is \"bird\""),
+            Err(_) => Self::of(Subject::Muslin, extra),
+        }
+    }
+
+    /// Starts a subject.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub fn of(subject: Subject, extra: &[(Peer, &str)]) -> Result<Self> {
+        let (testers, host) = (Namespace::new("testers")?, Namespace::new("subject")?);
+        connect(&testers, "eth0", &host, "eth0")?;
+        for peer in Peer::KNOWN.into_iter().chain([Peer::Stranger]) {
+            testers.add_address("eth0", IpNet::new(peer.address().into(), 24)?)?;
+        }
+        testers.add_address("eth0", IpNet::new(TESTER_V6.into(), 64)?)?;
+        host.add_address("eth0", IpNet::new(SUBJECT.into(), 24)?)?;
+        host.add_address("eth0", IpNet::new(Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 0x100).into(), 64)?)?;
+        // Before the subject starts, so that its first attempt to connect succeeds.
+        let listener = testers.run(|| TcpListener::bind((Peer::Active.address(), PORT)))??;
+        let process = match subject {
+            Subject::Muslin => start_muslin(&host, extra)?,
+            Subject::Bird => start_bird(&host)?,
+        };
+        let mut arena = Self { testers, process, listener };
+        wait::until("the subject listens", || {
+            arena.process.check()?;
+            Ok(arena.connect(Peer::Stranger).map(drop).map_err(|error| format!("{error:#}")))
+        })
+        .with_context(|| arena.log())?;
+        Ok(arena)
+    }
+
+    /// A TCP connection to the subject from a peer's address.
+    ///
+    /// # Errors
+    /// When the subject refuses it.
+    pub fn connect(&self, peer: Peer) -> Result<Tester> {
+        let stream = self.testers.run(|| -> io::Result<TcpStream> {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::new(IpAddr::V4(peer.address()), 0).into())?;
+            let subject = SocketAddr::new(SUBJECT.into(), PORT);
+            socket.connect_timeout(&subject.into(), Duration::from_secs(5))?;
+            Ok(socket.into())
+        })??;
+        Tester::new(stream)
+    }
+
+    /// An established session from a peer's address.
+    ///
+    /// # Errors
+    /// When the subject does not want it, with its log.
+    pub fn establish(&self, peer: Peer) -> Result<Tester> {
+        self.establish_with(peer, &peer.open())
+    }
+
+    /// An established session with an OPEN of the test's own.
+    ///
+    /// # Errors
+    /// When the subject does not want it, with its log.
+    pub fn establish_with(&self, peer: Peer, open: &Open) -> Result<Tester> {
+        let mut tester = self.connect(peer)?;
+        tester.establish(open).with_context(|| self.log())?;
+        Ok(tester)
+    }
+
+    /// The connection that the subject opens to [`Peer::Active`].
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn accept(&self) -> Result<Tester> {
+        Tester::new(self.listener.accept()?.0)
+    }
+
+    /// Writes a peer's manifest anew, with further lines in its specification; `None` removes it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn reconfigure(&self, peer: Peer, extra: Option<&str>) -> Result<()> {
+        let folder = self.process.path("state");
+        let file = folder.join(format!("{}.yaml", peer.name()));
+        let Some(extra) = extra else { return Ok(fs::remove_file(file)?) };
+        // Not to be seen half-written.
+        let new = folder.join(format!(".{}.new", peer.name()));
+        fs::write(&new, peer_manifest(peer, extra))?;
+        Ok(fs::rename(new, file)?)
+    }
+
+    /// The end of the subject's log.
+    pub fn log(&self) -> String {
+        let log = self.process.log().unwrap_or_else(|error| error.to_string());
+        let lines: Vec<&str> = log.lines().collect();
+        format!("the subject's log ends:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
+    }
+}
+
+/// An ordinary UPDATE of a peer: its own AS and address.
+pub fn announce(peer: Peer, prefixes: &[&str]) -> Vec<u8> {
+    announce_with(peer, &[], prefixes)
+}
+
+/// An ordinary UPDATE of a peer with further attributes.
+pub fn announce_with(peer: Peer, further: &[Vec<u8>], prefixes: &[&str]) -> Vec<u8> {
+    let path = match peer {
+        Peer::Internal => wire::as_path(&[]),
+        _ => wire::as_path(&[peer.asn()]),
+    };
+    let mut attributes = vec![wire::origin(0), path, wire::next_hop(peer.address())];
+    if peer == Peer::Internal {
+        attributes.push(wire::local_pref(100));
+    }
+    attributes.extend(further.iter().cloned());
+    wire::update(&[], &attributes, prefixes)
+}
+
+fn start_muslin(host: &Namespace, extra: &[(Peer, &str)]) -> Result<Process> {
+    let folder = Process::folder()?;
+    let state = folder.path().join("state");
+    fs::create_dir(&state)?;
+    let configuration = format!(
+        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  \
+         asn: {SUBJECT_ASN}\n  routerID: {SUBJECT}\n  import:\n    cidrs: [0.0.0.0/0, \"::/0\"]\n    \
+         defaultRoute: Accept\n---\napiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: all\nspec:\n  \
+         import:\n  - action: Accept\n  export:\n  - action: Accept\n"
+    );
+    fs::write(state.join("configuration.yaml"), configuration)?;
+    for peer in Peer::KNOWN {
+        let lines: String = extra.iter().filter(|(of, _)| *of == peer).map(|(_, lines)| *lines).collect();
+        fs::write(state.join(format!("{}.yaml", peer.name())), peer_manifest(peer, &lines))?;
+    }
+    let mut command = muslin::speaker(&state, folder.path())?;
+    Process::start(host, folder, &mut command)
+}
+
+fn peer_manifest(peer: Peer, extra: &str) -> String {
+    let mode = if peer == Peer::Active { "Both" } else { "Passive" };
+    let mut text = format!(
+        "apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: {}\nspec:\n  peerAddress: {}\n  \
+         peerASN: {}\n  connectMode: {mode}\n  families: [IPv4, IPv6]\n  filters: [all]\n",
+        peer.name(),
+        peer.address(),
+        peer.asn(),
+    );
+    for line in extra.lines() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn start_bird(host: &Namespace) -> Result<Process> {
+    let folder = Process::folder()?;
+    let mut text = format!(
+        "log stderr all;\nrouter id {SUBJECT};\nprotocol device {{}}\nprotocol direct {{ ipv4; ipv6; }}\n"
+    );
+    for peer in Peer::KNOWN {
+        let passive = if peer == Peer::Active { "" } else { "passive;" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "protocol bgp peer_{} {{ local {SUBJECT} as {SUBJECT_ASN}; neighbor {} as {}; {passive} connect delay time 1; \
+             error wait time 1, 2; ipv4 {{ import all; export where source = RTS_BGP; }}; \
+             ipv6 {{ import all; export where source = RTS_BGP; }}; }}",
+            peer.name(),
+            peer.address(),
+            peer.asn(),
+        );
+    }
+    write_configuration(&folder.path().join("bird.conf"), &text)?;
+    let mut command = Command::new("/usr/sbin/bird");
+    command.args(["-f", "-c", "bird.conf", "-s", "control"]);
+    Process::start(host, folder, &mut command)
+}
