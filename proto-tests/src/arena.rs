@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -167,6 +167,22 @@ impl Arena {
         Tester::new(stream)
     }
 
+    /// A connection on which the subject has sent its OPEN. After a fault of the peer's it may refuse connections for a
+    /// while, by a Cease or by closing them: then it is tried again.
+    ///
+    /// # Errors
+    /// When the subject does not want the peer, with its log.
+    pub fn meet(&self, peer: Peer) -> Result<Tester> {
+        let attempt = || -> Result<Tester> {
+            let mut tester = self.connect(peer)?;
+            let first = tester.peek()?;
+            ensure!(first.kind == wire::OPEN, "{first:?}");
+            Ok(tester)
+        };
+        wait::until("the subject's OPEN", || Ok(attempt().map_err(|error| format!("{error:#}"))))
+            .with_context(|| self.log())
+    }
+
     /// An established session from a peer's address.
     ///
     /// # Errors
@@ -180,7 +196,7 @@ impl Arena {
     /// # Errors
     /// When the subject does not want it, with its log.
     pub fn establish_with(&self, peer: Peer, open: &Open) -> Result<Tester> {
-        let mut tester = self.connect(peer)?;
+        let mut tester = self.meet(peer)?;
         tester.establish(open).with_context(|| self.log())?;
         Ok(tester)
     }
@@ -257,7 +273,7 @@ fn peer_manifest(peer: Peer, extra: &str) -> String {
     let mode = if peer == Peer::Active { "Both" } else { "Passive" };
     let mut text = format!(
         "apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: {}\nspec:\n  peerAddress: {}\n  \
-         peerASN: {}\n  connectMode: {mode}\n  families: [IPv4, IPv6]\n  filters: [all]\n",
+         peerASN: {}\n  connectMode: {mode}\n  families: [IPv4, IPv6]\n  connectRetry: 1s\n  filters: [all]\n",
         peer.name(),
         peer.address(),
         peer.asn(),

@@ -21,7 +21,7 @@ pub enum Kind {
     Bird,
     /// ExaBGP.
     ExaBgp,
-    /// FRRouting.
+    /// Free Range Routing.
     Frr,
     /// GoBGP.
     GoBgp,

@@ -31,6 +31,8 @@ pub struct Message {
 pub struct Tester {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// A message that was looked at and is still to be received.
+    peeked: Option<Message>,
     /// What the speaker has announced to us and not withdrawn.
     table: BTreeMap<IpNet, Route>,
     /// Width of AS numbers in AS_PATH, in octets.
@@ -44,7 +46,7 @@ impl Tester {
     /// When the socket refuses its options.
     pub fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), table: BTreeMap::new(), as_width: 4 })
+        Ok(Self { stream, buffer: Vec::new(), peeked: None, table: BTreeMap::new(), as_width: 4 })
     }
 
     /// Speaks two-octet AS numbers from now on.
@@ -90,6 +92,9 @@ impl Tester {
     /// # Errors
     /// As [`receive`](Self::receive).
     pub fn receive_within(&mut self, patience: Duration) -> Result<Message> {
+        if let Some(message) = self.peeked.take() {
+            return Ok(message);
+        }
         let deadline = Instant::now() + patience;
         loop {
             if let Some(message) = self.buffered()? {
@@ -99,10 +104,7 @@ impl Tester {
                 }
                 return Ok(message);
             }
-            match self.read(deadline)? {
-                0 => bail!("the speaker closed the connection without a word"),
-                _ => {}
-            }
+            ensure!(self.read(deadline)? != 0, "the speaker closed the connection without a word");
         }
     }
 
@@ -111,7 +113,7 @@ impl Tester {
         let left = deadline.saturating_duration_since(Instant::now());
         ensure!(!left.is_zero(), "nothing came in time");
         self.stream.set_read_timeout(Some(left))?;
-        let mut chunk = [0; 65536];
+        let mut chunk = [0; 16384];
         match self.stream.read(&mut chunk) {
             Ok(length) => {
                 self.buffer.extend(&chunk[..length]);
@@ -138,6 +140,28 @@ impl Tester {
         let body = self.buffer[19..length].to_vec();
         self.buffer.drain(..length);
         Ok(Some(Message { kind, body }))
+    }
+
+    /// Looks at the next message, which is still the next one to be received.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn peek(&mut self) -> Result<&Message> {
+        let message = self.receive()?;
+        Ok(self.peeked.insert(message))
+    }
+
+    /// Receives until a message of this type has come.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn await_kind(&mut self, kind: u8) -> Result<Message> {
+        loop {
+            let message = self.receive()?;
+            if message.kind == kind {
+                return Ok(message);
+            }
+        }
     }
 
     /// The next message, which has to be of this type.
@@ -222,9 +246,8 @@ impl Tester {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(&self.table) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let message = self
-                .receive_within(left)
-                .with_context(|| format!("{what}: waited with {:#?}", self.table))?;
+            let message =
+                self.receive_within(left).with_context(|| format!("{what}: waited with {:?}", self.table))?;
             ensure!(message.kind != NOTIFICATION, "{what}: the session ended: {message:02x?}");
         }
         Ok(())

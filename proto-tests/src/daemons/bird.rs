@@ -51,7 +51,7 @@ fn configuration(setup: &Setup) -> String {
     let Setup { own, peer, hold_time, announcements } = setup;
     let statics = |wanted: fn(&IpNet) -> bool| -> String {
         let prefixes = announcements.iter().map(|announcement| announcement.prefix).filter(wanted);
-        prefixes.map(|prefix| format!("route {prefix} blackhole; ")).collect()
+        super::joined(prefixes, |text, prefix| write!(text, "route {prefix} blackhole;"))
     };
     let attributes: String = announcements.iter().map(attributes).collect();
     let session = |name: &str,

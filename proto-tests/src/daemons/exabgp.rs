@@ -177,10 +177,14 @@ impl Daemon for ExaBgp {
         let Announcement { prefix, med, communities, large_communities } = announcement;
         let mut line = format!("{} announce route {prefix} next-hop self med {med}", self.neighbor(*prefix));
         if !communities.is_empty() {
-            line += &format!(" community [ {} ]", communities_text(communities));
+            line.push_str(" community [ ");
+            line.push_str(&communities_text(communities));
+            line.push_str(" ]");
         }
         if !large_communities.is_empty() {
-            line += &format!(" large-community [ {} ]", large_communities_text(large_communities));
+            line.push_str(" large-community [ ");
+            line.push_str(&large_communities_text(large_communities));
+            line.push_str(" ]");
         }
         self.command(&line)
     }

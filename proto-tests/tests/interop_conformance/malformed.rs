@@ -196,10 +196,7 @@ fn rfc7606_6_an_attribute_that_overruns_without_routes_resets_the_session() -> R
     let message = raw_update(&[], u16::try_from(attributes.len())?.to_be_bytes(), &attributes, &[]);
     scene.routes_are_known()?;
     scene.a.send(&message)?;
-    let mut found = scene.a.receive()?;
-    while found.kind != wire::NOTIFICATION {
-        found = scene.a.receive().with_context(|| scene.arena.log())?;
-    }
+    let found = scene.a.await_kind(wire::NOTIFICATION).with_context(|| scene.arena.log())?;
     ensure!(found.body[0] == 3, "{found:?}");
     scene.b.await_withdrawal(P4)
 }

@@ -30,7 +30,7 @@ fn rfc4271_8_silence_is_4_0_after_the_hold_time() -> Result<()> {
 fn rfc4271_9_half_a_message_does_not_feed_the_hold_timer() -> Result<()> {
     silence_ends_it(|a| {
         // Their KEEPALIVE comes after a second.
-        a.expect(KEEPALIVE)?;
+        a.await_kind(KEEPALIVE)?;
         a.send(&wire::keepalive()[..10])
     })
 }
@@ -58,12 +58,12 @@ fn rfc4271_11_a_message_that_its_state_does_not_know_is_5_n() -> Result<()> {
     for early in
         [announce(Peer::A, &["10.66.0.0/24"]), wire::keepalive(), wire::message(ROUTE_REFRESH, &[0, 1, 0, 1])]
     {
-        let mut a = arena.connect(Peer::A)?;
+        let mut a = arena.meet(Peer::A)?;
         a.send(&early)?;
         a.expect_notification(5, 1, None).with_context(|| format!("OpenSent\n{}", arena.log()))?;
     }
     for early in [announce(Peer::A, &["10.66.0.0/24"]), Peer::A.open().message()] {
-        let mut a = arena.connect(Peer::A)?;
+        let mut a = arena.meet(Peer::A)?;
         a.send(&Peer::A.open().message())?;
         a.expect(OPEN)?;
         a.send(&early)?;
@@ -149,7 +149,7 @@ fn rfc2918_1_a_refresh_brings_the_whole_table_again() -> Result<()> {
     let mut scene = Scene::new()?;
     scene.a_is_heard()?;
     scene.b.send(&wire::message(ROUTE_REFRESH, &[0, 1, 0, 1]))?;
-    let message = scene.b.expect(wire::UPDATE).with_context(|| scene.arena.log())?;
+    let message = scene.b.await_kind(wire::UPDATE).with_context(|| scene.arena.log())?;
     let marker = wire::prefix("10.255.0.0/24");
     ensure!(message.body.ends_with(&marker), "{message:02x?}");
     scene.a_is_heard()

@@ -10,8 +10,9 @@ use crate::metadata::Metadata;
 use crate::shell::workspace;
 
 const PAGE: &str = "ARCHITECTURE.md";
-const BEGIN: &str = "<!-- crate graph: drawn by `cargo xtask lint --fix` -->";
-const END: &str = "<!-- end of crate graph -->";
+/// The first drawing of the page is the crate graph.
+const BEGIN: &str = "```mermaid\n";
+const END: &str = "```";
 
 /// An arrow: the first crate uses the second.
 type Arrow = (String, String);
@@ -27,7 +28,7 @@ pub(super) fn redraw(metadata: &Metadata) -> Result<()> {
     let path = workspace().join(PAGE);
     let page = fs::read_to_string(&path).context(PAGE)?;
     let (before, _, after) = split(&page)?;
-    fs::write(path, format!("{before}{BEGIN}\n{}{END}{after}", draw(&arrows(metadata)))).context(PAGE)
+    fs::write(path, format!("{before}{BEGIN}{}{END}{after}", draw(&arrows(metadata)))).context(PAGE)
 }
 
 /// The graph as built: normal dependencies between our own crates, by their short names.
@@ -50,12 +51,11 @@ fn short(name: &str) -> String {
 }
 
 fn draw(arrows: &BTreeSet<Arrow>) -> String {
-    let mut text = String::from("```mermaid\nflowchart TD\n");
+    let mut text = String::from("flowchart TD\n");
     for (from, to) in arrows {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    {from} --> {to}");
     }
-    text.push_str("```\n");
     text
 }
 
@@ -69,8 +69,12 @@ fn drawn(page: &str) -> Result<BTreeSet<Arrow>> {
 }
 
 fn split(page: &str) -> Result<(&str, &str, &str)> {
-    let Some((before, rest)) = page.split_once(BEGIN) else { bail!("{PAGE} has no line `{BEGIN}`") };
-    let Some((graph, after)) = rest.split_once(END) else { bail!("{PAGE} has no line `{END}`") };
+    let parts = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    let Some((before, (graph, after))) = parts else {
+        bail!(
+            "{PAGE} has no mermaid drawing: `cargo xtask lint --fix` fills an empty one with the crate graph"
+        )
+    };
     Ok((before, graph, after))
 }
 
@@ -92,7 +96,7 @@ mod tests {
     #[test]
     fn what_is_drawn_is_read_back() {
         let arrows = set(&[("bgp-speaker", "bgp-packet"), ("muslin", "bgp-speaker")]);
-        let page = format!("# Page\n{BEGIN}\n{}{END}\nmore", draw(&arrows));
+        let page = format!("# Page\n{BEGIN}{}{END}\nmore\n{BEGIN}x --> y\n{END}", draw(&arrows));
         assert_eq!(drawn(&page).unwrap(), arrows);
     }
 
@@ -108,6 +112,6 @@ mod tests {
 
     #[test]
     fn a_page_without_a_graph_is_refused() {
-        assert!(drawn("# Page").unwrap_err().to_string().contains("has no line"));
+        assert!(drawn("# Page").unwrap_err().to_string().contains("no mermaid drawing"));
     }
 }
