@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
+use serde::{Deserialize, Serialize};
 
 mod defaults;
 mod validate;
@@ -40,7 +41,8 @@ pub struct SpeakerConfig {
 }
 
 /// A peer's name in configuration, status and logs; unique within a speaker.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PeerKey(pub Arc<str>);
 
 /// One peer that is known by address.
@@ -199,7 +201,7 @@ pub struct OriginatedRoute {
     pub prefix: IpNet,
     /// What kind of thing it leads to; policies match on it.
     pub source: RouteSource,
-    /// LOCAL_PREF, if not the default 100.
+    /// `LOCAL_PREF`, if not the default 100.
     pub local_pref: Option<u32>,
     /// MED, if any.
     pub med: Option<u32>,
@@ -227,7 +229,7 @@ pub enum RouteSource {
 /// A policy: rules in order, the first that matches decides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// Name, as shown in status ("BGPFilter tor", "derived default").
+    /// Name, as shown in status ("`BGPFilter` tor", "derived default").
     pub name: Arc<str>,
     /// The rules; first match ends.
     pub rules: Vec<Rule>,
@@ -247,7 +249,7 @@ pub enum Verdict {
 /// One line of a policy. All conditions that are present must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// Where the line is written ("BGPFilter tor .spec.import[2]").
+    /// Where the line is written ("`BGPFilter` tor .spec.import[2]").
     pub cause: Cause,
     /// Prefix condition: any of these.
     pub prefixes: Vec<PrefixMatch>,
@@ -275,7 +277,7 @@ pub struct PrefixMatch {
 /// A change to an accepted route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Set LOCAL_PREF.
+    /// Set `LOCAL_PREF`.
     LocalPref(u32),
     /// Set MED.
     Med(u32),

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// TCP port of BGP (RFC 4271 §8.2.1.1).
-pub const BGP_PORT: u16 = 179;
+const BGP_PORT: u16 = 179;
 
 /// Name of the policy that an external peer has when nobody wrote one.
 const NO_POLICY: &str = "RFC 8212: no policy";
@@ -77,7 +77,7 @@ impl SessionConfig {
             add_path: AddPathConfig::default(),
             ttl: TtlMode::Direct,
             password: None,
-            graceful_restart: Some(Duration::from_secs(120)),
+            graceful_restart: Some(Duration::from_mins(2)),
             reflector: ReflectorRole::NonClient,
             next_hop: NextHopMode::Auto,
             import: Policy::reject_all(NO_POLICY),
@@ -155,12 +155,6 @@ impl PeerKey {
 impl std::fmt::Display for PeerKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl serde::Serialize for PeerKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
     }
 }
 

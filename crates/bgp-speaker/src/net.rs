@@ -1,0 +1,32 @@
+//! The speaker under tokio: sockets, clock and channels around the sans-I/O [`Speaker`].
+//!
+//! Everything runs on one thread of its own with a current-thread runtime:
+//!
+//! ```text
+//!   SpeakerHandle ──requests (16)──▶ ┌────────┐ ──events (broadcast, 1024)──▶ subscribers
+//!                                    │ driver │ ──fib (1 batch)─────────────▶ FibStream
+//!   accept tasks, dial tasks ──┐     │        │
+//!   connection tasks: reads  ──┴64──▶│ Speaker│──▶ outbox per connection ──▶ connection task: writev
+//!                                    └────────┘
+//! ```
+//!
+//! What happens when something is full: *requests*: the caller waits. *Incoming* (64 chunks of up to
+//! 64 KiB): a connection stops reading, and TCP slows the peer down. *Outbox*: never more than the window
+//! of the speaker ([`WINDOW`](crate::speaker)) and a few control messages; routes stay in the RIB until there
+//! is room. *fib*: changes wait in the RIB, coalesced by destination. *events*: a slow subscriber loses the
+//! oldest and is told how many.
+//!
+//! No timer stands between a received route and the sent one.
+
+mod connection;
+mod dial;
+mod driver;
+mod handle;
+mod listener;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use self::handle::{
+    ConfigureError, FibStream, FibUpdate, Shutdown, SpawnError, SpeakerGone, SpeakerHandle, spawn,
+};

@@ -1,0 +1,205 @@
+//! One TCP connection as a pump of octets: it knows nothing of BGP.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+
+use super::driver::Incoming;
+use crate::session::ConnId;
+
+/// Most octets of one read, and of one chunk for the speaker.
+const CHUNK: usize = 64 * 1024;
+
+/// Buffers of one vectored write.
+const SLICES: usize = 64;
+
+/// Octets that may have left without a report.
+const REPORT_EVERY: usize = 32 * 1024;
+
+/// How long the last words may take, and how long we wait for the peer to read them.
+const LINGER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// All connections of a thread read into one buffer and keep only what came: thousands of idle peers
+    /// need no memory for it.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
+
+/// What is to be written. Bounded by the speaker's window: it counts what has not been reported as written.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    closing: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    octets: VecDeque<Bytes>,
+    closed: bool,
+}
+
+impl Outbox {
+    /// Appends octets.
+    pub(super) fn push(&self, octets: Bytes) {
+        self.lock().octets.push_back(octets);
+        self.changed.notify_one();
+    }
+
+    /// Nothing more will come: the connection is closed after what is queued.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+        self.closing.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves everything queued into the empty `batch`; `None` when nothing is left and nothing will come.
+    async fn take(&self, batch: &mut VecDeque<Bytes>) -> Option<()> {
+        loop {
+            {
+                let mut queue = self.lock();
+                if !queue.octets.is_empty() {
+                    std::mem::swap(&mut queue.octets, batch);
+                    return Some(());
+                }
+                if queue.closed {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Returns when last words have had their time: a peer that does not read is not worth more waiting.
+    async fn given_up(&self) {
+        self.closing.notified().await;
+        tokio::time::sleep(LINGER).await;
+    }
+}
+
+/// Moves octets both ways until either side ends; what ended it goes to the driver, unless it was the driver.
+pub(super) async fn pump(
+    stream: Arc<TcpStream>,
+    conn: ConnId,
+    outbox: Arc<Outbox>,
+    incoming: mpsc::Sender<Incoming>,
+) {
+    let ended = tokio::select! {
+        error = read_all(&stream, conn, &incoming) => Some(error),
+        result = write_all(&stream, conn, &outbox, &incoming) => result.err().map(Some),
+    };
+    match ended {
+        // The driver does not listen if it closed the connection meanwhile.
+        Some(error) => drop(incoming.send(Incoming::Closed { conn, error }).await),
+        None => linger(&stream).await,
+    }
+}
+
+/// After our last words: no RST may overtake them, so what the peer still sends is read and dropped.
+async fn linger(stream: &TcpStream) {
+    if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let drained = async {
+        while stream.readable().await.is_ok() {
+            match SCRATCH.with_borrow_mut(|scratch| stream.try_read(scratch)) {
+                Ok(0) => return,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    let _impatient = tokio::time::timeout(LINGER, drained).await;
+}
+
+/// Reads until the peer closes (`None`) or the connection breaks.
+async fn read_all(stream: &TcpStream, conn: ConnId, incoming: &mpsc::Sender<Incoming>) -> Option<ErrorKind> {
+    loop {
+        if let Err(error) = stream.readable().await {
+            return Some(error.kind());
+        }
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let length = stream.try_read(scratch)?;
+            Ok::<_, std::io::Error>(BytesMut::from(&scratch[..length]))
+        });
+        match read {
+            Ok(octets) if octets.is_empty() => return None,
+            Ok(octets) => {
+                if incoming.send(Incoming::Received { conn, octets }).await.is_err() {
+                    return None;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Some(error.kind()),
+        }
+    }
+}
+
+/// Writes what the outbox gets until it is closed and empty.
+async fn write_all(
+    stream: &TcpStream,
+    conn: ConnId,
+    outbox: &Outbox,
+    incoming: &mpsc::Sender<Incoming>,
+) -> Result<(), ErrorKind> {
+    let mut batch = VecDeque::new();
+    let mut unreported = 0;
+    let mut given_up = std::pin::pin!(outbox.given_up());
+    while outbox.take(&mut batch).await.is_some() {
+        while !batch.is_empty() {
+            let written = tokio::select! {
+                written = write_some(stream, &batch) => written.map_err(|error| error.kind())?,
+                () = &mut given_up => return Err(ErrorKind::TimedOut),
+            };
+            consume(&mut batch, written);
+            unreported += written;
+            if unreported >= REPORT_EVERY {
+                let octets = std::mem::take(&mut unreported);
+                if incoming.send(Incoming::Written { conn, octets }).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_some(stream: &TcpStream, batch: &VecDeque<Bytes>) -> std::io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut used = 0;
+    for (slice, octets) in slices.iter_mut().zip(batch) {
+        *slice = IoSlice::new(octets);
+        used += 1;
+    }
+    loop {
+        stream.writable().await?;
+        match stream.try_write_vectored(&slices[..used]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+fn consume(batch: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = batch.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        batch.pop_front();
+    }
+}

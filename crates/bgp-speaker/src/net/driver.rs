@@ -1,0 +1,328 @@
+//! The loop that feeds the speaker and does what it asks for.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::connection::{Outbox, pump};
+use super::dial::dial;
+use super::handle::{FibUpdate, Request};
+use super::listener::{Listeners, Refused};
+use super::socket;
+use crate::session::ConnId;
+use crate::speaker::{Input, Output, Speaker, SpeakerEvent};
+
+/// Chunks that wait for the speaker, of all connections together.
+const INCOMING: usize = 64;
+
+/// Changes of one batch for the kernel.
+const FIB_BATCH: usize = 1024;
+
+/// What the tasks of a speaker report.
+pub(super) enum Incoming {
+    Accepted { stream: TcpStream, remote: SocketAddr },
+    Dialed { conn: ConnId, stream: TcpStream },
+    DialFailed { conn: ConnId, error: ErrorKind },
+    Received { conn: ConnId, octets: BytesMut },
+    Written { conn: ConnId, octets: usize },
+    Closed { conn: ConnId, error: Option<ErrorKind> },
+    RetryListen,
+}
+
+/// Whether the driver goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+/// A speaker with its sockets.
+pub(super) struct Driver {
+    speaker: Speaker,
+    requests: mpsc::Receiver<Request>,
+    next_hops: Arc<Notify>,
+    events: broadcast::Sender<SpeakerEvent>,
+    fib: mpsc::Sender<FibUpdate>,
+    incoming: mpsc::Receiver<Incoming>,
+    report: mpsc::Sender<Incoming>,
+    connections: HashMap<ConnId, Connection>,
+    dials: HashMap<ConnId, AbortHandle>,
+    pumps: JoinSet<()>,
+    listeners: Listeners,
+    accepted: u64,
+    sync: SyncMark,
+}
+
+/// An open connection: what is to be written, and its socket for options that change.
+struct Connection {
+    outbox: Arc<Outbox>,
+    stream: Arc<TcpStream>,
+    remote: SocketAddr,
+}
+
+/// Whether the route programmer was told that the first picture is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SyncMark {
+    Pending,
+    Told,
+}
+
+impl Driver {
+    pub(super) fn new(
+        speaker: Speaker,
+        requests: mpsc::Receiver<Request>,
+        next_hops: Arc<Notify>,
+        events: broadcast::Sender<SpeakerEvent>,
+        fib: mpsc::Sender<FibUpdate>,
+    ) -> Self {
+        let (report, incoming) = mpsc::channel(INCOMING);
+        Self {
+            speaker,
+            requests,
+            next_hops,
+            events,
+            fib,
+            incoming,
+            report,
+            connections: HashMap::new(),
+            dials: HashMap::new(),
+            pumps: JoinSet::new(),
+            listeners: Listeners::default(),
+            accepted: 0,
+            sync: SyncMark::Pending,
+        }
+    }
+
+    /// Runs until the handle is dropped or asks for the end.
+    pub(super) async fn run(mut self) {
+        while self.turn().await == Flow::Continue {}
+        // Last words leave before the handle learns of the end.
+        while self.pumps.join_next().await.is_some() {}
+    }
+
+    /// One round: wait for something, feed it to the speaker, do what it asks for.
+    async fn turn(&mut self) -> Flow {
+        let more = self.speaker.advance(Instant::now());
+        self.perform();
+        self.feed_fib();
+        let timeout = self.speaker.poll_timeout();
+        if timeout.is_some_and(|at| at <= Instant::now()) {
+            self.fire_timers().await;
+            return Flow::Continue;
+        }
+        let flow = tokio::select! {
+            biased;
+            request = self.requests.recv() => match request {
+                Some(request) => self.handle_request(request),
+                None => self.handle_request(Request::Shutdown(super::Shutdown::Restart)),
+            },
+            Some(incoming) = self.incoming.recv() => {
+                self.take_in(incoming);
+                Flow::Continue
+            }
+            () = self.next_hops.notified() => {
+                self.speaker.handle_input(Instant::now(), Input::NextHopsChanged);
+                Flow::Continue
+            }
+            () = tokio::task::yield_now(), if more => Flow::Continue,
+            () = sleep_until(timeout) => Flow::Continue,
+            // The programmer took its batch: the next one can be made.
+            () = room(&self.fib), if self.fib_waits() => Flow::Continue,
+        };
+        self.perform();
+        flow
+    }
+
+    /// Timers wait for what has arrived: after a stall of ours the peers' KEEPALIVEs are in the sockets,
+    /// and no hold timer may expire over them.
+    async fn fire_timers(&mut self) {
+        tokio::task::yield_now().await;
+        for _ in 0..INCOMING {
+            let Ok(incoming) = self.incoming.try_recv() else { break };
+            self.take_in(incoming);
+        }
+        self.speaker.handle_timeout(Instant::now());
+        self.perform();
+    }
+
+    fn take_in(&mut self, incoming: Incoming) {
+        let now = Instant::now();
+        match incoming {
+            Incoming::Accepted { stream, remote } => self.accept(now, stream, remote),
+            Incoming::Dialed { conn, stream } => {
+                // An attempt that was given up meanwhile is dropped here.
+                if self.dials.remove(&conn).is_some() {
+                    self.open(now, conn, stream);
+                }
+            }
+            Incoming::DialFailed { conn, error } => {
+                if self.dials.remove(&conn).is_some() {
+                    self.speaker.handle_input(now, Input::ConnectFailed { conn, error });
+                }
+            }
+            Incoming::Received { conn, octets } => {
+                self.speaker.handle_input(now, Input::Received { conn, octets });
+            }
+            Incoming::Written { conn, octets } => {
+                self.speaker.handle_input(now, Input::Written { conn, octets });
+            }
+            Incoming::Closed { conn, error } => {
+                if let Some(connection) = self.connections.remove(&conn) {
+                    connection.outbox.close();
+                    self.speaker.handle_input(now, Input::Closed { conn, error });
+                }
+            }
+            Incoming::RetryListen => {
+                let refused = self.listeners.open_missing(&self.report);
+                self.tell_refused(refused);
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant, stream: TcpStream, remote: SocketAddr) {
+        if !self.speaker.admits(remote) {
+            tracing::debug!(%remote, "refused a connection from an address that is no peer's");
+            return;
+        }
+        self.accepted += 1;
+        self.open(now, ConnId::accepted(self.accepted), stream);
+    }
+
+    fn open(&mut self, now: Instant, conn: ConnId, stream: TcpStream) {
+        let ends = stream.set_nodelay(true).and_then(|()| Ok((stream.peer_addr()?, stream.local_addr()?)));
+        let (remote, local) = match ends {
+            Ok(ends) => ends,
+            Err(error) => {
+                // The peer is gone already.
+                self.speaker.handle_input(now, Input::ConnectFailed { conn, error: error.kind() });
+                return;
+            }
+        };
+        let (outbox, stream) = (Arc::new(Outbox::default()), Arc::new(stream));
+        self.pumps.spawn(pump(stream.clone(), conn, outbox.clone(), self.report.clone()));
+        self.connections.insert(conn, Connection { outbox, stream, remote });
+        self.speaker.handle_input(now, Input::ConnectionOpened { conn, remote, local });
+    }
+
+    /// Does everything that the speaker asks for.
+    fn perform(&mut self) {
+        while let Some(output) = self.speaker.poll_output() {
+            match output {
+                Output::Send { conn, octets } => {
+                    if let Some(connection) = self.connections.get(&conn) {
+                        connection.outbox.push(octets);
+                    }
+                }
+                Output::Close { conn } => {
+                    if let Some(attempt) = self.dials.remove(&conn) {
+                        attempt.abort();
+                    }
+                    if let Some(connection) = self.connections.remove(&conn) {
+                        connection.outbox.close();
+                    }
+                }
+                Output::Connect { conn, peer, remote, options } => {
+                    tracing::debug!(%peer, %remote, "connecting");
+                    let report = self.report.clone();
+                    let task = tokio::spawn(async move {
+                        let result = match dial(remote, &options).await {
+                            Ok(stream) => Incoming::Dialed { conn, stream },
+                            Err(error) => Incoming::DialFailed { conn, error: error.kind() },
+                        };
+                        // Without a driver nobody needs the connection.
+                        let _gone = report.send(result).await;
+                    });
+                    self.dials.insert(conn, task.abort_handle());
+                }
+                Output::Tune { conn, options } => {
+                    if let Some(Connection { stream, remote, .. }) = self.connections.get(&conn)
+                        && let Err(error) = socket::tune(&**stream, remote.ip(), &options)
+                    {
+                        tracing::warn!(%remote, %error, "cannot set the options of a connection");
+                    }
+                }
+                Output::Listen(plan) => {
+                    let refused = self.listeners.apply(plan, &self.report);
+                    self.tell_refused(refused);
+                }
+                Output::Event(event) => self.tell(event),
+            }
+        }
+        while self.pumps.try_join_next().is_some() {}
+    }
+
+    fn tell(&self, event: SpeakerEvent) {
+        tracing::info!(event = ?event, "speaker");
+        // Nobody has to listen.
+        let _subscribers = self.events.send(event);
+    }
+
+    fn tell_refused(&self, refused: Vec<Refused>) {
+        for Refused { address, error } in refused {
+            self.tell(SpeakerEvent::ListenFailed { address, error: error.to_string() });
+        }
+    }
+
+    fn handle_request(&mut self, request: Request) -> Flow {
+        let now = Instant::now();
+        match request {
+            Request::Configure(config, answer) => {
+                // Whoever asked may have gone away.
+                let _unheard = answer.send(self.speaker.configure(now, *config));
+            }
+            Request::Command(command) => self.speaker.handle_input(now, Input::Command(command)),
+            Request::Look(look) => look(&self.speaker, now),
+            Request::Shutdown(how) => {
+                self.speaker.stop(now, &how.into());
+                return Flow::Stop;
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Whether there is something for the programmer and no room for it.
+    fn fib_waits(&self) -> bool {
+        self.fib.capacity() == 0
+            && !self.fib.is_closed()
+            && (self.speaker.has_fib_changes() || self.sync_is_due())
+    }
+
+    fn sync_is_due(&self) -> bool {
+        self.sync == SyncMark::Pending && self.speaker.is_synced()
+    }
+
+    /// Gives the programmer a batch if it took the last one; what does not fit stays in the RIB.
+    fn feed_fib(&mut self) {
+        let Ok(permit) = self.fib.try_reserve() else { return };
+        let mut changes = Vec::new();
+        self.speaker.fib_changes(FIB_BATCH, &mut changes);
+        if !changes.is_empty() {
+            permit.send(FibUpdate::Changes(changes));
+        } else if self.sync == SyncMark::Pending && self.speaker.is_synced() {
+            self.sync = SyncMark::Told;
+            permit.send(FibUpdate::Synced);
+        }
+    }
+}
+
+/// Waits until the route programmer has taken its batch.
+async fn room(fib: &mpsc::Sender<FibUpdate>) {
+    if fib.reserve().await.is_err() {
+        // Nobody programs routes: never again.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,214 @@
+//! The far end of a running speaker.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+
+use super::driver::Driver;
+use crate::config::{ConfigError, SpeakerConfig};
+use crate::rib::{FibChange, NextHopResolver};
+use crate::session::Stop;
+use crate::speaker::{Command, PeerStatus, Speaker, SpeakerEvent, SpeakerStatus};
+
+/// Requests that may wait for the speaker.
+const REQUESTS: usize = 16;
+
+/// Events that a slow subscriber may be behind.
+const EVENTS: usize = 1024;
+
+/// Why a speaker was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The system gave no thread or no event queue.
+    #[error("cannot start the speaker's thread: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// The speaker was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the speaker is shut down")]
+pub struct SpeakerGone;
+
+/// How a speaker ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It comes back: connections close without a Cease, so that peers with graceful restart keep our
+    /// routes (RFC 4724 §4.1).
+    Restart,
+    /// It does not: Cease/3 to every peer.
+    Deconfigure,
+    /// An operator takes it down: Cease/2 with this text (RFC 9003).
+    Administrative(Arc<str>),
+}
+
+impl From<Shutdown> for Stop {
+    fn from(shutdown: Shutdown) -> Self {
+        match shutdown {
+            Shutdown::Restart => Self::Restart,
+            Shutdown::Deconfigure => Self::Removed,
+            Shutdown::Administrative(text) => Self::Shutdown(text),
+        }
+    }
+}
+
+/// What is asked of the driver.
+pub(super) enum Request {
+    Configure(Box<SpeakerConfig>, oneshot::Sender<Result<(), ConfigError>>),
+    Command(Command),
+    Look(Box<dyn FnOnce(&Speaker, Instant) + Send>),
+    Shutdown(Shutdown),
+}
+
+/// What the kernel's routes should become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FibUpdate {
+    /// These destinations changed; the newest state of each.
+    Changes(Vec<FibChange>),
+    /// Once: every change so far has been told, and every peer that can be waited for has sent its routes.
+    /// Routes of a previous run that were not named may go.
+    Synced,
+}
+
+/// The route programmer's end: at most one batch waits here, everything else waits in the RIB and coalesces.
+#[derive(Debug)]
+pub struct FibStream(pub(super) mpsc::Receiver<FibUpdate>);
+
+impl FibStream {
+    /// The next batch; `None` when the speaker has ended.
+    pub async fn next(&mut self) -> Option<FibUpdate> {
+        self.0.recv().await
+    }
+}
+
+/// A running speaker. Dropping the last handle ends it as [`Shutdown::Restart`] does.
+#[derive(Clone, Debug)]
+pub struct SpeakerHandle {
+    requests: mpsc::Sender<Request>,
+    next_hops: Arc<Notify>,
+    events: broadcast::WeakSender<SpeakerEvent>,
+    fib: Arc<Mutex<Option<FibStream>>>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// Starts a speaker on a thread of its own, in the network namespace of the calling thread.
+pub fn spawn(
+    config: SpeakerConfig,
+    resolver: Box<dyn NextHopResolver + Send>,
+) -> Result<SpeakerHandle, SpawnError> {
+    let speaker = Speaker::new(Instant::now(), config, resolver)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let (requests, incoming_requests) = mpsc::channel(REQUESTS);
+    let (events, _) = broadcast::channel(EVENTS);
+    let (fib_sender, fib) = mpsc::channel(1);
+    let next_hops = Arc::new(Notify::new());
+    let weak_events = events.downgrade();
+    let driver = Driver::new(speaker, incoming_requests, next_hops.clone(), events, fib_sender);
+    let thread = std::thread::Builder::new().name("bgp-speaker".into()).spawn(move || {
+        runtime.block_on(driver.run());
+    })?;
+    Ok(SpeakerHandle {
+        requests,
+        next_hops,
+        events: weak_events,
+        fib: Arc::new(Mutex::new(Some(FibStream(fib)))),
+        thread: Arc::new(Mutex::new(Some(thread))),
+    })
+}
+
+impl SpeakerHandle {
+    /// Makes `config` the configuration in force, by its difference to the one before.
+    ///
+    /// # Errors
+    /// [`ConfigureError::Refused`] when it cannot be: the one in force stays.
+    pub async fn configure(&self, config: SpeakerConfig) -> Result<(), ConfigureError> {
+        let (answer, result) = oneshot::channel();
+        self.request(Request::Configure(Box::new(config), answer)).await?;
+        Ok(result.await.map_err(|_| SpeakerGone)??)
+    }
+
+    /// Tells that the resolver's answers may have changed. Costs nothing; calls coalesce.
+    pub fn next_hops_changed(&self) {
+        self.next_hops.notify_one();
+    }
+
+    /// The changes of the kernel's routes; there is one reader, the first who asks.
+    pub fn fib(&self) -> Option<FibStream> {
+        lock(&self.fib).take()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Result<broadcast::Receiver<SpeakerEvent>, SpeakerGone> {
+        Ok(self.events.upgrade().ok_or(SpeakerGone)?.subscribe())
+    }
+
+    /// Asks for something of an operator's.
+    pub async fn command(&self, command: Command) -> Result<(), SpeakerGone> {
+        self.request(Request::Command(command)).await
+    }
+
+    /// Looks at the speaker between two of its steps. The speaker waits meanwhile: take a page, not a table.
+    ///
+    /// ```no_run
+    /// # async fn show(speaker: muslin_bgp_speaker::net::SpeakerHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// let page = speaker.look(|speaker, _now| speaker.best(&Default::default())).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Speaker, Instant) -> T + Send + 'static,
+    ) -> Result<T, SpeakerGone> {
+        let (answer, result) = oneshot::channel();
+        let look = Box::new(move |speaker: &Speaker, now| {
+            // Whoever asked may have gone away.
+            let _unheard = answer.send(look(speaker, now));
+        });
+        self.request(Request::Look(look)).await?;
+        result.await.map_err(|_| SpeakerGone)
+    }
+
+    /// The speaker as a whole.
+    pub async fn status(&self) -> Result<SpeakerStatus, SpeakerGone> {
+        self.look(Speaker::status).await
+    }
+
+    /// Every peer, by name.
+    pub async fn peers(&self) -> Result<Vec<PeerStatus>, SpeakerGone> {
+        self.look(Speaker::peers).await
+    }
+
+    /// Ends the speaker; returns when its last words have left or could not.
+    pub async fn shutdown(&self, how: Shutdown) {
+        // A speaker that is gone already is shut down.
+        let _gone = self.request(Request::Shutdown(how)).await;
+        self.requests.closed().await;
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // It ends right after it closed the channel; a panic in it was reported there.
+            let _panicked = thread.join();
+        }
+    }
+
+    async fn request(&self, request: Request) -> Result<(), SpeakerGone> {
+        self.requests.send(request).await.map_err(|_| SpeakerGone)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Why a configuration is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigureError {
+    /// It cannot be.
+    #[error(transparent)]
+    Refused(#[from] ConfigError),
+    /// Nobody is there to take it.
+    #[error(transparent)]
+    Gone(#[from] SpeakerGone),
+}

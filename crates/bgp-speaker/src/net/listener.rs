@@ -1,0 +1,142 @@
+//! Listening sockets: one per address, with the MD5 keys of everyone who may come to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::driver::Incoming;
+use crate::config::Secret;
+use crate::speaker::ListenPlan;
+
+/// Connections that the kernel keeps for us: a whole fabric may come at once after a restart.
+const BACKLOG: i32 = 4096;
+
+/// Pause before an address is tried again, or after the system ran out of descriptors.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The listening sockets in force.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    plan: ListenPlan,
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    task: AbortHandle,
+}
+
+/// An address that could not be listened on; [`Listeners::open_missing`] tries it again.
+pub(super) struct Refused {
+    pub(super) address: SocketAddr,
+    pub(super) error: std::io::Error,
+}
+
+impl Listeners {
+    /// Brings the sockets in line with the plan; sockets that stay are not touched but for their keys.
+    pub(super) fn apply(&mut self, plan: ListenPlan, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
+        self.open.retain(|open| {
+            let wanted = plan.addresses.contains(&open.address);
+            if !wanted {
+                open.task.abort();
+            }
+            wanted
+        });
+        for open in &self.open {
+            for (from, _) in removed(&self.plan.keys, &plan.keys) {
+                set_key(&open.listener, open.address, *from, None);
+            }
+            for (from, key) in removed(&plan.keys, &self.plan.keys) {
+                set_key(&open.listener, open.address, *from, Some(key));
+            }
+        }
+        self.plan = plan;
+        self.open_missing(incoming)
+    }
+
+    /// Opens what is wanted and not open; what cannot be opened is returned and tried again after a pause.
+    pub(super) fn open_missing(&mut self, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for address in self.plan.addresses.clone() {
+            if self.open.iter().any(|open| open.address == address) {
+                continue;
+            }
+            match listen(address) {
+                Ok(listener) => {
+                    let listener = Arc::new(listener);
+                    for (from, key) in &self.plan.keys {
+                        set_key(&listener, address, *from, Some(key));
+                    }
+                    let task = tokio::spawn(accept_all(listener.clone(), incoming.clone())).abort_handle();
+                    self.open.push(Open { address, listener, task });
+                }
+                Err(error) => refused.push(Refused { address, error }),
+            }
+        }
+        if !refused.is_empty() {
+            let incoming = incoming.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PAUSE).await;
+                // Without a driver nobody wants to listen.
+                let _gone = incoming.send(Incoming::RetryListen).await;
+            });
+        }
+        refused
+    }
+}
+
+/// Entries of `before` that `after` does not have.
+fn removed<'a>(
+    before: &'a [(IpNet, Secret)],
+    after: &'a [(IpNet, Secret)],
+) -> impl Iterator<Item = &'a (IpNet, Secret)> {
+    before.iter().filter(move |entry| !after.contains(entry))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Each family has an address of its own in the plan.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn set_key(listener: &TcpListener, address: SocketAddr, from: IpNet, key: Option<&Secret>) {
+    if address.is_ipv4() != from.addr().is_ipv4() {
+        return;
+    }
+    if let Err(error) = super::socket::set_md5(listener, from, key) {
+        // Removing a key that a vanished peer had may find nothing; a key that cannot be set keeps that
+        // peer out, and its status tells of the silence.
+        tracing::warn!(%address, %from, %error, "cannot change a TCP-MD5 key");
+    }
+}
+
+async fn accept_all(listener: Arc<TcpListener>, incoming: mpsc::Sender<Incoming>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                if incoming.send(Incoming::Accepted { stream, remote }).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or a connection that was reset before we took it.
+                tracing::debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE / 10).await;
+            }
+        }
+    }
+}

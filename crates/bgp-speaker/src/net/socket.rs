@@ -1,0 +1,43 @@
+//! Options of TCP sockets that carry BGP.
+
+use std::io::Result;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use ipnet::IpNet;
+use muslin_sockopt as sockopt;
+use socket2::SockRef;
+
+use crate::config::Secret;
+use crate::speaker::SocketOptions;
+
+/// Sets TTL, least TTL and TCP-MD5 key of a connection with `remote`, before it is opened or while it is.
+///
+/// # Errors
+/// What the system said; options before the one that failed are set.
+pub(super) fn tune(socket: &impl AsFd, remote: IpAddr, options: &SocketOptions) -> Result<()> {
+    let reference = SockRef::from(socket);
+    match remote {
+        IpAddr::V4(_) => reference.set_ttl_v4(options.ttl.into())?,
+        IpAddr::V6(_) => reference.set_unicast_hops_v6(options.ttl.into())?,
+    }
+    match remote {
+        IpAddr::V4(_) => sockopt::set_min_ttl(socket, options.min_ttl.unwrap_or(0))?,
+        IpAddr::V6(_) => sockopt::set_min_hop_limit(socket, options.min_ttl.unwrap_or(0))?,
+    }
+    if options.password.is_some() {
+        set_md5(socket, remote.into(), options.password.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Sets or removes the TCP-MD5 key (RFC 2385) of everyone in `from`.
+pub(super) fn set_md5(socket: &impl AsFd, from: IpNet, key: Option<&Secret>) -> Result<()> {
+    let key = key.map_or(&[][..], |Secret(key)| key);
+    sockopt::set_md5_key(socket, from.addr(), from.prefix_len(), key)
+}
+
+/// The number of an interface in this network namespace.
+pub(super) fn interface_index(socket: &impl AsFd, name: &str) -> Option<u32> {
+    rustix::net::netdevice::name_to_index(socket, name).ok()
+}

@@ -1,0 +1,236 @@
+//! One transport connection of a session: its phase, its timers and the octets not yet framed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use muslin_bgp_packet::frame::{MAX_LENGTH, encode_keepalive};
+use muslin_bgp_packet::{Frame, Notification, Open, RouteRefresh};
+
+use super::backoff::jitter;
+use super::negotiation::Negotiated;
+use super::{OPEN_WAIT, State};
+
+/// A transport connection's name. Whoever opens it names it: the speaker those that it dials, the
+/// surroundings those that they accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// The `serial`th connection that was accepted.
+    pub fn accepted(serial: u64) -> Self {
+        Self(serial << 1)
+    }
+
+    /// The `serial`th connection that was dialed.
+    pub fn dialed(serial: u64) -> Self {
+        Self(serial << 1 | 1)
+    }
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// We did.
+    Dialed,
+    /// The peer did.
+    Accepted,
+}
+
+/// Phases of a connection, each with what it knows.
+#[derive(Debug)]
+enum Phase {
+    OpenSent,
+    OpenConfirm(Arc<Negotiated>),
+    Established(Arc<Negotiated>),
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    id: ConnId,
+    origin: Origin,
+    local: SocketAddr,
+    remote: SocketAddr,
+    opened: Instant,
+    phase: Phase,
+    entered: Instant,
+    buffer: BytesMut,
+    /// Whether messages were cut from the chunk in `buffer`.
+    chunk_used: bool,
+    hold_time: Duration,
+    hold: Option<Instant>,
+    keepalive: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        now: Instant,
+        id: ConnId,
+        origin: Origin,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Self {
+        Self {
+            id,
+            origin,
+            local,
+            remote,
+            opened: now,
+            phase: Phase::OpenSent,
+            entered: now,
+            buffer: BytesMut::new(),
+            chunk_used: false,
+            hold_time: OPEN_WAIT,
+            hold: Some(now + OPEN_WAIT),
+            keepalive: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> ConnId {
+        self.id
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.phase {
+            Phase::OpenSent => State::OpenSent,
+            Phase::OpenConfirm(_) => State::OpenConfirm,
+            Phase::Established(_) => State::Established,
+        }
+    }
+
+    /// What both OPENs agreed on, once the peer's has come.
+    pub(super) fn negotiated(&self) -> Option<&Arc<Negotiated>> {
+        match &self.phase {
+            Phase::OpenSent => None,
+            Phase::OpenConfirm(negotiated) | Phase::Established(negotiated) => Some(negotiated),
+        }
+    }
+
+    /// What both OPENs agreed on, if this connection carries routes.
+    pub(super) fn established(&self) -> Option<&Arc<Negotiated>> {
+        match &self.phase {
+            Phase::Established(negotiated) => Some(negotiated),
+            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+        }
+    }
+
+    pub(super) fn age_in_state(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.entered)
+    }
+
+    /// The peer's OPEN was accepted.
+    pub(super) fn confirm(&mut self, now: Instant, negotiated: Arc<Negotiated>) {
+        self.hold_time = negotiated.hold_time;
+        self.keepalive = negotiated.keepalive_interval().map(|interval| now + interval);
+        self.phase = Phase::OpenConfirm(negotiated);
+        self.entered = now;
+        self.feed_hold_timer(now);
+    }
+
+    /// The peer's first KEEPALIVE came.
+    pub(super) fn establish(&mut self, now: Instant) -> Option<Arc<Negotiated>> {
+        let negotiated = self.negotiated()?.clone();
+        self.phase = Phase::Established(negotiated.clone());
+        self.entered = now;
+        Some(negotiated)
+    }
+
+    pub(super) fn append(&mut self, octets: BytesMut) {
+        if self.buffer.is_empty() {
+            self.buffer = octets;
+        } else {
+            self.buffer.extend_from_slice(&octets);
+        }
+    }
+
+    /// The next whole message. What is left of a chunk is moved out of it, so that half a message does
+    /// not keep 64 KiB alive.
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, Notification> {
+        let largest = self.negotiated().map_or(MAX_LENGTH, |n| n.max_message);
+        let frame = muslin_bgp_packet::next_frame(&mut self.buffer, largest)?;
+        if frame.is_some() {
+            self.chunk_used = true;
+        } else if std::mem::take(&mut self.chunk_used) {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        Ok(frame)
+    }
+
+    /// A whole message came (RFC 4271 §8.2.2). Half a message does not count: a peer that sends only
+    /// headers is as good as silent.
+    pub(super) fn feed_hold_timer(&mut self, now: Instant) {
+        self.hold = (!self.hold_time.is_zero()).then(|| now + self.hold_time);
+    }
+
+    pub(super) fn hold_expired(&self, now: Instant) -> bool {
+        self.hold.is_some_and(|until| until <= now)
+    }
+
+    pub(super) fn hold_time(&self) -> Duration {
+        self.hold_time
+    }
+
+    /// Whether a KEEPALIVE is due; if so the next one is scheduled, jittered by RFC 4271 §10.
+    pub(super) fn take_due_keepalive(&mut self, now: Instant, salt: u64) -> bool {
+        let interval = self.negotiated().and_then(|negotiated| negotiated.keepalive_interval());
+        let (Some(due), Some(interval)) = (self.keepalive, interval) else { return false };
+        if due > now {
+            return false;
+        }
+        let seed = salt ^ now.saturating_duration_since(self.opened).as_secs();
+        self.keepalive = Some(now + jitter(interval, seed));
+        true
+    }
+
+    /// Time left until the hold timer and the keepalive timer fire.
+    pub(super) fn timers(&self, now: Instant) -> [Option<Duration>; 2] {
+        [self.hold, self.keepalive].map(|timer| timer.map(|at| at.saturating_duration_since(now)))
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        [self.hold, self.keepalive].into_iter().flatten().min()
+    }
+}
+
+/// A KEEPALIVE message.
+pub(super) fn keepalive() -> Bytes {
+    encoded(encode_keepalive)
+}
+
+/// An OPEN message.
+pub(super) fn open(open: &Open) -> Bytes {
+    encoded(|out| open.encode(out))
+}
+
+/// A NOTIFICATION message.
+pub(super) fn notification(notification: &Notification) -> Bytes {
+    encoded(|out| notification.encode(out))
+}
+
+/// A ROUTE-REFRESH message.
+pub(super) fn refresh(refresh: RouteRefresh) -> Bytes {
+    encoded(|out| refresh.encode(out))
+}
+
+fn encoded(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::new();
+    encode(&mut out);
+    out.freeze()
+}

@@ -1,0 +1,130 @@
+//! What a session needs to know of the configuration, and the OPEN that follows from it.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use muslin_bgp_packet::{
+    AFI_IPV6, AddPathFamily, AddPathMode, AfiSafi, Asn, Capability, ExtendedNextHop, Family, GracefulFamily,
+    GracefulRestart, Open,
+};
+
+use super::SHORTEST_CONNECT_WAIT;
+use super::negotiation::Negotiated;
+use crate::config::{AddPathConfig, ConnectMode, RemoteAs, SessionConfig, SpeakerConfig};
+
+/// What the restart time's twelve bits can say (RFC 4724 §3), in seconds.
+const LONGEST_RESTART: u16 = 4095;
+
+/// The part of the configuration that the state machine follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Our AS towards this peer.
+    pub local_as: Asn,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// What the peer's AS must be.
+    pub remote_as: RemoteAs,
+    /// Who connects.
+    pub connect: ConnectMode,
+    /// Longest pause between attempts.
+    pub connect_retry: Duration,
+    /// Hold time that we offer.
+    pub hold_time: Duration,
+    /// Families that we offer.
+    pub families: Vec<Family>,
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+    /// ADD-PATH that we offer.
+    pub add_path: AddPathConfig,
+    /// Restart time that we offer.
+    pub graceful_restart: Option<Duration>,
+    /// Tells this peer from others in everything that is jittered.
+    pub salt: u64,
+}
+
+impl Settings {
+    /// The settings of one peer of a speaker.
+    pub fn new(speaker: &SpeakerConfig, session: &SessionConfig, salt: u64) -> Self {
+        Self {
+            local_as: session.local_as.unwrap_or(speaker.asn),
+            router_id: speaker.router_id,
+            remote_as: session.remote_as,
+            connect: session.connect,
+            connect_retry: session.connect_retry,
+            hold_time: session.hold_time,
+            families: session.families.clone(),
+            extended_next_hop: session.extended_next_hop,
+            add_path: session.add_path,
+            graceful_restart: session.graceful_restart,
+            salt,
+        }
+    }
+
+    /// Whether a session negotiated under `other` would come out the same under these settings.
+    pub fn same_negotiation(&self, other: &Self) -> bool {
+        let Self { connect, connect_retry, salt, .. } = other.clone();
+        Self { connect, connect_retry, salt, ..self.clone() } == *other
+    }
+
+    /// Whether we open connections.
+    pub(super) fn dials(&self) -> bool {
+        self.connect == ConnectMode::Both
+    }
+
+    /// How long an attempt to connect may take.
+    pub(super) fn connect_wait(&self) -> Duration {
+        self.connect_retry.max(SHORTEST_CONNECT_WAIT)
+    }
+
+    /// Whether our connection wins a collision: by identifier, then by AS (RFC 6286 §2.3).
+    pub(super) fn outranks(&self, peer: &Negotiated) -> bool {
+        (self.router_id, self.local_as) > (peer.remote_id, peer.remote_as)
+    }
+
+    /// The OPEN that we send.
+    pub(crate) fn open(&self) -> Open {
+        let hold_time = u16::try_from(self.hold_time.as_secs()).unwrap_or(u16::MAX);
+        Open::new(self.local_as, hold_time, self.router_id, self.capabilities())
+    }
+
+    fn capabilities(&self) -> Vec<Capability> {
+        let families = || self.families.iter().map(|family| AfiSafi::from(*family));
+        let mut capabilities: Vec<_> = families().map(Capability::Multiprotocol).collect();
+        capabilities.extend([
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessage,
+        ]);
+        if self.offers_extended_next_hop() {
+            capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop {
+                family: Family::Ipv4Unicast.into(),
+                next_hop_afi: AFI_IPV6,
+            }]));
+        }
+        let mode = match (self.add_path.receive, self.add_path.send > 1) {
+            (false, false) => None,
+            (true, false) => Some(AddPathMode::Receive),
+            (false, true) => Some(AddPathMode::Send),
+            (true, true) => Some(AddPathMode::Both),
+        };
+        if let Some(mode) = mode {
+            capabilities
+                .push(Capability::AddPath(families().map(|family| AddPathFamily { family, mode }).collect()));
+        }
+        if let Some(time) = self.graceful_restart {
+            capabilities.push(Capability::GracefulRestart(GracefulRestart {
+                restarted: false,
+                notification: false,
+                restart_time: u16::try_from(time.as_secs()).unwrap_or(u16::MAX).min(LONGEST_RESTART),
+                families: families()
+                    .map(|family| GracefulFamily { family, forwarding_kept: false })
+                    .collect(),
+            }));
+        }
+        capabilities
+    }
+
+    pub(super) fn offers_extended_next_hop(&self) -> bool {
+        self.extended_next_hop && self.families.contains(&Family::Ipv4Unicast)
+    }
+}

@@ -1,0 +1,162 @@
+//! The whole speaker without I/O: sessions, RIB and configuration behind four verbs.
+//!
+//! ```text
+//!   Input ──▶ handle_input ─┐
+//!                           ├─▶ sessions ──▶ RIB ──▶ fib_changes (pulled by the route programmer)
+//!   clock ──▶ handle_timeout┘       │         │
+//!                                   ▼         ▼ advance: bounded slices, routes pulled by peers with room
+//!                              poll_output ◀──┘        poll_timeout: when to come back
+//! ```
+//!
+//! The same object runs under tokio ([`net`](crate::net)), in a simulator with virtual time, and in tests.
+//! It owns no clock, socket or thread; equal inputs give equal outputs.
+
+mod command;
+mod configure;
+mod egress;
+mod event;
+mod initial_sync;
+mod input;
+mod peer;
+mod peers;
+mod rib_seam;
+mod routes;
+mod status;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+pub use self::command::Command;
+pub use self::event::SpeakerEvent;
+use self::initial_sync::InitialSync;
+pub use self::input::{Direction, Input, ListenPlan, Output, SocketOptions};
+use self::peer::Peer;
+use self::peers::Peers;
+pub use self::status::{
+    CapabilityStatus, FamilyStatus, LastError, NegotiatedStatus, PeerStatus, RangeStatus, SpeakerStatus,
+};
+use self::timers::TimerQueue;
+use crate::config::{ConfigError, SpeakerConfig};
+use crate::rib::{FibChange, NextHopResolver, PeerIndex, Rib};
+use crate::session::{ConnId, Stop};
+
+/// Destinations that one slice of background work looks at: about a millisecond.
+const DESTINATIONS_A_SLICE: usize = 4096;
+
+/// A BGP speaker without I/O.
+pub struct Speaker {
+    config: SpeakerConfig,
+    peers: Peers,
+    rib: Rib,
+    timers: TimerQueue,
+    sync: InitialSync,
+    outputs: VecDeque<Output>,
+    /// Peers for which the RIB may have something to send and whose connection has room.
+    hungry: VecDeque<PeerIndex>,
+    /// Ready peers as the RIB reports them; kept to spare an allocation a slice.
+    ready: Vec<PeerIndex>,
+    dialed: u64,
+    started: Instant,
+    stopping: bool,
+}
+
+impl Speaker {
+    /// A speaker with this configuration; its first outputs open listeners and connections.
+    pub fn new(
+        now: Instant,
+        config: SpeakerConfig,
+        resolver: Box<dyn NextHopResolver + Send>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let empty = SpeakerConfig::new(config.asn, config.router_id);
+        let mut speaker = Self {
+            rib: Rib::new(now, rib_seam::rib_config(&empty), resolver),
+            config: empty,
+            peers: Peers::default(),
+            timers: TimerQueue::new(now),
+            sync: InitialSync::new(now),
+            outputs: VecDeque::new(),
+            hungry: VecDeque::new(),
+            ready: Vec::new(),
+            dialed: 0,
+            started: now,
+            stopping: false,
+        };
+        speaker.configure(now, config)?;
+        Ok(speaker)
+    }
+
+    /// Fires every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((index, at)) = self.timers.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(index) else { continue };
+            if peer.scheduled != Some(at) {
+                continue;
+            }
+            peer.scheduled = None;
+            peer.session.handle_timeout(now);
+            self.settle(now, index);
+        }
+        self.watch_initial_sync(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.sync.deadline()].into_iter().flatten().min()
+    }
+
+    /// The next thing to be done outside.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Does one slice of the work that can wait: elections, removing what lost peers left, filling
+    /// connections that have room. Returns whether more is left; timers and inputs go between slices.
+    pub fn advance(&mut self, now: Instant) -> bool {
+        let more = self.rib.advance(now, DESTINATIONS_A_SLICE);
+        let hungry = self.feed_connections(now);
+        self.peers.recycle(&self.rib);
+        more || hungry
+    }
+
+    /// Moves up to `max` changes of the kernel's routes to `out`, newest state of each destination only.
+    pub fn fib_changes(&mut self, max: usize, out: &mut Vec<FibChange>) {
+        self.rib.drain_fib(max, out);
+    }
+
+    /// Whether [`fib_changes`](Self::fib_changes) has something.
+    pub fn has_fib_changes(&self) -> bool {
+        self.rib.has_fib_changes()
+    }
+
+    /// Whether every peer that can be waited for has sent its routes, so that what a previous run left in
+    /// the kernel can be compared with what was learned.
+    pub fn is_synced(&self) -> bool {
+        self.sync.is_done()
+    }
+
+    /// Ends every session in the way `stop` says; afterwards only the outputs remain to be performed.
+    pub fn stop(&mut self, now: Instant, stop: &Stop) {
+        self.stopping = true;
+        for index in self.peers.indexes() {
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.session.stop(now, stop);
+                self.settle(now, index);
+            }
+        }
+        self.outputs.push_back(Output::Listen(ListenPlan::default()));
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &SpeakerConfig {
+        &self.config
+    }
+
+    fn peer_of(&mut self, conn: ConnId) -> Option<(PeerIndex, &mut Peer)> {
+        let index = self.peers.index_of_connection(conn)?;
+        Some((index, self.peers.get_mut(index)?))
+    }
+}

@@ -1,0 +1,66 @@
+//! What a speaker tells of itself while it runs.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::PeerKey;
+
+/// Something that happened, for logs, events and whoever waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum SpeakerEvent {
+    /// A session is established.
+    SessionUp {
+        /// The peer.
+        peer: PeerKey,
+        /// Its AS.
+        asn: u32,
+    },
+    /// An established session ended.
+    SessionDown {
+        /// The peer.
+        peer: PeerKey,
+        /// Why, in words.
+        reason: String,
+        /// What can be done about it.
+        remedy: Option<Cow<'static, str>>,
+    },
+    /// An attempt to get a session failed.
+    AttemptFailed {
+        /// The peer.
+        peer: PeerKey,
+        /// Why, in words.
+        reason: String,
+        /// What can be done about it.
+        remedy: Option<Cow<'static, str>>,
+    },
+    /// The peer has sent all routes of a family (RFC 4724 §2).
+    EndOfRib {
+        /// The peer.
+        peer: PeerKey,
+        /// The family, in words.
+        family: String,
+    },
+    /// The peer did not come back in time; its stale routes are removed.
+    RetentionExpired {
+        /// The peer.
+        peer: PeerKey,
+    },
+    /// A family was switched off until the session is reset, because an UPDATE could not be read (RFC 7606 §2).
+    FamilyDisabled {
+        /// The peer.
+        peer: PeerKey,
+        /// The family, in words.
+        family: String,
+    },
+    /// Every peer that can be waited for has sent its routes.
+    Synced,
+    /// An address cannot be listened on; it is tried again.
+    ListenFailed {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        error: String,
+    },
+}

@@ -1,0 +1,80 @@
+//! When the first picture is complete: every peer that can be waited for has sent its routes.
+//!
+//! What a previous run left in the kernel may be swept only then. A peer that is gone must not hold it up.
+
+use std::time::{Duration, Instant};
+
+use muslin_bgp_packet::FamilySet;
+
+use super::peer::Peer;
+use super::{Output, Speaker, SpeakerEvent};
+use crate::session::State;
+
+/// A peer without a session after this long counts as gone.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+
+/// Nobody is waited for longer than this.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// How often it is looked whether waiting makes sense still.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The wait for the first picture.
+#[derive(Debug)]
+pub(super) struct InitialSync {
+    started: Instant,
+    next_look: Option<Instant>,
+}
+
+impl InitialSync {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { started: now, next_look: Some(now + LOOK_EVERY) }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.next_look.is_none()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.next_look
+    }
+}
+
+impl Speaker {
+    /// Ends the wait when nobody is left to wait for.
+    pub(super) fn watch_initial_sync(&mut self, now: Instant) {
+        if self.sync.is_done() {
+            return;
+        }
+        let waited = now.saturating_duration_since(self.sync.started);
+        let waiting = self.peers.iter().any(|(_, peer)| peer.is_waited_for(waited));
+        if waiting && waited < LONGEST {
+            self.sync.next_look = Some(now + LOOK_EVERY);
+            return;
+        }
+        self.sync.next_look = None;
+        self.outputs.push_back(Output::Event(SpeakerEvent::Synced));
+    }
+}
+
+impl Peer {
+    fn is_waited_for(&self, waited: Duration) -> bool {
+        if self.range.is_some() || self.is_shut_down() {
+            return false;
+        }
+        if self.session.state() != State::Established {
+            return waited < GONE_AFTER;
+        }
+        self.awaited_families() != FamilySet::EMPTY
+    }
+
+    /// Families whose End-of-RIB is outstanding. A peer without graceful restart need not send one: its next
+    /// KEEPALIVE tells that it had nothing more urgent.
+    pub(super) fn awaited_families(&self) -> FamilySet {
+        let marks_the_end = self.session.negotiated().is_some_and(|n| n.graceful_restart.is_some());
+        if !marks_the_end && self.session.counters().received.keepalive > self.keepalives_at_up {
+            return FamilySet::EMPTY;
+        }
+        self.awaiting
+    }
+}

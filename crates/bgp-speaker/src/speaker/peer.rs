@@ -1,0 +1,128 @@
+//! One peer of a speaker: its session, its flow of octets, and what the RIB knows of it.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+use std::time::Instant;
+
+use muslin_bgp_packet::FamilySet;
+
+use super::SocketOptions;
+use crate::config::{Cause, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig, SpeakerConfig, TtlMode};
+use crate::session::{ConnId, Session, Settings};
+
+/// What is wanted of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// What its configuration says.
+    Wanted,
+    /// Nothing: an operator's command keeps it down, whatever the configuration says.
+    CommandedDown,
+    /// It is no longer configured, and forgotten when its last output has left.
+    Removed,
+}
+
+/// What a speaker holds of one peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) address: IpAddr,
+    pub(super) interface: Option<Arc<str>>,
+    pub(super) port: u16,
+    pub(super) config: SessionConfig,
+    /// The policies, shared with the RIB.
+    pub(super) import: Arc<Policy>,
+    pub(super) export: Arc<Policy>,
+    pub(super) cause: Cause,
+    /// The listen range that it came out of; `None` for peers known by address.
+    pub(super) range: Option<PeerKey>,
+    pub(super) session: Session,
+    /// What is wanted of it.
+    pub(super) standing: Standing,
+    /// The attempt to connect that is under way.
+    pub(super) dialing: Option<ConnId>,
+    /// When the speaker's timer queue calls this peer.
+    pub(super) scheduled: Option<Instant>,
+    /// Octets given to the established connection that have not left yet.
+    pub(super) in_flight: usize,
+    /// Whether it waits in the queue of peers to be fed.
+    pub(super) queued: bool,
+    /// Families whose End-of-RIB has not come yet.
+    pub(super) awaiting: FamilySet,
+    /// KEEPALIVEs that had come when the session was established.
+    pub(super) keepalives_at_up: u64,
+    /// UPDATEs with faulty attributes (RFC 7606).
+    pub(super) faulty_updates: u64,
+    pub(super) octets_received: u64,
+    pub(super) octets_sent: u64,
+    /// Whether the RIB knows it: it was established at least once.
+    pub(super) in_rib: bool,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant, speaker: &SpeakerConfig, config: &PeerConfig) -> Self {
+        let settings = settings(speaker, &config.session, config.address);
+        Self {
+            key: config.key.clone(),
+            address: config.address,
+            interface: config.interface.clone(),
+            port: config.port,
+            import: Arc::new(config.session.import.clone()),
+            export: Arc::new(config.session.export.clone()),
+            config: config.session.clone(),
+            cause: config.cause.clone(),
+            range: None,
+            session: Session::new(now, settings),
+            standing: Standing::Wanted,
+            dialing: None,
+            scheduled: None,
+            in_flight: 0,
+            queued: false,
+            awaiting: FamilySet::EMPTY,
+            keepalives_at_up: 0,
+            faulty_updates: 0,
+            octets_received: 0,
+            octets_sent: 0,
+            in_rib: false,
+        }
+    }
+
+    /// Where we connect to. The scope of a link-local address is found by whoever opens the socket.
+    pub(super) fn remote(&self) -> SocketAddr {
+        match self.address {
+            IpAddr::V4(address) => SocketAddr::from((address, self.port)),
+            IpAddr::V6(address) => SocketAddrV6::new(address, self.port, 0, 0).into(),
+        }
+    }
+
+    /// How its sockets are to be set.
+    pub(super) fn socket_options(&self) -> SocketOptions {
+        let internal = match self.config.remote_as {
+            RemoteAs::Internal => true,
+            RemoteAs::Is(asn) => asn == self.session.settings().local_as,
+            RemoteAs::External => false,
+        };
+        let (ttl, min_ttl) = match self.config.ttl {
+            TtlMode::Direct if internal => (64, None),
+            TtlMode::Direct => (1, None),
+            TtlMode::Multihop(hops) => (hops.max(1), None),
+            // RFC 5082 §3: a packet from `hops` routers away arrives with 256 − hops at least.
+            TtlMode::Security(hops) => (255, Some(u8::MAX - hops.max(1) + 1)),
+        };
+        SocketOptions {
+            local_address: self.config.local_address,
+            interface: self.interface.clone(),
+            ttl,
+            min_ttl,
+            password: self.config.password.clone(),
+        }
+    }
+}
+
+/// The settings of a peer's session; its address tells it from others in what is jittered.
+pub(super) fn settings(speaker: &SpeakerConfig, session: &SessionConfig, address: IpAddr) -> Settings {
+    let salt = match address {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64 ^ u128::from(address) as u64,
+    };
+    Settings::new(speaker, session, salt ^ u64::from(u32::from(speaker.router_id)).rotate_left(32))
+}

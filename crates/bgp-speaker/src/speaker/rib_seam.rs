@@ -1,0 +1,255 @@
+//! Where sessions meet routes: what the RIB is told of peers, and what follows from what it finds.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, RefreshSubtype, RouteRefresh};
+
+use super::peer::Peer;
+use super::{Output, Speaker, SpeakerEvent};
+use crate::config::{SessionConfig, SpeakerConfig};
+use crate::rib::{
+    AddPathSend, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerPolicies, PeerView, RibConfig,
+    UpdateOutcome, UpdateSummary,
+};
+use crate::session::{ConnId, Negotiated, Retention};
+
+/// What the RIB needs to know of a configuration when it is made.
+pub(super) fn rib_config(config: &SpeakerConfig) -> RibConfig {
+    RibConfig {
+        asn: config.asn,
+        router_id: config.router_id,
+        cluster_id: None,
+        max_paths: config.max_paths,
+        guard: config.guard.clone(),
+    }
+}
+
+impl Speaker {
+    /// Applies what is not about single peers.
+    pub(super) fn configure_rib(&mut self, now: Instant, previous: &SpeakerConfig) {
+        let wanted = &self.config;
+        if (wanted.asn, wanted.router_id) != (previous.asn, previous.router_id) {
+            self.rib.set_identity(wanted.asn, wanted.router_id);
+        }
+        if wanted.guard != previous.guard {
+            self.rib.set_guard(wanted.guard.clone());
+        }
+        if wanted.max_paths != previous.max_paths {
+            self.rib.set_max_paths(wanted.max_paths);
+        }
+        if wanted.originated != previous.originated {
+            self.rib.originate(now, &wanted.originated);
+        }
+    }
+
+    /// The session is established: the RIB may send and receive.
+    pub(super) fn peer_up(&mut self, now: Instant, index: PeerIndex, negotiated: &Negotiated) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.in_flight = 0;
+        peer.awaiting = negotiated.families();
+        peer.keepalives_at_up = peer.session.counters().received.keepalive;
+        peer.in_rib = true;
+        let view = peer.view(negotiated, self.rib.resolver());
+        self.rib.peer_up(now, index, view);
+        // RFC 4724 §4.2: what the peer did not keep forwarding is not kept here either.
+        let lost = Family::ALL.into_iter().filter(|family| !negotiated.kept_families().contains(*family));
+        self.rib.flush_stale(index, lost.collect());
+        let event = SpeakerEvent::SessionUp { peer: peer.key.clone(), asn: negotiated.remote_as.0 };
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// The established session is gone.
+    pub(super) fn peer_down(&mut self, now: Instant, index: PeerIndex, retention: Retention) {
+        let loss = match retention {
+            Retention::Flush => PeerLoss::Flush,
+            Retention::Retain => PeerLoss::RetainStale,
+        };
+        self.rib.peer_down(now, index, loss);
+    }
+
+    /// The peer did not come back, or did not repeat everything.
+    pub(super) fn flush_stale(&mut self, index: PeerIndex, families: FamilySet) {
+        self.rib.flush_stale(index, families);
+    }
+
+    /// Removes every route of a peer that is forgotten.
+    pub(super) fn forget_routes(&mut self, index: PeerIndex) {
+        if self.peers.get(index).is_some_and(|peer| peer.in_rib) {
+            self.rib.flush_stale(index, FamilySet::ALL);
+        }
+    }
+
+    /// An UPDATE came.
+    pub(super) fn update(&mut self, now: Instant, index: PeerIndex, conn: ConnId, body: &[u8]) {
+        match self.rib.update(now, index, body) {
+            UpdateOutcome::Accepted(summary) => self.updated(index, &summary),
+            UpdateOutcome::PrefixLimit { family, limit } => {
+                let detail = format!("more than {limit} {family} prefixes");
+                self.fail(now, index, conn, Notification::cease(Cease::MaximumPrefixes), detail);
+            }
+            UpdateOutcome::Reset(notification) => {
+                let detail = "an UPDATE could not be read".to_owned();
+                self.fail(now, index, conn, notification, detail);
+            }
+        }
+    }
+
+    fn updated(&mut self, index: PeerIndex, summary: &UpdateSummary) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        if !summary.faults.is_empty() {
+            peer.faulty_updates += 1;
+            tracing::debug!(peer = %peer.key, faults = ?summary.faults, "an UPDATE has faulty attributes");
+        }
+        if let Some(family) = summary.end_of_rib {
+            peer.awaiting = peer.awaiting.without(family);
+            let event = SpeakerEvent::EndOfRib { peer: peer.key.clone(), family: family.to_string() };
+            self.outputs.push_back(Output::Event(event));
+            // RFC 4724 §4.2: what was not announced again is not valid any more.
+            self.rib.flush_stale(index, family.into());
+        }
+        if let Some(family) = summary.disabled
+            && let Some(peer) = self.peers.get(index)
+        {
+            let event = SpeakerEvent::FamilyDisabled { peer: peer.key.clone(), family: family.to_string() };
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    /// A ROUTE-REFRESH came; one for a family that was not negotiated means nothing (RFC 2918 §4).
+    pub(super) fn refresh(&mut self, index: PeerIndex, refresh: RouteRefresh) {
+        let Some(negotiated) = self.peers.get(index).and_then(|peer| peer.session.negotiated()) else {
+            return;
+        };
+        let negotiated_family =
+            refresh.afi_safi.family().filter(|family| negotiated.families().contains(*family));
+        let Some(family) = negotiated_family else { return };
+        match refresh.subtype {
+            RefreshSubtype::Request => self.rib.refresh(index, family),
+            RefreshSubtype::Begin if negotiated.enhanced_refresh => self.rib.refresh_begins(index, family),
+            RefreshSubtype::End if negotiated.enhanced_refresh => self.rib.refresh_ends(index, family),
+            RefreshSubtype::Begin | RefreshSubtype::End | RefreshSubtype::Unknown(_) => {}
+        }
+    }
+
+    /// Sends everything again as if the peer had asked.
+    pub(super) fn resend_routes(&mut self, index: PeerIndex) {
+        let Some(negotiated) = self.peers.get(index).and_then(|peer| peer.session.negotiated()) else {
+            return;
+        };
+        for family in negotiated.families().iter() {
+            self.rib.refresh(index, family);
+        }
+    }
+
+    pub(super) fn next_hops_changed(&mut self) {
+        self.rib.next_hops_changed();
+    }
+
+    /// Tells the RIB of new policies; all peers of one configuration at a time.
+    pub(super) fn apply_policies(&mut self, peers: &[PeerIndex]) {
+        let policies: Vec<_> = peers
+            .iter()
+            .filter_map(|index| {
+                let peer = self.peers.get(*index).filter(|peer| peer.in_rib)?;
+                Some(PeerPolicies { peer: *index, import: peer.import.clone(), export: peer.export.clone() })
+            })
+            .collect();
+        if !policies.is_empty() {
+            self.rib.set_policies(&policies);
+        }
+    }
+
+    fn fail(
+        &mut self,
+        now: Instant,
+        index: PeerIndex,
+        conn: ConnId,
+        notification: Notification,
+        detail: String,
+    ) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.session.fail(now, conn, notification, detail);
+            self.drain_session(now, index);
+        }
+    }
+
+    /// The peer fell so far behind that it cannot be brought up to date.
+    pub(super) fn close_overrun(&mut self, now: Instant, index: PeerIndex, conn: ConnId) {
+        let detail = "the peer reads too slowly to be brought up to date".to_owned();
+        self.fail(now, index, conn, Notification::cease(Cease::OutOfResources), detail);
+    }
+}
+
+impl Peer {
+    fn view(&self, negotiated: &Negotiated, resolver: &dyn NextHopResolver) -> PeerView {
+        let (local, remote) = self.session.addresses().unwrap_or((self.remote(), self.remote()));
+        let interface = link_of(remote, resolver);
+        PeerView {
+            key: self.key.clone(),
+            asn: negotiated.remote_as,
+            local_as: self.session.settings().local_as,
+            id: negotiated.remote_id,
+            address: remote.ip().to_canonical(),
+            local: own_addresses(local.ip().to_canonical(), interface, resolver),
+            interface,
+            decode: negotiated.decode,
+            families: negotiated.families(),
+            add_path_send: AddPathSend {
+                families: negotiated.add_path_send,
+                paths: self.config.add_path.send,
+            },
+            extended_next_hop: negotiated.decode.extended_next_hop,
+            max_message: u16::try_from(negotiated.max_message).unwrap_or(u16::MAX),
+            enhanced_refresh: negotiated.enhanced_refresh,
+            reflector: self.config.reflector,
+            next_hop: self.config.next_hop,
+            import: self.import.clone(),
+            export: self.export.clone(),
+            allowed_own_as: self.config.allowed_own_as,
+            max_prefixes: self.config.max_prefixes,
+        }
+    }
+}
+
+/// The link that a peer is on, if it is directly attached.
+fn link_of(remote: SocketAddr, resolver: &dyn NextHopResolver) -> Option<u32> {
+    match remote {
+        SocketAddr::V6(remote) if remote.scope_id() != 0 => Some(remote.scope_id()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => {
+            let way = resolver.resolve(remote.ip().to_canonical(), None)?;
+            way.direct.then_some(way.interface)
+        }
+    }
+}
+
+/// Our addresses as next hops: that of the session, and those of the same link in the other forms.
+fn own_addresses(session: IpAddr, interface: Option<u32>, resolver: &dyn NextHopResolver) -> LocalAddresses {
+    let beside = interface.map(|interface| resolver.addresses_of(interface)).unwrap_or_default();
+    std::iter::once(session).chain(beside).fold(LocalAddresses::default(), |mut own, address| {
+        match address {
+            IpAddr::V4(address) => own.ipv4 = own.ipv4.or(Some(address)),
+            IpAddr::V6(address) if address.is_unicast_link_local() => {
+                own.link_local = own.link_local.or(Some(address));
+            }
+            IpAddr::V6(address) => own.ipv6 = own.ipv6.or(Some(address)),
+        }
+        own
+    })
+}
+
+impl Peer {
+    /// Whether a change of configuration reaches the RIB's picture of the peer beyond its policies, so that
+    /// only a new session takes it up.
+    pub(super) fn differs_in_view(&self, previous: &SessionConfig) -> bool {
+        let now = &self.config;
+        (now.reflector, now.next_hop, now.allowed_own_as, now.max_prefixes, now.local_address)
+            != (
+                previous.reflector,
+                previous.next_hop,
+                previous.allowed_own_as,
+                previous.max_prefixes,
+                previous.local_address,
+            )
+    }
+}

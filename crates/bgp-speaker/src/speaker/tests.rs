@@ -1,0 +1,11 @@
+//! Conformance by what a peer sees: octets in, octets out, virtual time. Names begin with the row of the
+//! project's list of behaviours that they show.
+
+mod collision;
+mod configure;
+mod lone;
+mod network;
+mod open;
+mod pair;
+mod stream;
+mod timers;

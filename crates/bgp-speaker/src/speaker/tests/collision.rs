@@ -1,0 +1,170 @@
+//! Two connections with one peer (RFC 4271 §6.8, RFC 6286 §2.3, RFC 4724 §4.2).
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use muslin_bgp_packet::{Capability, Family, GracefulFamily, GracefulRestart, Open};
+
+use super::lone::*;
+use crate::config::SessionConfig;
+use crate::session::{ConnId, State};
+
+const COLLISION: (u8, u8) = (6, 7);
+
+/// A speaker with one dialed and one accepted connection, both before the peer's OPEN.
+fn two_connections() -> (Lone, ConnId, ConnId) {
+    let mut lone = Lone::new(open_session());
+    let accepted = lone.accept();
+    let dialed = lone.answer_dial();
+    (lone, dialed, accepted)
+}
+
+fn open_of(id: Ipv4Addr) -> Vec<u8> {
+    open_octets(&peer_open_with(PEER_AS, id))
+}
+
+fn code_of(lone: &mut Lone, conn: ConnId) -> (u8, u8) {
+    let (code, subcode, _) = lone.refused_with(conn);
+    (code, subcode)
+}
+
+#[test]
+fn rfc4271_12_the_connection_of_the_higher_identifier_stays_whichever_open_comes_first() {
+    for (id, ours_stays) in [(LOWER_ID, true), (HIGHER_ID, false)] {
+        for dialed_first in [true, false] {
+            let (mut lone, dialed, accepted) = two_connections();
+            let order = if dialed_first { [dialed, accepted] } else { [accepted, dialed] };
+            for conn in order {
+                lone.send(conn, &open_of(id));
+            }
+            let (winner, loser) = if ours_stays { (dialed, accepted) } else { (accepted, dialed) };
+            assert_eq!(code_of(&mut lone, loser), COLLISION, "id {id}, dialed first: {dialed_first}");
+            lone.send(winner, &keepalive());
+            assert_eq!(lone.state(), State::Established);
+            assert!(!lone.is_closed(winner));
+            assert!(lone.status().last_error.is_none(), "a collision is no error");
+        }
+    }
+}
+
+#[test]
+fn rfc4271_12_equal_identifiers_are_decided_by_the_as() {
+    let (mut lone, dialed, accepted) = two_connections();
+    for conn in [dialed, accepted] {
+        lone.send(conn, &open_octets(&peer_open_with(PEER_AS, OUR_ID)));
+    }
+    assert_eq!(code_of(&mut lone, dialed), COLLISION, "AS 65002 is above AS 65001 (RFC 6286 §2.3)");
+    assert!(!lone.is_closed(accepted));
+}
+
+#[test]
+fn rfc4271_12_of_two_connections_of_the_peer_the_newer_open_stays_if_its_identifier_is_higher() {
+    for (id, newer_stays) in [(HIGHER_ID, true), (LOWER_ID, false)] {
+        let mut lone = Lone::new(open_session());
+        let (first, second) = (lone.accept(), lone.accept());
+        lone.send(first, &open_of(id));
+        lone.send(second, &open_of(id));
+        let loser = if newer_stays { first } else { second };
+        assert_eq!(code_of(&mut lone, loser), COLLISION, "id {id}");
+    }
+}
+
+#[test]
+fn rfc4271_12_an_established_session_wins_and_is_not_disturbed() {
+    let mut lone = Lone::new(open_session());
+    let established = lone.establish();
+    lone.pass(Duration::from_secs(10));
+    for id in [LOWER_ID, HIGHER_ID] {
+        let second = lone.accept();
+        lone.send(second, &open_of(id));
+        assert_eq!(code_of(&mut lone, second), COLLISION);
+    }
+    lone.send(established, &empty_update());
+    assert_eq!(lone.state(), State::Established);
+    assert_eq!(lone.status().messages.lost, 0);
+}
+
+#[test]
+fn an_attempt_of_ours_ends_when_the_peers_connection_is_established() {
+    let mut lone = Lone::new(open_session());
+    lone.establish();
+    let attempt = lone.dials[0];
+    assert!(lone.is_closed(attempt) && lone.frames(attempt).is_empty());
+}
+
+#[test]
+fn both_connections_lost_to_a_collision_are_followed_by_another_attempt() {
+    let (mut lone, dialed, accepted) = two_connections();
+    lone.send(dialed, &open_of(LOWER_ID));
+    lone.send(accepted, &open_of(LOWER_ID));
+    lone.send(dialed, &message(3, &[6, 7]));
+    assert!(lone.is_closed(dialed));
+    assert_eq!(lone.dials.len(), 2, "the higher identifier tries again at once");
+}
+
+#[test]
+fn connections_that_stay_silent_do_not_pile_up() {
+    let mut lone = Lone::new(open_session());
+    let connections: Vec<_> = (0..10).map(|_| lone.accept()).collect();
+    let open = connections.iter().filter(|conn| !lone.is_closed(**conn)).count();
+    assert_eq!(open, 4);
+    assert_eq!(code_of(&mut lone, connections[0]), (6, 8));
+    let last = connections[9];
+    lone.greet(last, &peer_open());
+    assert_eq!(lone.state(), State::Established);
+}
+
+fn graceful_open() -> Open {
+    let mut open = peer_open();
+    let families = vec![GracefulFamily { family: Family::Ipv4Unicast.into(), forwarding_kept: true }];
+    let restart = GracefulRestart { restart_time: 30, families, ..GracefulRestart::default() };
+    open.capabilities.push(Capability::GracefulRestart(restart));
+    open
+}
+
+#[test]
+fn rfc4724_3_a_restarted_peer_replaces_its_half_open_connection() {
+    let mut lone = Lone::new(open_session());
+    let old = lone.accept();
+    lone.greet(old, &graceful_open());
+    lone.pass(Duration::from_secs(10));
+    lone.frames(old);
+    let new = lone.accept();
+    lone.greet(new, &graceful_open());
+    assert_eq!(lone.state(), State::Established);
+    assert!(lone.is_closed(old) && !lone.is_closed(new));
+    assert!(lone.frames(old).iter().all(|frame| frame.kind != muslin_bgp_packet::MessageType::Notification));
+}
+
+#[test]
+fn rfc4724_3_two_connections_of_one_start_are_a_collision_and_no_restart() {
+    let mut lone = Lone::new(open_session());
+    let first = lone.accept();
+    lone.greet(first, &graceful_open());
+    let second = lone.accept();
+    lone.send(second, &open_octets(&graceful_open()));
+    assert_eq!(code_of(&mut lone, second), COLLISION);
+    assert!(!lone.is_closed(first));
+}
+
+#[test]
+fn rfc4724_routes_of_a_graceful_peer_are_retained_for_its_restart_time() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.accept();
+    lone.greet(conn, &graceful_open());
+    lone.hang_up(conn);
+    assert!(lone.status().timers.retention_seconds.is_some_and(|left| (29.0..=30.0).contains(&left)));
+    lone.pass(Duration::from_secs(31));
+    assert_eq!(lone.status().timers.retention_seconds, None);
+    let expired = crate::speaker::SpeakerEvent::RetentionExpired { peer: lone.status().key };
+    assert!(lone.events.contains(&expired));
+}
+
+#[test]
+fn rfc4724_without_our_offer_nothing_is_retained() {
+    let mut lone = Lone::new(SessionConfig { graceful_restart: None, ..open_session() });
+    let conn = lone.accept();
+    lone.greet(conn, &graceful_open());
+    lone.hang_up(conn);
+    assert_eq!(lone.status().timers.retention_seconds, None);
+}
