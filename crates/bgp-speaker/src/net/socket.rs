@@ -21,10 +21,7 @@ pub(super) fn tune(socket: &impl AsFd, remote: IpAddr, options: &SocketOptions) 
         IpAddr::V4(_) => reference.set_ttl_v4(options.ttl.into())?,
         IpAddr::V6(_) => reference.set_unicast_hops_v6(options.ttl.into())?,
     }
-    match remote {
-        IpAddr::V4(_) => sockopt::set_min_ttl(socket, options.min_ttl.unwrap_or(0))?,
-        IpAddr::V6(_) => sockopt::set_min_hop_limit(socket, options.min_ttl.unwrap_or(0))?,
-    }
+    sockopt::set_minimum_ttl(socket, options.min_ttl.unwrap_or(0))?;
     if options.password.is_some() {
         set_md5(socket, remote.into(), options.password.as_ref())?;
     }
@@ -33,8 +30,11 @@ pub(super) fn tune(socket: &impl AsFd, remote: IpAddr, options: &SocketOptions) 
 
 /// Sets or removes the TCP-MD5 key (RFC 2385) of everyone in `from`.
 pub(super) fn set_md5(socket: &impl AsFd, from: IpNet, key: Option<&Secret>) -> Result<()> {
-    let key = key.map_or(&[][..], |Secret(key)| key);
-    sockopt::set_md5_key(socket, from.addr(), from.prefix_len(), key)
+    let scope = sockopt::Md5Scope::Prefix(from.addr(), from.prefix_len());
+    match key {
+        Some(Secret(key)) => sockopt::set_md5_key(socket, scope, key),
+        None => sockopt::remove_md5_key(socket, scope),
+    }
 }
 
 /// The number of an interface in this network namespace.

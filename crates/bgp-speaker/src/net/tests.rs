@@ -20,15 +20,20 @@ use crate::speaker::{PeerStatus, SpeakerEvent};
 /// Generous: the tests wait for events, this only ends those that would wait forever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Loopback;
+/// Every address is on one link, where ours is this one: nobody can send packets to a next hop in 127/8.
+struct Loopback(Ipv4Addr);
 
 impl NextHopResolver for Loopback {
     fn resolve(&self, next_hop: IpAddr, _interface: Option<u32>) -> Option<Resolution> {
         Some(Resolution { gateway: next_hop, interface: 1, metric: 0, direct: true })
     }
 
-    fn is_local(&self, _address: IpAddr) -> bool {
-        false
+    fn is_local(&self, address: IpAddr) -> bool {
+        address == self.0
+    }
+
+    fn addresses_of(&self, _interface: u32) -> Vec<IpAddr> {
+        vec![self.0.into()]
     }
 }
 
@@ -57,7 +62,8 @@ fn free_port() -> u16 {
 }
 
 fn start(config: SpeakerConfig) -> SpeakerHandle {
-    spawn(config, Box::new(Loopback)).unwrap()
+    let resolver = Loopback(config.router_id);
+    spawn(config, Box::new(resolver)).unwrap()
 }
 
 async fn wait_for(events: &mut broadcast::Receiver<SpeakerEvent>, wanted: impl Fn(&SpeakerEvent) -> bool) {

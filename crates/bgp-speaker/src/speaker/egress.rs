@@ -80,7 +80,8 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let wanted = peer.session.poll_timeout();
         self.timers.schedule(now, index, wanted, &mut peer.scheduled);
-        let forgettable = peer.standing == Standing::Removed || (peer.range.is_some() && peer.session.is_forgettable());
+        let forgettable =
+            peer.standing == Standing::Removed || (peer.range.is_some() && peer.session.is_forgettable());
         if forgettable {
             self.forget(index);
         }

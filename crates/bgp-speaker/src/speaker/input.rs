@@ -133,7 +133,7 @@ impl Speaker {
                 self.connection_opened(now, conn, remote, local)
             }
             Input::ConnectFailed { conn, error } => self.connect_failed(now, conn, error),
-            Input::Received { conn, octets } => self.received(now, conn, octets),
+            Input::Received { conn, octets } => self.take_in(now, conn, octets),
             Input::Written { conn, octets } => self.written(conn, octets),
             Input::Closed { conn, error } => self.connection_closed(now, conn, error),
             Input::NextHopsChanged => self.next_hops_changed(),
@@ -199,7 +199,7 @@ impl Speaker {
         }
     }
 
-    fn received(&mut self, now: Instant, conn: ConnId, octets: BytesMut) {
+    fn take_in(&mut self, now: Instant, conn: ConnId, octets: BytesMut) {
         let Some((index, peer)) = self.peer_of(conn) else { return };
         peer.octets_received += octets.len() as u64;
         peer.session.received(conn, octets);

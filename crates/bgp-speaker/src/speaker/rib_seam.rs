@@ -223,10 +223,12 @@ fn link_of(remote: SocketAddr, resolver: &dyn NextHopResolver) -> Option<u32> {
     }
 }
 
-/// Our addresses as next hops: that of the session, and those of the same link in the other forms.
+/// Our addresses as next hops: that of the session, and those of the same link in the other forms. An
+/// address of the loopback leads nobody anywhere, so a session over it needs others.
 fn own_addresses(session: IpAddr, interface: Option<u32>, resolver: &dyn NextHopResolver) -> LocalAddresses {
     let beside = interface.map(|interface| resolver.addresses_of(interface)).unwrap_or_default();
-    std::iter::once(session).chain(beside).fold(LocalAddresses::default(), |mut own, address| {
+    let usable = std::iter::once(session).chain(beside).filter(|address| !address.is_loopback());
+    usable.fold(LocalAddresses::default(), |mut own, address| {
         match address {
             IpAddr::V4(address) => own.ipv4 = own.ipv4.or(Some(address)),
             IpAddr::V6(address) if address.is_unicast_link_local() => {
