@@ -4,6 +4,7 @@ mod bird;
 mod exabgp;
 mod frr;
 mod gobgp;
+pub mod muslin;
 mod openbgpd;
 
 use std::fmt::Write;
