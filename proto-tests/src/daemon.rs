@@ -158,33 +158,44 @@ impl Process {
         }
     }
 
-    /// Stops the process in its tracks, as a machine that hangs; [`thaw`](Self::thaw) lets it go on.
+    /// Stops the process and those that it started in their tracks, as a machine that hangs; [`thaw`](Self::thaw) lets
+    /// them go on.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When they are gone.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        Self::family(self.child.id())?.into_iter().try_for_each(|id| signal(id, Signal::SIGSTOP))
     }
 
-    /// Lets a frozen process go on.
+    /// Lets frozen processes go on.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When they are gone.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
+        Self::family(self.child.id())?.into_iter().try_for_each(|id| signal(id, Signal::SIGCONT))
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let id = i32::try_from(self.child.id()).context("process id")?;
-        kill(Pid::from_raw(id), signal).with_context(|| format!("{signal} to {id}"))
+    /// A process and, below it, those that it started.
+    fn family(id: u32) -> Result<Vec<u32>> {
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let mut all = vec![id];
+        for child in children.split_whitespace() {
+            all.extend(Self::family(child.parse()?)?);
+        }
+        Ok(all)
     }
+}
+
+fn signal(id: u32, signal: Signal) -> Result<()> {
+    let id = i32::try_from(id).context("process id")?;
+    kill(Pid::from_raw(id), signal).with_context(|| format!("{signal} to {id}"))
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // A process that was frozen must run to see the request.
         let _ = self.thaw();
-        let _ = self.signal(Signal::SIGTERM);
+        let _ = signal(self.child.id(), Signal::SIGTERM);
         let ended = wait::until("the end", || Ok(self.child.try_wait()?.ok_or_else(|| "it runs".to_owned())));
         if ended.is_err() {
             let _ = self.child.kill();

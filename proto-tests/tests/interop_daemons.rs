@@ -27,7 +27,7 @@ fn refuses_a_wrong_as(kind: Kind) -> Result<()> {
     wait::until("both peers name the fault", || {
         let peers = ours.peers()?;
         let named = |peer: &serde_json::Value| {
-            let text = peer["last_error"]["text"].as_str().unwrap_or_default();
+            let text = peer["lastError"]["text"].as_str().unwrap_or_default();
             text.contains("2/2") || text.contains("65002")
         };
         Ok(if peers.len() == 2 && peers.iter().all(named) { Ok(()) } else { Err(format!("{peers:#?}")) })

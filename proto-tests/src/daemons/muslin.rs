@@ -110,10 +110,10 @@ fn route(shown: &Value) -> Result<Route> {
     let number = |name: &str| shown[name].as_u64().and_then(|number| u32::try_from(number).ok());
     let mut route = Route {
         prefix: text("prefix")?.parse()?,
-        as_path: as_path(text("as_path")?)?,
-        next_hop: text("next_hop")?.parse()?,
+        as_path: as_path(text("asPath")?)?,
+        next_hop: text("nextHop")?.parse()?,
         med: number("med").unwrap_or(0),
-        local_pref: number("local_pref").unwrap_or(100),
+        local_pref: number("localPref").unwrap_or(100),
         communities: BTreeSet::new(),
         large_communities: BTreeSet::new(),
     };
@@ -175,7 +175,7 @@ impl Daemon for Muslin {
         let mut seen = BTreeSet::new();
         for peer in self.peers()? {
             for family in peer["families"].as_array().into_iter().flatten() {
-                if family["end_of_rib_received"] == true {
+                if family["endOfRibReceived"] == true {
                     let name = family["family"].as_str().unwrap_or_default().to_lowercase();
                     let v4 = name.contains("ipv4");
                     seen.insert(if v4 { Family::Ipv4Unicast } else { Family::Ipv6Unicast });

@@ -16,7 +16,7 @@ use crate::shell::{self, Count, cargo};
 
 const TOPOLOGIES: [&str; 3] = ["tor", "mesh", "dual-tor"];
 const ROUTERS: [&str; 3] = ["muslin", "bird", "frr"];
-const TAMPERINGS: [&str; 3] = ["route", "masquerade", "source-address"];
+const TAMPERINGS: [&str; 3] = ["route", "rule", "source"];
 
 /// Who runs the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,21 @@ enum User {
 /// What the lab says of itself with `--output json`.
 #[derive(Deserialize)]
 struct Report {
-    passed: bool,
-    checks: Vec<Check>,
+    holds: bool,
+    proofs: Vec<Proof>,
 }
 
 #[derive(Deserialize)]
-struct Check {
-    name: String,
-    passed: bool,
+struct Proof {
+    id: String,
+    ipv4: Tally,
+    ipv6: Tally,
+}
+
+#[derive(Deserialize)]
+struct Tally {
+    passed: usize,
+    total: usize,
 }
 
 /// Builds the product once, as `cargo lab` does, and says where the binary is.
@@ -101,17 +108,17 @@ impl Lab {
         let start = Instant::now();
         let output = self.output(user, shape)?;
         let report = report(&output)?;
-        if !output.status.success() || !report.passed {
+        if !output.status.success() || !report.holds {
             bail!("{}: {}", output.status, report.failed());
         }
-        if report.checks.is_empty() {
-            bail!("it checked nothing");
+        if report.parts() == 0 {
+            bail!("it proved nothing");
         }
+        let (shape, seconds) = (shape.join(" "), start.elapsed().as_secs_f64());
         println!(
-            "{user:?} {}: {} checks in {:.1} s",
-            shape.join(" "),
-            report.checks.len(),
-            start.elapsed().as_secs_f64()
+            "{user:?} {shape}: {} proofs of {} parts in {seconds:.1} s",
+            report.proofs.len(),
+            report.parts()
         );
         Ok(())
     }
@@ -132,8 +139,8 @@ impl Lab {
         let user = if shell::is_root() { User::Root } else { User::Nobody };
         let output = self.output(user, &["--tamper", tampering])?;
         let report = report(&output)?;
-        if output.status.code() != Some(1) || report.passed || report.failed().is_empty() {
-            bail!("exit code 1 and a failed check expected, found {}", output.status);
+        if output.status.code() != Some(1) || report.holds || report.failed().is_empty() {
+            bail!("exit code 1 and a failed proof expected, found {}", output.status);
         }
         println!("tampered {tampering}: noticed by {}", report.failed());
         Ok(())
@@ -173,9 +180,21 @@ fn report(output: &Output) -> Result<Report> {
 }
 
 impl Report {
-    /// Names of the checks that failed.
+    /// Names of the proofs that do not hold.
     fn failed(&self) -> String {
-        let failed = self.checks.iter().filter(|check| !check.passed).map(|check| &*check.name);
+        let failed = self.proofs.iter().filter(|proof| !proof.holds()).map(|proof| &*proof.id);
         failed.collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many single observations all proofs rest on.
+    fn parts(&self) -> usize {
+        self.proofs.iter().map(|proof| proof.ipv4.total + proof.ipv6.total).sum()
+    }
+}
+
+impl Proof {
+    fn holds(&self) -> bool {
+        let Self { ipv4, ipv6, .. } = self;
+        ipv4.total + ipv6.total > 0 && ipv4.passed == ipv4.total && ipv6.passed == ipv6.total
     }
 }
