@@ -233,3 +233,55 @@ fn what_kubectl_prints_around_an_object_is_no_fault() {
     assert_eq!(state.problems, []);
     assert!(state.bgp_peers["tor"].metadata.managed_fields.is_none());
 }
+
+#[test]
+fn numbers_that_nobody_may_use_are_refused() {
+    let configuration = |spec: &str| {
+        problems(&format!(
+            "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {{name: default}}\nspec:\n  {spec}\n"
+        ))
+    };
+    let asn = "write an AS number from 1 to 4294967294 that is not reserved, or \"65000.1\" in quotes";
+    let id = "write four numbers as in 10.0.0.1, not all of them zero";
+    let cases = [
+        ("asn: 0", format!(".spec.asn: found the number 0; {asn}")),
+        ("asn: 23456", format!(".spec.asn: found the number 23456; {asn}")),
+        ("asn: 65000.1", format!(".spec.asn: found the number 65000.1; {asn}")),
+        ("asn: -1", format!(".spec.asn: found the number -1; {asn}")),
+        ("routerID: 0.0.0.0", format!(".spec.routerID: found \"0.0.0.0\"; {id}")),
+        ("routerID: fd00::1", format!(".spec.routerID: found \"fd00::1\"; {id}")),
+        ("maxPaths: 0", ".spec.maxPaths: found 0; write 1 for a single path, or more".to_owned()),
+        (
+            "serviceClusterIPs: [{cidr: 0.0.0.0/0}]",
+            ".spec.serviceClusterIPs[0].cidr: found all addresses; write the ranges that Services use"
+                .to_owned(),
+        ),
+        (
+            "serviceClusterIPs: [10.96.0.0/12]",
+            ".spec.serviceClusterIPs[0]: found \"10.96.0.0/12\"; write an object".to_owned(),
+        ),
+    ];
+    for (spec, expected) in cases {
+        assert_eq!(configuration(spec), [format!("a.yaml:5: BGPConfiguration default {expected}")], "{spec}");
+    }
+}
+
+#[test]
+fn a_field_written_twice_is_reported() {
+    let found = problems(&peer("  peerAddress: 10.0.0.1\n  peerASN: 65000\n  peerASN: 65001\n"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("a.yaml:8: ") && found[0].contains("peerASN"), "{found:?}");
+}
+
+#[test]
+fn anchors_that_would_fill_the_memory_are_refused() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let alias = format!("*a{}", level - 1);
+        let aliases = vec![alias; 10].join(", ");
+        text = format!("{text}a{level}: &a{level} [{aliases}]\n");
+    }
+    let found = problems(&text);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with("; correct the syntax"), "{found:?}");
+}

@@ -42,8 +42,8 @@ pub(super) struct SyntaxError {
 
 /// Reads all documents of a text; empty ones are left out.
 pub(super) fn documents(text: &str) -> Result<Vec<Tree>, SyntaxError> {
-    // Enough for every object of a cluster of five thousand nodes in one file, and for the schemas of resources;
-    // expansions of anchors keep the library's tight limits.
+    // Enough for every object of a cluster of five thousand nodes in one file, and for the schemas of resources.
+    // No Kubernetes tool prints anchors; people's own may repeat a block, not fill the memory.
     let options: Options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 20_000_000,
@@ -51,6 +51,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Tree>, SyntaxError> {
             max_documents: 100_000,
             max_depth: 128,
         },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 50_000 },
         with_snippet: false,
     };
     serde_saphyr::from_multiple_with_options::<Spanned<Value>>(text, options)

@@ -85,7 +85,7 @@ fn without_places(mut plan: NodePlan) -> NodePlan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn no_two_nodes_own_an_address(objects in objects()) {
