@@ -14,7 +14,7 @@ use crate::problem::Fault;
 /// The label by which an endpoint slice names its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// An item of an object together with the field that it stands in (".spec.podCIDRs[0]").
+/// An item of an object together with the field that it stands in (`.spec.podCIDRs[0]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field<T> {
     /// Path from the object's root.

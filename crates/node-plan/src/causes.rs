@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct Caused<T> {
     /// What is planned.
     pub value: T,
-    /// Why ("Node n1 .spec.podCIDRs[0]").
+    /// Why (`Node n1 .spec.podCIDRs[0]`).
     pub cause: Cause,
 }
 
