@@ -12,7 +12,7 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The line on which the object begins, from 1; 0 when it is not known.
     pub line: u32,
-    /// Field paths (".spec.podCIDRs[0]") with their lines, sorted by path.
+    /// Field paths (`.spec.podCIDRs[0]`) with their lines, sorted by path.
     fields: Vec<(Box<str>, u32)>,
 }
 

@@ -32,7 +32,7 @@ impl FieldError {
         Self { path: Vec::new(), line: None, message: message.into(), remedy: remedy.into() }
     }
 
-    /// The path as people write it: ".spec.filters[0]".
+    /// The path as people write it: `.spec.filters[0]`.
     pub(super) fn field(&self) -> String {
         self.path.iter().rev().map(String::as_str).collect()
     }
