@@ -5,9 +5,9 @@ use futures::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
-use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, RouteNextHopBuilder};
 
 use crate::{Namespace, NetnsError};
 
@@ -56,7 +56,29 @@ impl Namespace {
     /// # Errors
     /// [`NetnsError::Netlink`] if it exists already or the gateway is not on a link.
     pub fn add_route(&self, prefix: IpNet, gateway: IpAddr) -> Result<(), NetnsError> {
-        self.change_route(prefix, Some(gateway), Change::Add)
+        self.add_multipath_route(prefix, &[gateway])
+    }
+
+    /// Adds a static route over several gateways of equal weight to the main table.
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`] if it exists already or a gateway is not on a link.
+    pub fn add_multipath_route(&self, prefix: IpNet, gateways: &[IpAddr]) -> Result<(), NetnsError> {
+        let action = format!("add a route to {prefix}");
+        let builder = self.route_to(prefix, &action)?.protocol(RouteProtocol::Static);
+        let builder = match *gateways {
+            [gateway] => builder.gateway(gateway).map_err(|error| self.invalid(&action, error))?,
+            _ => {
+                let family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+                let hop = |gateway: &IpAddr| Ok(RouteNextHopBuilder::new(family).via(*gateway)?.build());
+                let hops: Result<Vec<RouteNextHop>, _> = gateways.iter().map(hop).collect();
+                builder.multipath(hops.map_err(|error| self.invalid(&action, error))?)
+            }
+        };
+        self.netlink(|netlink| async move {
+            let added = netlink.route().add(builder.build()).execute().await;
+            added.map_err(|error| NetnsError::netlink(self.name(), action, &error))
+        })
     }
 
     /// Removes a route to `prefix` from the main table, whoever installed it.
@@ -64,7 +86,16 @@ impl Namespace {
     /// # Errors
     /// [`NetnsError::Netlink`] if there is none.
     pub fn remove_route(&self, prefix: IpNet) -> Result<(), NetnsError> {
-        self.change_route(prefix, None, Change::Remove)
+        let action = format!("remove the route to {prefix}");
+        let mut message = self.route_to(prefix, &action)?.build();
+        // In a deletion these match whatever the route has.
+        message.header.protocol = RouteProtocol::Unspec;
+        message.header.kind = RouteType::Unspec;
+        message.header.scope = RouteScope::NoWhere;
+        self.netlink(|netlink| async move {
+            let removed = netlink.route().del(message).execute().await;
+            removed.map_err(|error| NetnsError::netlink(self.name(), action, &error))
+        })
     }
 
     /// The routes of every table, both families, the kernel's own for local and multicast addresses included.
@@ -129,46 +160,19 @@ impl Namespace {
         Ok(routes)
     }
 
-    fn change_route(&self, prefix: IpNet, gateway: Option<IpAddr>, change: Change) -> Result<(), NetnsError> {
-        let action = match change {
-            Change::Add => format!("add a route to {prefix}"),
-            Change::Remove => format!("remove the route to {prefix}"),
-        };
-        let invalid = |error| NetnsError::Netlink {
-            namespace: self.name().to_owned(),
-            action: action.clone(),
-            source: std::io::Error::other(error),
-        };
-        let mut builder = RouteMessageBuilder::<IpAddr>::new()
+    fn route_to(&self, prefix: IpNet, action: &str) -> Result<RouteMessageBuilder<IpAddr>, NetnsError> {
+        RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(prefix.network(), prefix.prefix_len())
-            .map_err(invalid)?;
-        builder = match change {
-            Change::Add => builder.protocol(RouteProtocol::Static),
-            // "Unspec" matches every protocol in a deletion.
-            Change::Remove => builder.protocol(RouteProtocol::Unspec),
-        };
-        if let Some(gateway) = gateway {
-            builder = builder.gateway(gateway).map_err(invalid)?;
-        }
-        let mut message = builder.build();
-        if change == Change::Remove {
-            message.header.kind = RouteType::Unspec;
-            message.header.scope = netlink_packet_route::route::RouteScope::NoWhere;
-        }
-        self.netlink(|netlink| async move {
-            match change {
-                Change::Add => netlink.route().add(message).execute().await,
-                Change::Remove => netlink.route().del(message).execute().await,
-            }
-            .map_err(|error| NetnsError::netlink(self.name(), action, &error))
-        })
+            .map_err(|error| self.invalid(action, error))
     }
-}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Add,
-    Remove,
+    fn invalid(&self, action: &str, error: impl std::error::Error + Send + Sync + 'static) -> NetnsError {
+        NetnsError::Netlink {
+            namespace: self.name().to_owned(),
+            action: action.to_owned(),
+            source: std::io::Error::other(error),
+        }
+    }
 }
 
 fn read_route(message: &RouteMessage) -> Option<Route> {

@@ -88,6 +88,20 @@ fn a_static_route_appears_with_its_gateway_and_goes_when_removed() -> Outcome {
 }
 
 #[test]
+fn a_multipath_route_reads_back_with_every_gateway() -> Outcome {
+    let (left, _right) = pair()?;
+    for (prefix, gateways) in
+        [("198.51.100.0/24", ["192.0.2.2", "192.0.2.3"]), ("2001:db8:1::/48", ["2001:db8::2", "2001:db8::3"])]
+    {
+        let gateways = gateways.map(|gateway| gateway.parse::<IpAddr>().unwrap());
+        left.add_multipath_route(prefix.parse()?, &gateways)?;
+        let found = route_to(&left.routes()?, prefix).expect("the route is there").next_hops;
+        assert_eq!(found.iter().map(|hop| hop.gateway).collect::<Vec<_>>(), gateways.map(Some));
+    }
+    Ok(())
+}
+
+#[test]
 fn waiting_for_routes_ends_with_the_change_and_gives_up_in_time() -> Outcome {
     let (left, _right) = pair()?;
     let there = |routes: &[Route]| route_to(routes, "198.51.100.0/24").is_some();
