@@ -70,9 +70,10 @@ impl Namespace {
             [gateway] => builder.gateway(gateway).map_err(|error| self.invalid(&action, error))?,
             _ => {
                 let family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-                let hop = |gateway: &IpAddr| Ok(RouteNextHopBuilder::new(family).via(*gateway)?.build());
-                let hops: Result<Vec<RouteNextHop>, _> = gateways.iter().map(hop).collect();
-                builder.multipath(hops.map_err(|error| self.invalid(&action, error))?)
+                let hop = |gateway: &IpAddr| RouteNextHopBuilder::new(family).via(*gateway);
+                let hops: Result<Vec<_>, _> = gateways.iter().map(hop).collect();
+                let hops = hops.map_err(|error| self.invalid(&action, error))?;
+                builder.multipath(hops.into_iter().map(RouteNextHopBuilder::build).collect())
             }
         };
         self.netlink(|netlink| async move {
