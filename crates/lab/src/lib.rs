@@ -1,1 +1,40 @@
 //! The lab: a whole cluster network of namespaces on one machine, proven with real packets.
+//!
+//! Nodes run the real agent, pods are added by the real CNI plugin, and the external router is `muslin speaker`, BIRD
+//! or FRR. The lab waits on events until the kernels have all routes, then sends packets of its own every way that must
+//! work, looks at what receivers and wires saw, takes BGP away and shows that nothing passes any more.
+//!
+//! [`run`] is the `muslin lab` command. [`Lab`] is the same for tests.
+//!
+//! This crate must never touch the network of the machine it runs on, and never leave anything behind.
+
+mod addresses;
+mod agent;
+mod args;
+mod blueprint;
+pub mod capture;
+mod command;
+mod daemon;
+mod error;
+mod lab;
+mod manifests;
+mod options;
+mod pod;
+pub mod probe;
+mod progress;
+mod prove;
+mod report;
+mod router;
+mod standing;
+mod tamper;
+mod topology;
+mod watch;
+
+pub use addresses::{Dual, Family};
+pub use args::LabArgs;
+pub use command::run;
+pub use error::LabError;
+pub use lab::{AfterProof, Lab};
+pub use options::{LabOptions, RouterKind, Tamper, Topology};
+pub use progress::Progress;
+pub use report::{Convergence, NodeReport, PodReport, Proof, ProofId, Report, Tally, Terminal};

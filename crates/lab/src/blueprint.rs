@@ -1,0 +1,288 @@
+//! What a lab consists of, before anything exists: hosts, links, addresses, and what must come true of them.
+//!
+//! ```text
+//! tor        every node on a link of its own to one router        172.30.N.0/24, fd30:0:0:N::/64
+//! dual-tor   every node on two links, to two routers              and 172.31.N.0/24, fd31:0:0:N::/64
+//! mesh       all nodes and the router on one link                 172.30.0.0/24, fd30::/64
+//! ```
+//! Behind the routers is the outside host. Pods of node N live in 10.244.N.0/24 and fd44:0:0:N::/64.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::addresses::{Dual, Family};
+use crate::options::{LabOptions, Topology};
+
+/// The AS of all nodes.
+pub(crate) const CLUSTER_ASN: u32 = 64512;
+/// The AS of the routers.
+pub(crate) const ROUTER_ASN: u32 = 65000;
+/// Hops of an ordinary packet when it leaves its host.
+pub(crate) const FIRST_TTL: u8 = 64;
+
+/// A range of each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DualNet {
+    pub(crate) v4: Ipv4Net,
+    pub(crate) v6: Ipv6Net,
+}
+
+impl DualNet {
+    pub(crate) fn get(self, family: Family) -> IpNet {
+        match family {
+            Family::V4 => self.v4.into(),
+            Family::V6 => self.v6.into(),
+        }
+    }
+}
+
+/// One link of a node towards a router.
+#[derive(Clone, Debug)]
+pub(crate) struct Uplink {
+    /// Which router, by its place in [`Blueprint::routers`].
+    pub(crate) router: usize,
+    /// The node's own end.
+    pub(crate) link: String,
+    pub(crate) address: Dual,
+    pub(crate) router_address: Dual,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NodePart {
+    pub(crate) name: String,
+    pub(crate) uplinks: Vec<Uplink>,
+    pub(crate) block: DualNet,
+    /// Names of its pods.
+    pub(crate) pods: Vec<String>,
+}
+
+impl NodePart {
+    /// The `InternalIP`s that Kubernetes would know.
+    pub(crate) fn address(&self) -> Dual {
+        self.uplinks[0].address
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RouterPart {
+    pub(crate) name: String,
+    pub(crate) id: Ipv4Addr,
+    pub(crate) outside_address: Dual,
+}
+
+/// A route that must come into the main table of a host's kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) prefix: IpNet,
+    pub(crate) gateways: BTreeSet<IpAddr>,
+    /// What it leads to, for people.
+    pub(crate) subject: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) topology: Topology,
+    pub(crate) nodes: Vec<NodePart>,
+    pub(crate) routers: Vec<RouterPart>,
+}
+
+/// Where pod addresses come from.
+pub(crate) const POD_RANGE: DualNet =
+    DualNet { v4: net4([10, 244, 0, 0], 16), v6: net6([0xfd44, 0, 0, 0, 0, 0, 0, 0], 32) };
+/// Where cluster IPs come from.
+pub(crate) const SERVICE_RANGE: DualNet =
+    DualNet { v4: net4([10, 96, 0, 0], 16), v6: net6([0xfd96, 0, 0, 0, 0, 0, 0, 0], 112) };
+/// Where external IPs of Services come from.
+pub(crate) const EXTERNAL_RANGE: DualNet =
+    DualNet { v4: net4([198, 51, 100, 0], 24), v6: net6([0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 0], 64) };
+/// Where load-balancer IPs of Services come from.
+pub(crate) const LOAD_BALANCER_RANGE: DualNet =
+    DualNet { v4: net4([192, 0, 2, 0], 24), v6: net6([0x2001, 0xdb8, 0x2, 0, 0, 0, 0, 0], 64) };
+
+/// The Service `web`: traffic policy `Local`, endpoints on the first two nodes.
+pub(crate) struct Web;
+
+impl Web {
+    pub(crate) const CLUSTER_IP: Dual = host(SERVICE_RANGE);
+    pub(crate) const EXTERNAL_IP: Dual = host(EXTERNAL_RANGE);
+    pub(crate) const LOAD_BALANCER_IP: Dual = host(LOAD_BALANCER_RANGE);
+    /// How many nodes have an endpoint.
+    pub(crate) const NODES: usize = 2;
+}
+
+/// The host behind the routers.
+pub(crate) const OUTSIDE: Dual =
+    Dual { v4: Ipv4Addr::new(203, 0, 113, 2), v6: Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 2) };
+
+const fn net4(address: [u8; 4], length: u8) -> Ipv4Net {
+    let [a, b, c, d] = address;
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
+}
+
+const fn net6(address: [u16; 8], length: u8) -> Ipv6Net {
+    let [a, b, c, d, e, f, g, h] = address;
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+}
+
+/// The tenth address of a range.
+const fn host(range: DualNet) -> Dual {
+    let [a, b, c, _] = range.v4.addr().octets();
+    let [p, q, r, s, t, u, v, _] = range.v6.addr().segments();
+    Dual { v4: Ipv4Addr::new(a, b, c, 10), v6: Ipv6Addr::new(p, q, r, s, t, u, v, 0x10) }
+}
+
+impl Blueprint {
+    pub(crate) fn new(options: &LabOptions) -> Self {
+        let routers = match options.topology {
+            Topology::Tor => vec!["tor"],
+            Topology::DualTor => vec!["tor1", "tor2"],
+            Topology::Mesh => vec!["gateway"],
+        };
+        let part = |(index, name): (usize, &&str)| {
+            // .1, and .3 for a second one: .2 is the outside host.
+            let host = 1 + 2 * u8::try_from(index).unwrap_or(0);
+            RouterPart {
+                name: (*name).to_owned(),
+                id: Ipv4Addr::new(203, 0, 113, host),
+                outside_address: Dual {
+                    v4: Ipv4Addr::new(203, 0, 113, host),
+                    v6: Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, host.into()),
+                },
+            }
+        };
+        Self {
+            topology: options.topology,
+            nodes: (1..=options.nodes).map(|number| node(options, number)).collect(),
+            routers: routers.iter().enumerate().map(part).collect(),
+        }
+    }
+
+    /// Routers and nodes that a packet passes, each taking one from its TTL.
+    pub(crate) fn hops(&self, from: Place, to: Place) -> u8 {
+        match (from, to) {
+            (Place::Node(a), Place::Node(b)) if a == b => 1,
+            (Place::Node(_), Place::Node(_)) => match self.topology {
+                Topology::Mesh => 2,
+                Topology::Tor | Topology::DualTor => 3,
+            },
+            (Place::Node(_), Place::Outside) | (Place::Outside, Place::Node(_)) => 2,
+            (Place::Outside, Place::Outside) => 0,
+        }
+    }
+
+    /// Routes that a node must learn.
+    pub(crate) fn expected_on_node(&self, index: usize) -> Vec<Expected> {
+        let own = &self.nodes[index];
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+        let routes = others.flat_map(|(_, other)| {
+            Family::BOTH.map(|family| Expected {
+                prefix: other.block.get(family),
+                gateways: match self.topology {
+                    Topology::Mesh => [other.address().get(family)].into(),
+                    Topology::Tor | Topology::DualTor => {
+                        own.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect()
+                    }
+                },
+                subject: format!("pods of {}", other.name),
+            })
+        });
+        routes.collect()
+    }
+
+    /// Routes that a router must learn as soon as the nodes speak.
+    pub(crate) fn expected_on_router(&self, router: usize) -> Vec<Expected> {
+        let pods = self.nodes.iter().flat_map(|node| {
+            Family::BOTH.map(|family| Expected {
+                prefix: node.block.get(family),
+                gateways: towards(router, [node], family),
+                subject: format!("pods of {}", node.name),
+            })
+        });
+        let services = Family::BOTH.map(|family| Expected {
+            prefix: SERVICE_RANGE.get(family),
+            gateways: towards(router, &self.nodes, family),
+            subject: "cluster IPs of Services".to_owned(),
+        });
+        pods.chain(services).collect()
+    }
+
+    /// Routes that a router must learn once the Service has its endpoints.
+    pub(crate) fn expected_for_service(&self, router: usize) -> Vec<Expected> {
+        let addresses = [("external IP", Web::EXTERNAL_IP), ("load-balancer IP", Web::LOAD_BALANCER_IP)];
+        let routes = addresses.into_iter().flat_map(|(kind, address)| {
+            Family::BOTH.map(|family| Expected {
+                prefix: address.get(family).into(),
+                gateways: towards(router, &self.nodes[..Web::NODES], family),
+                subject: format!("{kind} of Service web"),
+            })
+        });
+        routes.collect()
+    }
+}
+
+/// Where a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A pod on this node.
+    Node(usize),
+    /// Behind the routers.
+    Outside,
+}
+
+/// The addresses by which a router reaches these nodes.
+fn towards<'a>(
+    router: usize,
+    nodes: impl IntoIterator<Item = &'a NodePart>,
+    family: Family,
+) -> BTreeSet<IpAddr> {
+    let uplinks = nodes.into_iter().flat_map(|node| &node.uplinks);
+    uplinks.filter(|uplink| uplink.router == router).map(|uplink| uplink.address.get(family)).collect()
+}
+
+fn node(options: &LabOptions, number: u8) -> NodePart {
+    let name = format!("n{number}");
+    let group = u16::from(number);
+    let point_to_point = |router: u8| {
+        let (second, first) = (30 + router, 0xfd30 + u16::from(router));
+        let side = |host: u8| Dual {
+            v4: Ipv4Addr::new(172, second, number, host),
+            v6: Ipv6Addr::new(first, 0, 0, group, 0, 0, 0, host.into()),
+        };
+        Uplink {
+            router: router.into(),
+            link: format!("eth{router}"),
+            address: side(2),
+            router_address: side(1),
+        }
+    };
+    let uplinks = match options.topology {
+        Topology::Tor => vec![point_to_point(0)],
+        Topology::DualTor => vec![point_to_point(0), point_to_point(1)],
+        Topology::Mesh => {
+            let member = |host: u8| Dual {
+                v4: Ipv4Addr::new(172, 30, 0, host),
+                v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, host.into()),
+            };
+            vec![Uplink {
+                router: 0,
+                link: "eth0".to_owned(),
+                address: member(10 + number),
+                router_address: member(1),
+            }]
+        }
+    };
+    NodePart {
+        uplinks,
+        block: DualNet {
+            v4: net4([10, 244, number, 0], 24),
+            v6: net6([0xfd44, 0, 0, group, 0, 0, 0, 0], 64),
+        },
+        pods: (1..=options.pods).map(|pod| format!("{name}-pod{pod}")).collect(),
+        name,
+    }
+}

@@ -1,0 +1,146 @@
+//! Processes of the lab: started in a namespace, watched, ended by their id.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use muslin_netns::Namespace;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::LabError;
+
+/// How long a process may take to end when asked, before it is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A running process. Dropping it kills it and waits for its end.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    name: String,
+    child: Child,
+    /// Readable once the process has ended.
+    ended: OwnedFd,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `command` in `namespace`; what it prints goes to `log`.
+    pub(crate) fn start(
+        name: impl Into<String>,
+        namespace: &Namespace,
+        command: &mut Command,
+        log: PathBuf,
+    ) -> Result<Self, LabError> {
+        let output = File::create(&log).map_err(LabError::file(&log))?;
+        let errors = output.try_clone().map_err(LabError::file(&log))?;
+        let child = namespace.spawn(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
+        let name = name.into();
+        let pid = rustix::process::Pid::from_child(&child);
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(ended) => Ok(Self { name, child, ended, log }),
+            Err(errno) => {
+                let mut child = child;
+                // Already on the way out with an error; it must only not stay.
+                drop(child.kill());
+                drop(child.wait());
+                Err(LabError::Process {
+                    process: name,
+                    problem: format!("cannot be watched: {errno}"),
+                    log: String::new(),
+                })
+            }
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It may have ended; whoever cares asks `check`.
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), signal);
+    }
+
+    /// An error if the process has ended.
+    pub(crate) fn check(&mut self) -> Result<(), LabError> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.failed(format!("ended by itself ({status})"))),
+            Err(error) => Err(self.failed(format!("is lost: {error}"))),
+        }
+    }
+
+    /// Waits until `path` exists, or the process ends, or patience does.
+    pub(crate) fn await_path(&mut self, path: &Path, patience: Duration) -> Result<(), LabError> {
+        let folder = path.parent().unwrap_or(path);
+        let failed = |errno: nix::Error| LabError::file(folder)(errno.into());
+        let watcher = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
+        let arrivals = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        watcher.add_watch(folder, arrivals).map_err(failed)?;
+        let deadline = Instant::now() + patience;
+        // The watch stands before the first look, so nothing can appear unseen between two looks.
+        while !path.exists() {
+            self.check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.failed(format!("did not create {} in {patience:?}", path.display())));
+            }
+            let mut events =
+                [PollFd::new(watcher.as_fd(), PollFlags::POLLIN), PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+            wait_for(&mut events, left).map_err(failed)?;
+            while watcher.read_events().is_ok_and(|events| !events.is_empty()) {}
+        }
+        Ok(())
+    }
+
+    /// Asks the process to end, waits, and kills it if it does not.
+    pub(crate) fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let mut ended = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        if wait_for(&mut ended, GRACE) == Ok(true) {
+            drop(self.child.wait());
+        }
+    }
+
+    /// An error about this process, with the last lines that it wrote.
+    pub(crate) fn failed(&self, problem: impl Into<String>) -> LabError {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let log = lines[lines.len().saturating_sub(15)..].join("\n");
+        LabError::Process { process: self.name.clone(), problem: problem.into(), log }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Whether one of the descriptors became ready in time.
+fn wait_for(events: &mut [PollFd<'_>], patience: Duration) -> nix::Result<bool> {
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    match poll(events, timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// How nodes and routers are wired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// Every node on a link of its own to one router, eBGP.
+    #[default]
+    Tor,
+    /// All nodes on one link, an iBGP mesh between them; a router on the same link leads outside.
+    Mesh,
+    /// Every node on two links to two routers, eBGP to both and equal-cost paths.
+    DualTor,
+}
+
+/// Which program is the external router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouterKind {
+    /// `muslin speaker`.
+    #[default]
+    Muslin,
+    /// The BIRD Internet Routing Daemon, version 2 or later.
+    Bird,
+    /// FRRouting's zebra and bgpd.
+    Frr,
+}
+
+/// Something broken on purpose after convergence, to see the proofs fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tamper {
+    /// A learned route of the first node is taken away.
+    Route,
+    /// The masquerade rules of the first node are taken away.
+    Rule,
+    /// The first node translates the source of its pods' packets to other pods.
+    Source,
+}
+
+/// What a lab is to be.
+#[derive(Clone, Debug)]
+pub struct LabOptions {
+    /// Nodes, 2 to 16.
+    pub nodes: u8,
+    /// Pods on every node, 1 to 8.
+    pub pods: u8,
+    /// The external router.
+    pub router: RouterKind,
+    /// The wiring.
+    pub topology: Topology,
+    /// Something broken on purpose.
+    pub tamper: Option<Tamper>,
+    /// Folder of the `muslin` and `muslin-cni` programs; `None` is that of the running program.
+    pub programs: Option<PathBuf>,
+    /// Folder under which the lab makes one for its own files and sockets; short, since socket paths are.
+    pub folder: PathBuf,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            pods: 2,
+            router: RouterKind::default(),
+            topology: Topology::default(),
+            tamper: None,
+            programs: None,
+            folder: std::env::temp_dir(),
+        }
+    }
+}

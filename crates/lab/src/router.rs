@@ -1,0 +1,125 @@
+//! The external router: one of three programs, each on a configuration and sockets of its own.
+
+mod bird;
+mod frr;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use muslin_netns::Namespace;
+
+use crate::LabError;
+use crate::addresses::{Family};
+use crate::blueprint::{Blueprint, NodePart};
+use crate::daemon::Daemon;
+use crate::manifests;
+use crate::options::RouterKind;
+
+/// How long a router may take until it reads its configuration and listens.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The programs of one router.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) daemons: Vec<Daemon>,
+}
+
+/// What a router is started from.
+pub(crate) struct RouterSetup<'a> {
+    pub(crate) lab: &'a Blueprint,
+    /// Which of the blueprint's routers.
+    pub(crate) index: usize,
+    pub(crate) namespace: &'a Namespace,
+    /// A folder of its own.
+    pub(crate) folder: &'a Path,
+    /// The `muslin` program.
+    pub(crate) muslin: &'a Path,
+}
+
+impl RouterSetup<'_> {
+    fn name(&self) -> &str {
+        &self.lab.routers[self.index].name
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, LabError> {
+        manifests::write(self.folder, name, text)?;
+        Ok(self.folder.join(name))
+    }
+
+    fn start(&self, program: &str, command: &mut Command) -> Result<Daemon, LabError> {
+        let log = self.folder.join(format!("{program}.log"));
+        Daemon::start(format!("{program} of {}", self.name()), self.namespace, command, log)
+    }
+
+    /// The nodes on this router's links and their addresses there.
+    fn neighbours(&self) -> impl Iterator<Item = Neighbour<'_>> {
+        let uplinks = self.lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
+        let ours = uplinks.filter(|(_, uplink)| uplink.router == self.index);
+        ours.flat_map(|(node, uplink)| {
+            Family::BOTH.map(|family| Neighbour {
+                node,
+                family,
+                local: uplink.router_address.get(family),
+                remote: uplink.address.get(family),
+            })
+        })
+    }
+}
+
+/// One session that a router must expect.
+struct Neighbour<'a> {
+    node: &'a NodePart,
+    family: Family,
+    local: std::net::IpAddr,
+    remote: std::net::IpAddr,
+}
+
+impl Router {
+    /// Starts the router and returns when it has read its configuration.
+    pub(crate) fn start(kind: RouterKind, setup: &RouterSetup<'_>) -> Result<Self, LabError> {
+        fs::create_dir_all(setup.folder).map_err(LabError::file(setup.folder))?;
+        let daemons = match kind {
+            RouterKind::Muslin => vec![start_speaker(setup)?],
+            RouterKind::Bird => vec![bird::start(setup)?],
+            RouterKind::Frr => frr::start(setup)?,
+        };
+        Ok(Self { daemons })
+    }
+}
+
+/// What is missing for this kind of router, as a sentence with its remedy.
+pub(crate) fn check(kind: RouterKind) -> Result<(), LabError> {
+    let missing = match kind {
+        RouterKind::Muslin => return Ok(()),
+        RouterKind::Bird => bird::missing(),
+        RouterKind::Frr => frr::missing(),
+    };
+    missing.map_or(Ok(()), |sentence| Err(LabError::Missing(sentence)))
+}
+
+fn start_speaker(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
+    let (state, run) = (setup.folder.join("state"), setup.folder.join("run"));
+    for folder in [&state, &run] {
+        fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+    }
+    manifests::write(&state, "router.yaml", &manifests::speaker(setup.lab, setup.index))?;
+    let mut command = Command::new(setup.muslin);
+    command.arg("speaker").arg("--state").arg(&state).arg("--run-dir").arg(&run);
+    let mut daemon = setup.start("speaker", &mut command)?;
+    daemon.await_path(&run.join("muslin.sock"), PATIENCE)?;
+    Ok(daemon)
+}
+
+/// Finds a program in `PATH` and in the folders where distributions keep daemons.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/lib/frr", "/usr/libexec/frr", "/usr/local/lib/frr"];
+    let folders = std::env::split_paths(&path).chain(usual.map(PathBuf::from));
+    let executable = |file: &PathBuf| {
+        fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    folders.map(|folder| folder.join(program)).find(executable)
+}

@@ -1,0 +1,68 @@
+use std::fmt::Write as _;
+use std::process::Command;
+
+use super::{Neighbour, PATIENCE, RouterSetup, find};
+use crate::LabError;
+use crate::addresses::{Family};
+use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
+use crate::daemon::Daemon;
+
+pub(super) fn missing() -> Option<String> {
+    find("bird").is_none().then(|| "--router bird needs BIRD 2: install the package bird2".to_owned())
+}
+
+pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
+    let configuration = setup.write("bird.conf", &configuration(setup))?;
+    let control = setup.folder.join("bird.ctl");
+    let mut command = Command::new(find("bird").unwrap_or_else(|| "bird".into()));
+    command.arg("-f").arg("-c").arg(configuration).arg("-s").arg(&control);
+    command.arg("-P").arg(setup.folder.join("bird.pid"));
+    let mut daemon = setup.start("bird", &mut command)?;
+    daemon.await_path(&control, PATIENCE)?;
+    Ok(daemon)
+}
+
+fn configuration(setup: &RouterSetup<'_>) -> String {
+    let mut text = format!(
+        "log stderr all;
+router id {};
+protocol device {{}}
+",
+        setup.lab.routers[setup.index].id,
+    );
+    for family in Family::BOTH {
+        let channel = channel(family);
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(
+            text,
+            "protocol kernel {{
+  {channel} {{ import none; export where source = RTS_BGP; }};
+  merge paths on limit 64;
+}}
+"
+        );
+    }
+    for Neighbour { node, family, local, remote } in setup.neighbours() {
+        let (channel, node) = (channel(family), &node.name);
+        let _ = write!(
+            text,
+            "protocol bgp {node}_{channel} {{
+  local {local} as {ROUTER_ASN};
+  neighbor {remote} as {CLUSTER_ASN};
+  connect delay time 1;
+  connect retry time 1;
+  error wait time 1, 2;
+  {channel} {{ import all; export all; }};
+}}
+"
+        );
+    }
+    text
+}
+
+fn channel(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}

@@ -1,0 +1,76 @@
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use super::{Neighbour, PATIENCE, RouterSetup, find};
+use crate::LabError;
+use crate::addresses::{Family};
+use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
+use crate::daemon::Daemon;
+
+pub(super) fn missing() -> Option<String> {
+    // In a user namespace only one user is mapped; the daemons want to change to theirs.
+    let mapping = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let real_root = mapping.split_whitespace().nth(2).is_some_and(|count| count != "1")
+        && nix::unistd::geteuid().is_root();
+    let sentence = match (real_root, find("zebra").is_some() && find("bgpd").is_some()) {
+        (true, true) => return None,
+        (false, _) => "--router frr needs root: run it with sudo, or take --router bird or --router muslin",
+        (true, false) => "--router frr needs FRRouting's zebra and bgpd: install the package frr",
+    };
+    Some(sentence.to_owned())
+}
+
+pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Vec<Daemon>, LabError> {
+    let zserv = setup.folder.join("zserv.api");
+    let mut daemons = Vec::new();
+    for (program, text, socket) in
+        [("zebra", String::new(), &zserv), ("bgpd", configuration(setup), &setup.folder.join("bgpd.vty"))]
+    {
+        let configuration = setup.write(&format!("{program}.conf"), &text)?;
+        let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+        command.arg("-f").arg(configuration).arg("-z").arg(&zserv);
+        command.arg("-i").arg(setup.folder.join(format!("{program}.pid")));
+        command.arg("--vty_socket").arg(setup.folder).args(["-A", "127.0.0.1", "-P", "0"]);
+        command.args(["--log", "stdout", "--log-level", "informational"]);
+        // The folder is root's: stay root instead of changing to the packages' user.
+        command.args(["-S", "-u", "root", "-g", "root"]);
+        let mut daemon = setup.start(program, &mut command)?;
+        daemon.await_path(socket, PATIENCE)?;
+        daemons.push(daemon);
+    }
+    // The last started first, so that bgpd never outlives the zebra that it talks to.
+    daemons.reverse();
+    Ok(daemons)
+}
+
+fn configuration(setup: &RouterSetup<'_>) -> String {
+    let mut text = format!(
+        "hostname {}
+router bgp {ROUTER_ASN}
+ bgp router-id {}
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ coalesce-time 50
+",
+        setup.name(),
+        setup.lab.routers[setup.index].id,
+    );
+    for Neighbour { remote, .. } in setup.neighbours() {
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(
+            text,
+            " neighbor {remote} remote-as {CLUSTER_ASN}
+ neighbor {remote} timers connect 1
+"
+        );
+    }
+    for family in Family::BOTH {
+        let _ = writeln!(text, " address-family {} unicast\n  maximum-paths 64", family.name().to_lowercase());
+        for Neighbour { remote, .. } in setup.neighbours().filter(|neighbour| neighbour.family == family) {
+            let _ = writeln!(text, "  neighbor {remote} activate");
+        }
+        text.push_str(" exit-address-family\n");
+    }
+    text
+}

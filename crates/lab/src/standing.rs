@@ -1,0 +1,198 @@
+//! A lab that `--keep` left standing: how to find it, enter it and end it.
+//!
+//! The lab holds a lock on a file for as long as it lives, and the kernel tells who holds it: there is no stale
+//! record to mistake for a lab. Where its namespaces are stands in a file inside the lab's own `/run`.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::LabError;
+use crate::lab::Lab;
+
+/// In the lab's private `/run`.
+const RECORD: &str = "/run/muslin-lab.json";
+
+/// Held by a lab that may be left standing.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Where things are in a standing lab, as seen inside.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    places: Vec<PlaceRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PlaceRecord {
+    name: String,
+    /// Descriptor of the namespace in the lab's process.
+    descriptor: u32,
+    /// Socket of the agent or speaker.
+    socket: Option<PathBuf>,
+}
+
+impl Lock {
+    /// Takes the lock; refused if a lab of this user stands already.
+    pub(crate) fn take() -> Result<Self, LabError> {
+        let (path, file) = lock_file()?;
+        match fcntl(&file, FcntlArg::F_SETLK(&whole_file())) {
+            Ok(_) => Ok(Self { _file: file }),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                Err(LabError::Missing("a lab stands already: end it with `muslin lab down`".to_owned()))
+            }
+            Err(errno) => Err(LabError::file(path)(errno.into())),
+        }
+    }
+}
+
+/// Writes down where everything is, for `muslin lab shell`.
+pub(crate) fn record(lab: &Lab) -> Result<(), LabError> {
+    let places = lab.namespaces().map(|namespace| {
+        let path = namespace.path();
+        let descriptor = path.file_name().and_then(|name| name.to_string_lossy().parse().ok());
+        PlaceRecord {
+            name: namespace.name().to_owned(),
+            descriptor: descriptor.unwrap_or_default(),
+            socket: lab.socket(namespace.name()),
+        }
+    });
+    let record = Record { places: places.collect() };
+    let text = serde_json::to_vec(&record).map_err(|error| LabError::file(RECORD)(error.into()))?;
+    std::fs::write(RECORD, text).map_err(LabError::file(RECORD))
+}
+
+/// Runs a command in a place of the standing lab; its exit code.
+pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCode, LabError> {
+    let lab = holder()?;
+    let process = PathBuf::from(format!("/proc/{lab}"));
+    let record = process.join("root").join(RECORD.trim_start_matches('/'));
+    let text = std::fs::read(&record).map_err(LabError::file(&record))?;
+    let record: Record =
+        serde_json::from_slice(&text).map_err(|error| LabError::file(&record)(error.into()))?;
+    let names = || record.places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(" ");
+    let Some(name) = place else {
+        return Err(LabError::Missing(format!("which one? `muslin lab shell NAME`, with one of: {}", names())));
+    };
+    let Some(place) = record.places.iter().find(|place| place.name == name) else {
+        return Err(LabError::Missing(format!("there is no {name} in the lab, only: {}", names())));
+    };
+    enter(&process, place.descriptor)?;
+    let mut shell = match command {
+        [] => Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+    };
+    if let Some(socket) = &place.socket {
+        shell.env("MUSLIN_SOCKET", socket);
+    }
+    shell.env("MUSLIN_LAB", name);
+    let program = PathBuf::from(shell.get_program());
+    let mut child = shell.spawn().map_err(LabError::file(&program))?;
+    // Ctrl-C is for the command, which runs in the same foreground group.
+    let interrupt: SigSet = [Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+    let _ = interrupt.thread_block();
+    let status = child.wait().map_err(LabError::file(&program))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+/// Ends the standing lab and waits until it is gone.
+pub(crate) fn down() -> Result<(), LabError> {
+    let lab = holder()?;
+    let (path, file) = lock_file()?;
+    kill(Pid::from_raw(lab), Signal::SIGTERM).map_err(|errno| LabError::file(&path)(errno.into()))?;
+    // Granted when the lab has let go of it, after its processes are gone.
+    fcntl(&file, FcntlArg::F_SETLKW(&whole_file())).map_err(|errno| LabError::file(&path)(errno.into()))?;
+    Ok(())
+}
+
+/// The process of the standing lab.
+fn holder() -> Result<i32, LabError> {
+    let (path, file) = lock_file()?;
+    let mut lock = whole_file();
+    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|errno| LabError::file(path)(errno.into()))?;
+    if i32::from(lock.l_type) == libc::F_UNLCK || lock.l_pid <= 0 {
+        return Err(LabError::Missing("no lab stands: leave one with `muslin lab --keep`".to_owned()));
+    }
+    Ok(lock.l_pid)
+}
+
+/// One file per user, the same path inside and outside of a lab.
+fn lock_file() -> Result<(PathBuf, File), LabError> {
+    let path = PathBuf::from(format!("/tmp/muslin-lab-{}.lock", outer_user()));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits());
+    let file = options.open(&path).map_err(LabError::file(&path))?;
+    let owner = file.metadata().map_err(LabError::file(&path))?.uid();
+    if owner != nix::unistd::geteuid().as_raw() {
+        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user");
+        return Err(LabError::file(path)(refused));
+    }
+    Ok((path, file))
+}
+
+/// This user as the outermost user namespace knows it: `uid_map` holds "inside outside count".
+fn outer_user() -> u32 {
+    let own = nix::unistd::geteuid().as_raw();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let lines = map.lines().filter_map(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        <[u32; 3]>::try_from(numbers).ok()
+    });
+    let outside = lines.into_iter().find_map(|[inside, outside, count]| {
+        own.checked_sub(inside).filter(|offset| *offset < count).map(|offset| outside + offset)
+    });
+    outside.unwrap_or(own)
+}
+
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Goes where the lab's process is, and into one of its network namespaces.
+fn enter(process: &Path, descriptor: u32) -> Result<(), LabError> {
+    // All opened before the first step, since each changes what paths mean.
+    let open = |path: PathBuf| File::open(&path).map_err(LabError::file(path));
+    let kinds = [
+        ("user", CloneFlags::CLONE_NEWUSER),
+        ("mnt", CloneFlags::CLONE_NEWNS),
+        ("pid", CloneFlags::CLONE_NEWPID),
+    ];
+    let mut steps = Vec::new();
+    for (kind, flag) in kinds {
+        let path = process.join("ns").join(kind);
+        let own = std::fs::read_link(Path::new("/proc/self/ns").join(kind)).map_err(LabError::file(&path))?;
+        if std::fs::read_link(&path).map_err(LabError::file(&path))? != own {
+            steps.push((open(path)?, flag));
+        }
+    }
+    let network = process.join("fd").join(descriptor.to_string());
+    steps.push((open(network)?, CloneFlags::CLONE_NEWNET));
+    for (namespace, flag) in steps {
+        setns(namespace, flag).map_err(|errno| LabError::file(process)(errno.into()))?;
+    }
+    Ok(())
+}

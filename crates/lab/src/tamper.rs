@@ -1,0 +1,67 @@
+//! Breaks one thing on purpose, so that tests can show that the proofs notice.
+
+use ipnet::IpNet;
+use muslin_pod_network::{FirewallPlan, Masquerade};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::LabError;
+use crate::addresses::Family;
+use crate::blueprint::POD_RANGE;
+use crate::lab::Lab;
+use crate::options::Tamper;
+
+/// Who is kept from repairing what was broken.
+pub(crate) struct Tampered {
+    frozen: Vec<Pid>,
+}
+
+impl Tampered {
+    /// Lets them go on; they repair it.
+    pub(crate) fn undo(self) {}
+}
+
+impl Drop for Tampered {
+    fn drop(&mut self) {
+        for process in &self.frozen {
+            // One that has died meanwhile is found by whoever waits for it.
+            let _ = nix::sys::signal::kill(*process, Signal::SIGCONT);
+        }
+    }
+}
+
+pub(crate) fn apply(lab: &Lab, what: Tamper) -> Result<Tampered, LabError> {
+    let victims: Vec<_> = match what {
+        Tamper::Route => lab.routers[0].daemons.iter().collect(),
+        Tamper::Rule | Tamper::Source => vec![&lab.agents[0].daemon],
+    };
+    let mut frozen = Vec::new();
+    for victim in victims {
+        victim.signal(Signal::SIGSTOP);
+        frozen.push(Pid::from_raw(victim.id().cast_signed()));
+    }
+    let tampered = Tampered { frozen };
+    let node = &lab.network.nodes[0];
+    match what {
+        Tamper::Route => {
+            let block: IpNet = lab.blueprint.nodes[1].block.get(Family::V4);
+            lab.network.routers[0].remove_route(block)?;
+        }
+        Tamper::Rule => firewall(node, FirewallPlan::default())?,
+        Tamper::Source => firewall(
+            node,
+            FirewallPlan {
+                masquerade: Family::BOTH
+                    .map(|family| Masquerade { pods: vec![POD_RANGE.get(family)], never: Vec::new() })
+                    .to_vec(),
+                ..FirewallPlan::default()
+            },
+        )?,
+    }
+    Ok(tampered)
+}
+
+fn firewall(node: &muslin_netns::Namespace, plan: FirewallPlan) -> Result<(), LabError> {
+    let _ = (node, plan);
+    todo!()
+}

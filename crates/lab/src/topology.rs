@@ -1,0 +1,153 @@
+//! The blueprint made real: namespaces, links, addresses and the static routes that an administrator would set.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use muslin_netns::{Link, Namespace, connect};
+
+use crate::LabError;
+use crate::addresses::{Dual, Family};
+use crate::blueprint::{Blueprint, NodePart, OUTSIDE, POD_RANGE, RouterPart};
+use crate::options::Topology;
+use crate::probe::Host;
+
+/// Name of a router's link to the outside host.
+pub(crate) const OUTSIDE_LINK: &str = "outside";
+
+/// All namespaces of a lab but those of the pods.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) nodes: Vec<Namespace>,
+    pub(crate) routers: Vec<Namespace>,
+    /// The link that all share in a mesh.
+    pub(crate) switch: Option<Namespace>,
+    pub(crate) outside: Host,
+}
+
+impl Network {
+    pub(crate) fn build(lab: &Blueprint) -> Result<Self, LabError> {
+        let network = Self {
+            nodes: lab.nodes.iter().map(|node| host(&node.name)).collect::<Result<_, _>>()?,
+            routers: lab.routers.iter().map(|router| host(&router.name)).collect::<Result<_, _>>()?,
+            switch: matches!(lab.topology, Topology::Mesh).then(|| segment("switch")).transpose()?,
+            outside: Host {
+                name: "outside".to_owned(),
+                namespace: segment("outside")?,
+                addresses: OUTSIDE,
+            },
+        };
+        network.wire_nodes(lab)?;
+        network.wire_outside(lab)?;
+        Ok(network)
+    }
+
+    /// Where packets between nodes can be seen: namespaces whose links are named for the nodes.
+    pub(crate) fn wires(&self) -> &[Namespace] {
+        self.switch.as_ref().map_or(&self.routers, std::slice::from_ref)
+    }
+
+    /// Every namespace, for a look at all links.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Namespace> {
+        self.nodes.iter().chain(&self.routers).chain(&self.switch).chain([&self.outside.namespace])
+    }
+
+    fn wire_nodes(&self, lab: &Blueprint) -> Result<(), LabError> {
+        for (part, node) in lab.nodes.iter().zip(&self.nodes) {
+            for uplink in &part.uplinks {
+                let router = &self.routers[uplink.router];
+                if let Some(switch) = &self.switch {
+                    connect(node, &uplink.link, switch, &part.name)?;
+                    switch.attach(BRIDGE, &part.name)?;
+                } else {
+                    connect(node, &uplink.link, router, &part.name)?;
+                    add_addresses(router, &part.name, uplink.router_address)?;
+                }
+                add_addresses(node, &uplink.link, uplink.address)?;
+            }
+        }
+        if let Some(switch) = &self.switch {
+            for (part, router) in lab.routers.iter().zip(&self.routers) {
+                connect(router, "lan", switch, &part.name)?;
+                switch.attach(BRIDGE, &part.name)?;
+                add_addresses(router, "lan", lab.nodes[0].uplinks[0].router_address)?;
+            }
+        }
+        for (part, node) in lab.nodes.iter().zip(&self.nodes) {
+            default_routes(part, node)?;
+        }
+        Ok(())
+    }
+
+    fn wire_outside(&self, lab: &Blueprint) -> Result<(), LabError> {
+        let outside = &self.outside.namespace;
+        for (part, router) in lab.routers.iter().zip(&self.routers) {
+            connect(router, OUTSIDE_LINK, outside, &part.name)?;
+            outside.attach(BRIDGE, &part.name)?;
+            add_addresses(router, OUTSIDE_LINK, part.outside_address)?;
+        }
+        add_addresses(outside, BRIDGE, OUTSIDE)?;
+        for family in Family::BOTH {
+            let gateway = |router: &RouterPart| router.outside_address.get(family);
+            let all: Vec<IpAddr> = lab.routers.iter().map(gateway).collect();
+            outside.add_multipath_route(POD_RANGE.get(family), &all)?;
+            outside.add_multipath_route(crate::blueprint::SERVICE_RANGE.get(family), &all)?;
+            // A node's own addresses are behind the router that it shares a link with.
+            let links = lab.nodes.iter().flat_map(|node| &node.uplinks);
+            let links = links.map(|uplink| (uplink.address.on_link()[family as usize].trunc(), uplink.router));
+            for (link, router) in links.collect::<BTreeSet<_>>() {
+                outside.add_route(link, gateway(&lab.routers[router]))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const BRIDGE: &str = "br0";
+
+/// A namespace that forwards.
+fn host(name: &str) -> Result<Namespace, LabError> {
+    let namespace = Namespace::new(name)?;
+    namespace.sysctl("net/ipv4/ip_forward", "1")?;
+    namespace.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    Ok(namespace)
+}
+
+/// A namespace with a bridge.
+fn segment(name: &str) -> Result<Namespace, LabError> {
+    let namespace = Namespace::new(name)?;
+    namespace.bridge(BRIDGE)?;
+    Ok(namespace)
+}
+
+fn add_addresses(namespace: &Namespace, link: &str, addresses: Dual) -> Result<(), LabError> {
+    for address in addresses.on_link() {
+        namespace.add_address(link, address)?;
+    }
+    Ok(())
+}
+
+fn default_routes(part: &NodePart, node: &Namespace) -> Result<(), LabError> {
+    for family in Family::BOTH {
+        let gateways: Vec<IpAddr> =
+            part.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect();
+        let everywhere = match family {
+            Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
+            Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
+        };
+        node.add_multipath_route(everywhere, &gateways)?;
+    }
+    Ok(())
+}
+
+/// Links that are neither there from the start nor of a kind that carries packets as they are.
+///
+/// Some kernels give every new namespace tunnel devices that nobody uses; those are down and are passed over.
+pub(crate) fn tunnels(namespace: &Namespace) -> Result<Vec<Link>, LabError> {
+    let plain = |link: &Link| match link.kind.as_deref() {
+        Some("veth" | "bridge") => true,
+        Some(_) => !link.up,
+        None => link.name == "lo",
+    };
+    Ok(namespace.links()?.into_iter().filter(|link| !plain(link)).collect())
+}
