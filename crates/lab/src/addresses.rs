@@ -52,4 +52,3 @@ impl Dual {
         [Ipv4Net::new_assert(self.v4, 24).into(), Ipv6Net::new_assert(self.v6, 64).into()]
     }
 }
-

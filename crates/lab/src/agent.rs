@@ -77,7 +77,9 @@ impl Agent {
             Ok((status, body)) => {
                 Err(self.daemon.failed(format!("is not ready (status {status}): {}", body.trim())))
             }
-            Err(error) => Err(self.daemon.failed(format!("does not answer on {}: {error}", socket.display()))),
+            Err(error) => {
+                Err(self.daemon.failed(format!("does not answer on {}: {error}", socket.display())))
+            }
         }
     }
 }

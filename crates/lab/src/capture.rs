@@ -1,14 +1,17 @@
 //! A witness: every IP packet that a namespace sends or receives, as the network drivers see it.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muslin_netns::Namespace;
-use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
+};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use crate::LabError;
@@ -96,12 +99,16 @@ impl Witness {
         })?;
         let shared = Arc::new(Shared { socket: socket.map_err(failed)?, seen: Mutex::default() });
         let source = Arc::clone(&shared);
-        let ready = source.socket.try_clone().map_err(LabError::probe(namespace.name()))?;
-        let ready = AsyncFd::with_interest(ready, Interest::READABLE).map_err(LabError::probe(namespace.name()))?;
+        // Only its readiness is used, which is the same for every kind of socket.
+        let ready = shared.socket.try_clone().map(std::net::UdpSocket::from).and_then(UdpSocket::from_std);
+        let ready = ready.map_err(LabError::probe(namespace.name()))?;
         let reader = tokio::spawn(async move {
-            while let Ok(mut guard) = ready.readable().await {
-                guard.clear_ready();
-                source.drain();
+            while ready.readable().await.is_ok() {
+                // "Would block" means that all is fetched; tokio then waits for the next packet.
+                let _: io::Result<()> = ready.try_io(Interest::READABLE, || {
+                    source.drain();
+                    Err(io::ErrorKind::WouldBlock.into())
+                });
             }
         });
         Ok(Self { shared, reader })
@@ -149,7 +156,13 @@ fn read(packet: &[u8], origin: &LinkAddr) -> Option<Sighting> {
             let header = packet.get(..40)?;
             let source: [u8; 16] = header[8..24].try_into().ok()?;
             let destination: [u8; 16] = header[24..40].try_into().ok()?;
-            (Ipv6Addr::from(source).into(), Ipv6Addr::from(destination).into(), header[6], header[7], &packet[40..])
+            (
+                Ipv6Addr::from(source).into(),
+                Ipv6Addr::from(destination).into(),
+                header[6],
+                header[7],
+                &packet[40..],
+            )
         }
         _ => return None,
     };
@@ -164,7 +177,9 @@ const TUNNEL_PORTS: [u16; 4] = [4789, 8472, 6081, 51820];
 fn classify(protocol: u8, payload: &[u8]) -> Carried {
     match (protocol, payload) {
         (6, _) => Carried::Tcp,
-        (17, [_, _, high, low, ..]) if TUNNEL_PORTS.contains(&u16::from_be_bytes([*high, *low])) => Carried::Tunnel,
+        (17, [_, _, high, low, ..]) if TUNNEL_PORTS.contains(&u16::from_be_bytes([*high, *low])) => {
+            Carried::Tunnel
+        }
         (17, _) => Carried::Udp,
         (1, [8, ..]) | (58, [128, ..]) => Carried::EchoRequest,
         (1, [0, ..]) | (58, [129, ..]) => Carried::EchoReply,

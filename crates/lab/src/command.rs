@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use muslin_netns::{Entered, Inside, become_root_in_user_namespace};
-use nix::sys::signal::{SigSet, Signal};
 
+use crate::LabError;
 use crate::args::{BuildArgs, LabArgs, LabCommand, Output};
 use crate::lab::{AfterProof, Lab};
 use crate::progress::Progress;
 use crate::report::{Report, Terminal};
 use crate::standing::{self, Lock};
-use crate::{LabError, router};
 
 /// Something is asked for that cannot be had: wrong usage, a missing program, no privileges.
 const MISSING: u8 = 2;
@@ -82,11 +81,7 @@ fn stand(lab: Lab, inside: Inside, lock: Lock, holds: bool) -> Result<ExitCode, 
   muslin lab shell                         their names
   muslin lab down                          end it",
     );
-    let end: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-    let failed = |errno: nix::Error| LabError::file("signals")(errno.into());
-    end.thread_block().map_err(failed)?;
-    inside.detach(holds)?;
-    end.wait().map_err(failed)?;
+    lab.until_told_to_end(|| inside.detach(holds))?;
     drop(lab);
     // After the processes are gone: `muslin lab down` waits for it.
     drop(lock);

@@ -15,9 +15,6 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::LabError;
 
-/// How long a process may take to end when asked, before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
-
 /// A running process. Dropping it kills it and waits for its end.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -55,10 +52,6 @@ impl Daemon {
                 })
             }
         }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -101,21 +94,14 @@ impl Daemon {
             if left.is_zero() {
                 return Err(self.failed(format!("did not create {} in {patience:?}", path.display())));
             }
-            let mut events =
-                [PollFd::new(watcher.as_fd(), PollFlags::POLLIN), PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+            let mut events = [
+                PollFd::new(watcher.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.ended.as_fd(), PollFlags::POLLIN),
+            ];
             wait_for(&mut events, left).map_err(failed)?;
             while watcher.read_events().is_ok_and(|events| !events.is_empty()) {}
         }
         Ok(())
-    }
-
-    /// Asks the process to end, waits, and kills it if it does not.
-    pub(crate) fn stop(mut self) {
-        self.signal(Signal::SIGTERM);
-        let mut ended = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-        if wait_for(&mut ended, GRACE) == Ok(true) {
-            drop(self.child.wait());
-        }
     }
 
     /// An error about this process, with the last lines that it wrote.
@@ -135,12 +121,10 @@ impl Drop for Daemon {
     }
 }
 
-/// Whether one of the descriptors became ready in time.
-fn wait_for(events: &mut [PollFd<'_>], patience: Duration) -> nix::Result<bool> {
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    match poll(events, timeout) {
-        Ok(ready) => Ok(ready > 0),
-        Err(nix::errno::Errno::EINTR) => Ok(false),
+/// Returns when one of the descriptors is ready, or patience ends.
+fn wait_for(events: &mut [PollFd<'_>], patience: Duration) -> nix::Result<()> {
+    match poll(events, PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno),
     }
 }

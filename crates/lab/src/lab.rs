@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::LabError;
 use crate::agent::{Agent, AgentFolders};
@@ -148,6 +149,31 @@ impl Lab {
         (router && speaker).then(|| self.folder.path().join(name).join("run").join("muslin.sock"))
     }
 
+    /// Calls `listening` once SIGTERM, SIGINT and SIGHUP are waited for, and returns when one has come.
+    pub(crate) fn until_told_to_end(
+        &self,
+        listening: impl FnOnce() -> Result<(), muslin_netns::NetnsError>,
+    ) -> Result<(), LabError> {
+        let failed = LabError::file("signals");
+        self.runtime.block_on(async {
+            let listen = || {
+                Ok((
+                    signal(SignalKind::terminate())?,
+                    signal(SignalKind::interrupt())?,
+                    signal(SignalKind::hangup())?,
+                ))
+            };
+            let (mut terminate, mut interrupt, mut hangup) = listen().map_err(failed)?;
+            listening()?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            Ok(())
+        })
+    }
+
     /// The pods and the outside host, with where they are.
     pub(crate) fn members(&self) -> Vec<(Host, Place)> {
         let pods = self.pods.iter().map(|pod| (pod.host.clone(), Place::Node(pod.node)));
@@ -156,7 +182,8 @@ impl Lab {
 
     fn start_routers(&mut self, programs: &Programs) -> Result<(), LabError> {
         for (index, part) in self.blueprint.routers.iter().enumerate() {
-            let step = self.progress.step(format!("router {} ({})", part.name, self.options.router.program()));
+            let step =
+                self.progress.step(format!("router {} ({})", part.name, self.options.router.program()));
             let setup = RouterSetup {
                 lab: &self.blueprint,
                 index,
@@ -175,13 +202,15 @@ impl Lab {
         let watches = self.watches(on_routers.collect(), Goal::Present);
         self.convergence.waited_for =
             format!("the last of {} learned routes in the kernels of nodes and routers", count(&watches));
-        let mut step = self.progress.step(format!("agents started; {} routes in the kernels", count(&watches)));
+        let mut step =
+            self.progress.step(format!("agents started; {} routes in the kernels", count(&watches)));
         let begun = Instant::now();
         for (part, namespace) in self.blueprint.nodes.iter().zip(&self.network.nodes) {
             let folders = AgentFolders::create(&self.folder.path().join(&part.name))?;
             self.agents.push(Agent::start(&programs.muslin, &part.name, namespace, &self.state, folders)?);
         }
-        let converged = await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
+        let converged =
+            await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
         self.convergence.seconds = converged.duration_since(begun).as_secs_f64();
         step.done();
         let step = self.progress.step("agents say that they are ready");
@@ -208,9 +237,9 @@ impl Lab {
                 })
             });
             let threads: Vec<_> = threads.collect();
-            let joined = threads.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let joined = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             joined.collect::<Result<Vec<_>, _>>()
         })?;
         self.pods = added.into_iter().flatten().collect();
@@ -313,7 +342,9 @@ impl Programs {
         for program in ["muslin", "muslin-cni"] {
             if !folder.join(program).is_file() {
                 let folder = folder.display();
-                return Err(LabError::Missing(format!("there is no {program} in {folder}: run `cargo build -p muslin`")));
+                return Err(LabError::Missing(format!(
+                    "there is no {program} in {folder}: run `cargo build -p muslin`"
+                )));
             }
         }
         Ok(Self { muslin: folder.join("muslin"), plugins: folder })

@@ -8,7 +8,10 @@ use std::path::Path;
 
 use crate::LabError;
 use crate::addresses::{Dual, Family};
-use crate::blueprint::{Blueprint, CLUSTER_ASN, DualNet, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE, ROUTER_ASN, SERVICE_RANGE, Web};
+use crate::blueprint::{
+    Blueprint, CLUSTER_ASN, DualNet, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE, ROUTER_ASN,
+    SERVICE_RANGE, Web,
+};
 use crate::options::Topology;
 
 /// Whether the nodes may speak BGP.

@@ -28,6 +28,17 @@ pub enum RouterKind {
     Frr,
 }
 
+impl RouterKind {
+    /// The program's name.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Muslin => "muslin speaker",
+            Self::Bird => "BIRD",
+            Self::Frr => "FRR",
+        }
+    }
+}
+
 /// Something broken on purpose after convergence, to see the proofs fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -85,16 +85,14 @@ fn call(setup: &PodSetup<'_>, pod: &Namespace, plugin: &str, input: &Value) -> R
         .env("CNI_NETNS", pod.path())
         .env("CNI_IFNAME", "eth0")
         .env("CNI_PATH", setup.plugins)
-        .env(
-            "CNI_ARGS",
-            format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", setup.name),
-        )
+        .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", setup.name))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = setup.node.spawn(&mut command).map_err(|error| {
-        refused(format!("cannot run {}: {error}", setup.plugins.join(plugin).display()))
-    })?;
+    let mut child = setup
+        .node
+        .spawn(&mut command)
+        .map_err(|error| refused(format!("cannot run {}: {error}", setup.plugins.join(plugin).display())))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A plugin that ends before it reads says why in its output.
         drop(stdin.write_all(input.to_string().as_bytes()));
@@ -109,8 +107,7 @@ fn call(setup: &PodSetup<'_>, pod: &Namespace, plugin: &str, input: &Value) -> R
 
 fn addresses(result: &Value) -> Option<Dual> {
     let addresses = result["ips"].as_array()?.iter().filter_map(|ip| ip["address"].as_str());
-    let addresses: Vec<IpAddr> =
-        addresses.filter_map(|text| text.split('/').next()?.parse().ok()).collect();
+    let addresses: Vec<IpAddr> = addresses.filter_map(|text| text.split('/').next()?.parse().ok()).collect();
     let v4 = addresses.iter().find_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
         IpAddr::V6(_) => None,

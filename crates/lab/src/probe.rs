@@ -116,7 +116,8 @@ pub fn ask(
                     Protocol::Udp => datagrams(UdpAsker::new(own).await?, &targets, deadline).await?,
                     Protocol::Icmp => datagrams(echo::EchoAsker::new(own)?, &targets, deadline).await?,
                 };
-                answers.extend(targets.iter().copied().zip(found).map(|(to, answer)| ((to, *protocol), answer)));
+                answers
+                    .extend(targets.iter().copied().zip(found).map(|(to, answer)| ((to, *protocol), answer)));
             }
         }
         Ok(answers)

@@ -14,7 +14,7 @@ use crate::capture::Witness;
 use crate::lab::Lab;
 use crate::probe::{Answers, Host, Protocol, Responders, ask, fire};
 use crate::report::Proof;
-use crate::tamper::{self, Tampered};
+use crate::tamper;
 use crate::topology;
 use crate::watch::route_to;
 
@@ -42,7 +42,7 @@ pub(crate) fn connected(lab: &mut Lab) -> Result<Vec<Proof>, LabError> {
         judge::untranslated(&evidence),
     ];
     step.done();
-    drop(tampered.map(Tampered::undo));
+    drop(tampered);
     Ok(proofs)
 }
 
@@ -98,7 +98,8 @@ fn gather(lab: &Lab) -> Result<Evidence, LabError> {
     // Nobody answers on a cluster IP: kube-proxy is not here. What follows passes the same links after it.
     fire(&lab.network.outside, &Family::BOTH.map(|family| Web::CLUSTER_IP.get(family)))?;
     let answers = in_parallel(&members, |(host, place)| {
-        let others = members.iter().filter(|(other, at)| other.name != host.name && (*place, *at) != BOTH_OUTSIDE);
+        let others =
+            members.iter().filter(|(other, at)| other.name != host.name && (*place, *at) != BOTH_OUTSIDE);
         ask(host, &addresses(others.map(|(host, _)| host)), &Protocol::ALL, PATIENCE)
     })?;
     witnesses.evidence(lab, answers)

@@ -38,7 +38,7 @@ pub struct Report {
 }
 
 /// How long the nodes and routers took to agree.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Convergence {
     /// What was waited for.
@@ -199,7 +199,9 @@ impl Report {
             1 => "1 proof fails.".to_owned(),
             _ => format!("{failing} proofs fail."),
         };
-        format!("Convergence: {seconds:.2} s from the start of the agents to {waited_for}.\n{resident}{verdict}\n")
+        format!(
+            "Convergence: {seconds:.2} s from the start of the agents to {waited_for}.\n{resident}{verdict}\n"
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use muslin_netns::Namespace;
 
 use crate::LabError;
-use crate::addresses::{Family};
+use crate::addresses::Family;
 use crate::blueprint::{Blueprint, NodePart};
 use crate::daemon::Daemon;
 use crate::manifests;
@@ -56,7 +56,8 @@ impl RouterSetup<'_> {
 
     /// The nodes on this router's links and their addresses there.
     fn neighbours(&self) -> impl Iterator<Item = Neighbour<'_>> {
-        let uplinks = self.lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
+        let uplinks =
+            self.lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
         let ours = uplinks.filter(|(_, uplink)| uplink.router == self.index);
         ours.flat_map(|(node, uplink)| {
             Family::BOTH.map(|family| Neighbour {

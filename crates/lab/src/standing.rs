@@ -84,7 +84,10 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
         serde_json::from_slice(&text).map_err(|error| LabError::file(&record)(error.into()))?;
     let names = || record.places.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(" ");
     let Some(name) = place else {
-        return Err(LabError::Missing(format!("which one? `muslin lab shell NAME`, with one of: {}", names())));
+        return Err(LabError::Missing(format!(
+            "which one? `muslin lab shell NAME`, with one of: {}",
+            names()
+        )));
     };
     let Some(place) = record.places.iter().find(|place| place.name == name) else {
         return Err(LabError::Missing(format!("there is no {name} in the lab, only: {}", names())));

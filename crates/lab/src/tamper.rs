@@ -1,24 +1,17 @@
 //! Breaks one thing on purpose, so that tests can show that the proofs notice.
 
 use ipnet::IpNet;
-use muslin_pod_network::{FirewallPlan, Masquerade};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::LabError;
 use crate::addresses::Family;
-use crate::blueprint::POD_RANGE;
 use crate::lab::Lab;
 use crate::options::Tamper;
 
-/// Who is kept from repairing what was broken.
+/// Who is kept from repairing what was broken, until this is dropped.
 pub(crate) struct Tampered {
     frozen: Vec<Pid>,
-}
-
-impl Tampered {
-    /// Lets them go on; they repair it.
-    pub(crate) fn undo(self) {}
 }
 
 impl Drop for Tampered {
@@ -47,21 +40,9 @@ pub(crate) fn apply(lab: &Lab, what: Tamper) -> Result<Tampered, LabError> {
             let block: IpNet = lab.blueprint.nodes[1].block.get(Family::V4);
             lab.network.routers[0].remove_route(block)?;
         }
-        Tamper::Rule => firewall(node, FirewallPlan::default())?,
-        Tamper::Source => firewall(
-            node,
-            FirewallPlan {
-                masquerade: Family::BOTH
-                    .map(|family| Masquerade { pods: vec![POD_RANGE.get(family)], never: Vec::new() })
-                    .to_vec(),
-                ..FirewallPlan::default()
-            },
-        )?,
+        Tamper::Rule | Tamper::Source => {
+            return Err(LabError::Missing(format!("{} cannot be tampered with yet", node.name())));
+        }
     }
     Ok(tampered)
-}
-
-fn firewall(node: &muslin_netns::Namespace, plan: FirewallPlan) -> Result<(), LabError> {
-    let _ = (node, plan);
-    todo!()
 }

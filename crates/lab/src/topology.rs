@@ -31,11 +31,7 @@ impl Network {
             nodes: lab.nodes.iter().map(|node| host(&node.name)).collect::<Result<_, _>>()?,
             routers: lab.routers.iter().map(|router| host(&router.name)).collect::<Result<_, _>>()?,
             switch: matches!(lab.topology, Topology::Mesh).then(|| segment("switch")).transpose()?,
-            outside: Host {
-                name: "outside".to_owned(),
-                namespace: segment("outside")?,
-                addresses: OUTSIDE,
-            },
+            outside: Host { name: "outside".to_owned(), namespace: segment("outside")?, addresses: OUTSIDE },
         };
         network.wire_nodes(lab)?;
         network.wire_outside(lab)?;
@@ -94,7 +90,8 @@ impl Network {
             outside.add_multipath_route(crate::blueprint::SERVICE_RANGE.get(family), &all)?;
             // A node's own addresses are behind the router that it shares a link with.
             let links = lab.nodes.iter().flat_map(|node| &node.uplinks);
-            let links = links.map(|uplink| (uplink.address.on_link()[family as usize].trunc(), uplink.router));
+            let links =
+                links.map(|uplink| (uplink.address.on_link()[family as usize].trunc(), uplink.router));
             for (link, router) in links.collect::<BTreeSet<_>>() {
                 outside.add_route(link, gateway(&lab.routers[router]))?;
             }

@@ -39,7 +39,10 @@ fn on_one_link_nodes_go_straight_to_each_other() {
 #[test]
 fn the_service_range_leads_to_all_nodes_but_its_host_routes_to_those_with_endpoints() {
     let lab = blueprint(Topology::Tor);
-    assert_eq!(gateways(&lab.expected_on_router(0), "10.96.0.0/16"), ["172.30.1.2", "172.30.2.2", "172.30.3.2"]);
+    assert_eq!(
+        gateways(&lab.expected_on_router(0), "10.96.0.0/16"),
+        ["172.30.1.2", "172.30.2.2", "172.30.3.2"]
+    );
     let service = lab.expected_for_service(0);
     assert_eq!(gateways(&service, "198.51.100.10/32"), ["172.30.1.2", "172.30.2.2"]);
     assert_eq!(gateways(&service, "2001:db8:2::10/128"), ["fd30:0:0:1::2", "fd30:0:0:2::2"]);

@@ -1,17 +1,16 @@
 //! ICMP echo (RFC 792, RFC 4443 §4) on a raw socket.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use super::Asker;
 
 /// Echo requests from one address; the identifier tells our replies from those of others.
 pub(super) struct EchoAsker {
-    socket: AsyncFd<Socket>,
+    socket: UdpSocket,
     identifier: u16,
     form: Form,
 }
@@ -26,13 +25,19 @@ struct Form {
 impl EchoAsker {
     pub(super) fn new(own: IpAddr) -> io::Result<Self> {
         let (domain, protocol, form) = match own {
-            IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, Form { request: 8, reply: 0, with_header: true }),
-            IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, Form { request: 128, reply: 129, with_header: false }),
+            IpAddr::V4(_) => {
+                (Domain::IPV4, Protocol::ICMPV4, Form { request: 8, reply: 0, with_header: true })
+            }
+            IpAddr::V6(_) => {
+                (Domain::IPV6, Protocol::ICMPV6, Form { request: 128, reply: 129, with_header: false })
+            }
         };
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddr::new(own, 0).into())?;
-        Ok(Self { socket: AsyncFd::new(socket)?, identifier: rand::random(), form })
+        // Sending to and receiving from an address are the same calls for raw sockets as for UDP.
+        let socket = UdpSocket::from_std(socket.into())?;
+        Ok(Self { socket, identifier: rand::random(), form })
     }
 
     fn message(&self, index: u16) -> [u8; 16] {
@@ -59,15 +64,13 @@ impl EchoAsker {
 
 impl Asker for EchoAsker {
     async fn send(&self, target: IpAddr, index: u16) -> io::Result<()> {
-        let (message, target) = (self.message(index), SocketAddr::new(target, 0).into());
-        self.socket.async_io(Interest::WRITABLE, |socket| socket.send_to(&message, &target)).await.map(drop)
+        self.socket.send_to(&self.message(index), SocketAddr::new(target, 0)).await.map(drop)
     }
 
     async fn receive(&self) -> io::Result<(u16, Option<IpAddr>)> {
         let mut buffer = [0; 256];
         loop {
-            let read = self.socket.async_io(Interest::READABLE, |mut socket| socket.read(&mut buffer));
-            let length = read.await?;
+            let (length, _) = self.socket.recv_from(&mut buffer).await?;
             if let Some(index) = self.read(&buffer[..length]) {
                 return Ok((index, None));
             }
@@ -77,7 +80,8 @@ impl Asker for EchoAsker {
 
 /// RFC 1071.
 fn checksum(message: &[u8]) -> u16 {
-    let sum: u32 = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let sum: u32 =
+        message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let [_, _, high, low] = (folded + (folded >> 16)).to_be_bytes();
     !u16::from_be_bytes([high, low])

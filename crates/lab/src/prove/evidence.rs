@@ -128,9 +128,8 @@ impl Evidence {
         let pairs = pairs.filter(|(from, to)| from.name != to.name);
         pairs.flat_map(|(from, to)| {
             let families = Family::BOTH.into_iter();
-            families.flat_map(move |family| {
-                Protocol::ALL.map(|protocol| Probe { from, to, family, protocol })
-            })
+            families
+                .flat_map(move |family| Protocol::ALL.map(|protocol| Probe { from, to, family, protocol }))
         })
     }
 

@@ -26,7 +26,9 @@ pub(super) fn same_node(evidence: &Evidence) -> Proof {
     if evidence.blueprint.nodes.iter().all(|node| node.pods.len() < 2) {
         // Nothing to prove is no failure here, and says so.
         proof.statement.push_str(": one pod per node");
-        Family::BOTH.map(|family| proof.judge(family, true, String::new));
+        for family in Family::BOTH {
+            proof.judge(family, true, String::new);
+        }
     }
     proof
 }
@@ -74,7 +76,8 @@ fn right_source(proof: &mut Proof, evidence: &Evidence, probe: &Probe<'_>) {
 /// TTL and hop limit fall by exactly the hops.
 pub(super) fn hops(evidence: &Evidence) -> Proof {
     let between = evidence.blueprint.hops(Place::Node(0), Place::Node(1));
-    let statement = format!("TTL falls by exactly the hops: 1 on a node, {between} between nodes, 2 out and in");
+    let statement =
+        format!("TTL falls by exactly the hops: 1 on a node, {between} between nodes, 2 out and in");
     let mut proof = Proof::new(ProofId::Hops, statement);
     for probe in evidence.probes() {
         let rightful = probe.rightful_sources(&evidence.blueprint);
@@ -115,7 +118,8 @@ pub(super) fn wire(evidence: &Evidence) -> Proof {
 
 /// No tunnel device anywhere, no tunnelled packet between nodes.
 pub(super) fn no_tunnel(evidence: &Evidence, devices: &[String]) -> Proof {
-    let mut proof = Proof::new(ProofId::NoTunnel, "No tunnel device exists, no tunnelled packet between nodes");
+    let mut proof =
+        Proof::new(ProofId::NoTunnel, "No tunnel device exists, no tunnelled packet between nodes");
     for family in Family::BOTH {
         proof.judge(family, devices.is_empty(), || format!("found {}", list(devices.iter())));
         for wire in &evidence.wires {
@@ -198,7 +202,8 @@ pub(super) fn untranslated(evidence: &Evidence) -> Proof {
                 let Some(source) = source else { return false };
                 let kind = Kind { source, destination, carried: protocol.carried() };
                 let nodes = 0..evidence.blueprint.nodes.len();
-                let mut pairs = evidence.wires.iter().flat_map(|wire| nodes.clone().map(move |node| (wire, node)));
+                let mut pairs =
+                    evidence.wires.iter().flat_map(|wire| nodes.clone().map(move |node| (wire, node)));
                 pairs.any(|(wire, node)| !wire.ttls(node, direction, kind).is_empty())
             };
             let (went, came_back) = (past(Direction::Out), past(Direction::In));

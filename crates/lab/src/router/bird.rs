@@ -3,7 +3,7 @@ use std::process::Command;
 
 use super::{Neighbour, PATIENCE, RouterSetup, find};
 use crate::LabError;
-use crate::addresses::{Family};
+use crate::addresses::Family;
 use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
 use crate::daemon::Daemon;
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{Neighbour, PATIENCE, RouterSetup, find};
 use crate::LabError;
-use crate::addresses::{Family};
+use crate::addresses::Family;
 use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
 use crate::daemon::Daemon;
 
@@ -66,7 +66,8 @@ router bgp {ROUTER_ASN}
         );
     }
     for family in Family::BOTH {
-        let _ = writeln!(text, " address-family {} unicast\n  maximum-paths 64", family.name().to_lowercase());
+        let _ =
+            writeln!(text, " address-family {} unicast\n  maximum-paths 64", family.name().to_lowercase());
         for Neighbour { remote, .. } in setup.neighbours().filter(|neighbour| neighbour.family == family) {
             let _ = writeln!(text, "  neighbor {remote} activate");
         }
