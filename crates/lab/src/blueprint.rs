@@ -5,7 +5,7 @@
 //! dual-tor   every node on two links, to two routers              and 172.31.N.0/24, fd31:0:0:N::/64
 //! mesh       all nodes and the router on one link                 172.30.0.0/24, fd30::/64
 //! ```
-//! Behind the routers is the outside host. Pods of node N live in 10.244.N.0/24 and fd44:0:0:N::/64.
+//! Behind the routers is the outside host. Pods of node N live in 10.244.N.0/24 and `fd44:0:0:N::/64`.
 
 #[cfg(test)]
 mod tests;
@@ -120,20 +120,19 @@ pub(crate) const OUTSIDE: Dual =
     Dual { v4: Ipv4Addr::new(203, 0, 113, 2), v6: Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 2) };
 
 const fn net4(address: [u8; 4], length: u8) -> Ipv4Net {
-    let [a, b, c, d] = address;
-    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
+    Ipv4Net::new_assert(Ipv4Addr::from_octets(address), length)
 }
 
 const fn net6(address: [u16; 8], length: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = address;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+    Ipv6Net::new_assert(Ipv6Addr::from_segments(address), length)
 }
 
-/// The tenth address of a range.
+/// The address of a range that is written with 10 at the end.
 const fn host(range: DualNet) -> Dual {
-    let [a, b, c, _] = range.v4.addr().octets();
-    let [p, q, r, s, t, u, v, _] = range.v6.addr().segments();
-    Dual { v4: Ipv4Addr::new(a, b, c, 10), v6: Ipv6Addr::new(p, q, r, s, t, u, v, 0x10) }
+    Dual {
+        v4: Ipv4Addr::from_bits(range.v4.addr().to_bits() | 10),
+        v6: Ipv6Addr::from_bits(range.v6.addr().to_bits() | 0x10),
+    }
 }
 
 impl Blueprint {

@@ -23,9 +23,9 @@ pub enum Carried {
     Tcp,
     /// UDP.
     Udp,
-    /// An ICMP or ICMPv6 echo request.
+    /// An ICMP echo request.
     EchoRequest,
-    /// An ICMP or ICMPv6 echo reply.
+    /// An ICMP echo reply.
     EchoReply,
     /// IPv4 or IPv6 inside, or a protocol that carries other packets.
     Tunnel,
@@ -171,7 +171,7 @@ fn read(packet: &[u8], origin: &LinkAddr) -> Option<Sighting> {
     Some(Sighting { interface, direction, source, destination, carried: classify(protocol, payload), ttl })
 }
 
-/// Ports by which VXLAN, old VXLAN, Geneve and WireGuard are known.
+/// Ports by which VXLAN, old VXLAN, Geneve and `WireGuard` are known.
 const TUNNEL_PORTS: [u16; 4] = [4789, 8472, 6081, 51820];
 
 fn classify(protocol: u8, payload: &[u8]) -> Carried {

@@ -24,7 +24,7 @@ pub enum RouterKind {
     Muslin,
     /// The BIRD Internet Routing Daemon, version 2 or later.
     Bird,
-    /// FRRouting's zebra and bgpd.
+    /// FRR: zebra and bgpd.
     Frr,
 }
 

@@ -182,8 +182,9 @@ impl Report {
             ]);
         }
         let failures = self.proofs.iter().filter(|proof| !proof.holds()).flat_map(failures);
-        let failures: String = failures.map(|line| format!("{line}\n")).collect();
-        format!("{table}\n{failures}{}", self.summary())
+        let lines: Vec<String> =
+            [table.to_string()].into_iter().chain(failures).chain([self.summary()]).collect();
+        lines.join("\n")
     }
 
     fn summary(&self) -> String {
