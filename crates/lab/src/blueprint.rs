@@ -130,8 +130,8 @@ const fn net6(address: [u16; 8], length: u8) -> Ipv6Net {
 /// The address of a range that is written with 10 at the end.
 const fn host(range: DualNet) -> Dual {
     Dual {
-        v4: Ipv4Addr::from_bits(range.v4.addr().to_bits() | 10),
-        v6: Ipv6Addr::from_bits(range.v6.addr().to_bits() | 0x10),
+        v4: Ipv4Addr::from_bits(range.v4.addr().to_bits() + 10),
+        v6: Ipv6Addr::from_bits(range.v6.addr().to_bits() + 0x10),
     }
 }
 
