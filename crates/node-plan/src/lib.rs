@@ -1,6 +1,6 @@
 //! The plan of a node: what it peers with, announces, accepts, and does with its pods' packets.
 //!
-//! [`plan`] is a pure function of the cluster's state, the kernel's facts and the node's name. It has no I/O, no
+//! [`plan()`] is a pure function of the cluster's state, the kernel's facts and the node's name. It has no I/O, no
 //! clock and no memory, and the order in which objects arrive does not matter. Every item of a plan carries its
 //! cause, the object and field that it follows from, and what was left out carries its reason.
 //!
