@@ -56,11 +56,14 @@ impl From<Shutdown> for Stop {
     }
 }
 
+/// What is to be found out of a speaker.
+type Look = dyn FnOnce(&Speaker, Instant) + Send;
+
 /// What is asked of the driver.
 pub(super) enum Request {
     Configure(Box<SpeakerConfig>, oneshot::Sender<Result<(), ConfigError>>),
     Command(Command),
-    Look(Box<dyn FnOnce(&Speaker, Instant) + Send>),
+    Look(Box<Look>),
     Shutdown(Shutdown),
 }
 

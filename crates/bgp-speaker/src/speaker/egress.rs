@@ -19,7 +19,7 @@ pub(super) const WINDOW: usize = 256 * 1024;
 const LEAST_ROOM: usize = 64 * 1024;
 
 /// Pulls of one slice; timers and inputs go between slices.
-const PULLS_A_SLICE: usize = 64;
+const PULLS_A_SLICE: usize = 16;
 
 impl Speaker {
     /// Octets left; a peer that waited for room is served in the next slice.
@@ -115,12 +115,14 @@ impl Speaker {
                     self.outputs.push_back(Output::Event(event));
                     self.peer_down(now, index, retention);
                 }
+                SessionOutput::Failed(reason) if peer.reported.as_ref() == Some(&reason) => {}
                 SessionOutput::Failed(reason) => {
                     let event = SpeakerEvent::AttemptFailed {
                         peer: peer.key.clone(),
                         reason: reason.to_string(),
                         remedy: reason.remedy().map(Into::into),
                     };
+                    peer.reported = Some(reason);
                     self.outputs.push_back(Output::Event(event));
                 }
                 SessionOutput::RetentionExpired => {

@@ -130,7 +130,7 @@ impl Speaker {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::ConnectionOpened { conn, remote, local } => {
-                self.connection_opened(now, conn, remote, local)
+                self.connection_opened(now, conn, remote, local);
             }
             Input::ConnectFailed { conn, error } => self.connect_failed(now, conn, error),
             Input::Received { conn, octets } => self.take_in(now, conn, octets),

@@ -8,7 +8,7 @@ use muslin_bgp_packet::FamilySet;
 
 use super::SocketOptions;
 use crate::config::{Cause, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig, SpeakerConfig, TtlMode};
-use crate::session::{ConnId, Session, Settings};
+use crate::session::{ConnId, EndReason, Session, Settings};
 
 /// What is wanted of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) standing: Standing,
     /// The attempt to connect that is under way.
     pub(super) dialing: Option<ConnId>,
+    /// The failed attempt that was told last: a peer that stays away is told once.
+    pub(super) reported: Option<EndReason>,
     /// When the speaker's timer queue calls this peer.
     pub(super) scheduled: Option<Instant>,
     /// Octets given to the established connection that have not left yet.
@@ -48,6 +50,8 @@ pub(super) struct Peer {
     pub(super) queued: bool,
     /// Families whose End-of-RIB has not come yet.
     pub(super) awaiting: FamilySet,
+    /// Families of which routes of a lost session are kept (RFC 4724 §4.2).
+    pub(super) stale: FamilySet,
     /// KEEPALIVEs that had come when the session was established.
     pub(super) keepalives_at_up: u64,
     /// UPDATEs with faulty attributes (RFC 7606).
@@ -78,6 +82,8 @@ impl Peer {
             in_flight: 0,
             queued: false,
             awaiting: FamilySet::EMPTY,
+            stale: FamilySet::EMPTY,
+            reported: None,
             keepalives_at_up: 0,
             faulty_updates: 0,
             octets_received: 0,

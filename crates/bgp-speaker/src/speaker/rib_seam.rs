@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, RefreshSubtype, RouteRefresh};
+use muslin_bgp_packet::{Cease, FamilySet, Notification, RefreshSubtype, RouteRefresh};
 
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
@@ -52,9 +52,14 @@ impl Speaker {
         peer.in_rib = true;
         let view = peer.view(negotiated, self.rib.resolver());
         self.rib.peer_up(now, index, view);
+        peer.reported = None;
         // RFC 4724 §4.2: what the peer did not keep forwarding is not kept here either.
-        let lost = Family::ALL.into_iter().filter(|family| !negotiated.kept_families().contains(*family));
-        self.rib.flush_stale(index, lost.collect());
+        let kept = negotiated.kept_families();
+        let lost: FamilySet = peer.stale.iter().filter(|family| !kept.contains(*family)).collect();
+        if !lost.is_empty() {
+            peer.stale = lost.iter().fold(peer.stale, FamilySet::without);
+            self.rib.flush_stale(index, lost);
+        }
         let event = SpeakerEvent::SessionUp { peer: peer.key.clone(), asn: negotiated.remote_as.0 };
         self.outputs.push_back(Output::Event(event));
     }
@@ -65,12 +70,20 @@ impl Speaker {
             Retention::Flush => PeerLoss::Flush,
             Retention::Retain => PeerLoss::RetainStale,
         };
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.stale = if retention == Retention::Retain { FamilySet::ALL } else { FamilySet::EMPTY };
+        }
         self.rib.peer_down(now, index, loss);
     }
 
     /// The peer did not come back, or did not repeat everything.
     pub(super) fn flush_stale(&mut self, index: PeerIndex, families: FamilySet) {
-        self.rib.flush_stale(index, families);
+        if let Some(peer) = self.peers.get_mut(index)
+            && families.iter().any(|family| peer.stale.contains(family))
+        {
+            peer.stale = families.iter().fold(peer.stale, FamilySet::without);
+            self.rib.flush_stale(index, families);
+        }
     }
 
     /// Removes every route of a peer that is forgotten.
@@ -106,7 +119,7 @@ impl Speaker {
             let event = SpeakerEvent::EndOfRib { peer: peer.key.clone(), family: family.to_string() };
             self.outputs.push_back(Output::Event(event));
             // RFC 4724 §4.2: what was not announced again is not valid any more.
-            self.rib.flush_stale(index, family.into());
+            self.flush_stale(index, family.into());
         }
         if let Some(family) = summary.disabled
             && let Some(peer) = self.peers.get(index)

@@ -1,6 +1,7 @@
 //! What a speaker shows of itself and of its peers. Everything here is plain data that a client reads back.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,8 @@ pub struct PeerStatus {
     pub octets_queued: usize,
     /// UPDATEs with faulty attributes (RFC 7606).
     pub faulty_updates: u64,
+    /// Received routes that were refused since the session came up, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// What went wrong last with a peer.
@@ -149,6 +152,10 @@ pub struct FamilyStatus {
     /// Whether the peer has sent all its routes, by an End-of-RIB or, where it does not send one, by its
     /// first KEEPALIVE after them.
     pub end_of_rib_received: bool,
+    /// Routes that the peer has announced.
+    pub received: u32,
+    /// Those of them that import accepts.
+    pub accepted: u32,
 }
 
 /// Time left on timers, in seconds.
@@ -192,8 +199,9 @@ impl Speaker {
         Some(self.peer_status(now, index, self.peers.get(index)?))
     }
 
-    fn peer_status(&self, now: Instant, _index: PeerIndex, peer: &Peer) -> PeerStatus {
+    fn peer_status(&self, now: Instant, index: PeerIndex, peer: &Peer) -> PeerStatus {
         let session = &peer.session;
+        let refusals = self.rib.refusals(index);
         PeerStatus {
             key: peer.key.clone(),
             address: peer.address,
@@ -213,7 +221,8 @@ impl Speaker {
             local_asn: session.settings().local_as.0,
             expected_asn: peer.expected_as(),
             negotiated: session.negotiated().map(|negotiated| peer.negotiated_status(negotiated)),
-            families: peer.family_status(),
+            families: self.family_status(index, peer),
+            refused: refusals.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
             timers: peer.timer_status(now),
             messages: *session.counters(),
             octets_received: peer.octets_received,
@@ -221,6 +230,26 @@ impl Speaker {
             octets_queued: peer.in_flight,
             faulty_updates: peer.faulty_updates,
         }
+    }
+
+    fn family_status(&self, index: PeerIndex, peer: &Peer) -> Vec<FamilyStatus> {
+        let negotiated = peer.session.negotiated();
+        let counts = self.rib.peer_counts(index).filter(|_| peer.in_rib).unwrap_or_default();
+        let status = |family: &Family| {
+            let negotiated = negotiated.is_some_and(|negotiated| negotiated.families().contains(*family));
+            let paths = match family {
+                Family::Ipv4Unicast => counts.ipv4,
+                Family::Ipv6Unicast => counts.ipv6,
+            };
+            FamilyStatus {
+                family: family.to_string(),
+                negotiated,
+                end_of_rib_received: negotiated && !peer.awaited_families().contains(*family),
+                received: paths.received,
+                accepted: paths.accepted,
+            }
+        };
+        peer.config.families.iter().map(status).collect()
     }
 }
 
@@ -264,19 +293,6 @@ impl Peer {
                 theirs: in_words(&negotiated.peer_open.capabilities),
             },
         }
-    }
-
-    fn family_status(&self) -> Vec<FamilyStatus> {
-        let negotiated = self.session.negotiated();
-        let status = |family: &Family| {
-            let negotiated = negotiated.is_some_and(|negotiated| negotiated.families().contains(*family));
-            FamilyStatus {
-                family: family.to_string(),
-                negotiated,
-                end_of_rib_received: negotiated && !self.awaited_families().contains(*family),
-            }
-        };
-        self.config.families.iter().map(status).collect()
     }
 
     fn timer_status(&self, now: Instant) -> TimerStatus {

@@ -7,5 +7,6 @@ mod lone;
 mod network;
 mod open;
 mod pair;
+mod routes;
 mod stream;
 mod timers;
