@@ -46,4 +46,4 @@ pub mod rib;
 pub mod session;
 pub mod speaker;
 
-pub use self::speaker::Speaker;
+pub use self::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus};

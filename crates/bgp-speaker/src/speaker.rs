@@ -19,8 +19,8 @@ mod initial_sync;
 mod input;
 mod peer;
 mod peers;
+mod query;
 mod rib_seam;
-mod routes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -35,6 +35,7 @@ use self::initial_sync::InitialSync;
 pub use self::input::{Direction, Input, ListenPlan, Output, SocketOptions};
 use self::peer::Peer;
 use self::peers::Peers;
+pub use self::query::{Answer, Query};
 pub use self::status::{
     CapabilityStatus, FamilyStatus, LastError, NegotiatedStatus, PeerStatus, RangeStatus, SpeakerStatus,
 };

@@ -10,7 +10,7 @@ use super::driver::Driver;
 use crate::config::{ConfigError, SpeakerConfig};
 use crate::rib::{FibChange, NextHopResolver};
 use crate::session::Stop;
-use crate::speaker::{Command, PeerStatus, Speaker, SpeakerEvent, SpeakerStatus};
+use crate::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus};
 
 /// Requests that may wait for the speaker.
 const REQUESTS: usize = 16;
@@ -158,7 +158,7 @@ impl SpeakerHandle {
     ///
     /// ```no_run
     /// # async fn show(speaker: muslin_bgp_speaker::net::SpeakerHandle) -> Result<(), Box<dyn std::error::Error>> {
-    /// let page = speaker.look(|speaker, _now| speaker.best(&Default::default())).await?;
+    /// let routes = speaker.look(|speaker, _now| speaker.summary().paths).await?;
     /// # Ok(()) }
     /// ```
     pub async fn look<T: Send + 'static>(
@@ -172,6 +172,11 @@ impl SpeakerHandle {
         });
         self.request(Request::Look(look)).await?;
         result.await.map_err(|_| SpeakerGone)
+    }
+
+    /// Looks into the RIBs.
+    pub async fn query(&self, query: Query) -> Result<Answer, SpeakerGone> {
+        self.look(move |speaker, _now| speaker.query(&query)).await
     }
 
     /// The speaker as a whole.

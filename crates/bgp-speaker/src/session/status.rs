@@ -10,7 +10,7 @@ use super::{Activity, ConnId, EndReason, Negotiated, Session};
 
 /// The states of RFC 4271 §8.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum State {
     /// Nothing is done, and connections are refused: shut down, or damped after an error.
     Idle,
@@ -34,6 +34,7 @@ impl fmt::Display for State {
 
 /// Messages of one direction by type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MessageCounts {
     /// OPEN.
     pub open: u64,
@@ -49,6 +50,7 @@ pub struct MessageCounts {
 
 /// What a session counted since it was configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Messages that came.
     pub received: MessageCounts,

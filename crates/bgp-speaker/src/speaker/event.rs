@@ -8,7 +8,7 @@ use crate::config::PeerKey;
 
 /// Something that happened, for logs, events and whoever waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SpeakerEvent {
     /// A session is established.
     SessionUp {

@@ -16,6 +16,7 @@ use crate::session::{Counters, Negotiated, State, capability_in_words};
 
 /// A speaker as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SpeakerStatus {
     /// Our AS.
     pub asn: u32,
@@ -37,6 +38,7 @@ pub struct SpeakerStatus {
 
 /// A listen range.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RangeStatus {
     /// Its name.
     pub key: PeerKey,
@@ -50,6 +52,7 @@ pub struct RangeStatus {
 
 /// One peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PeerStatus {
     /// Its name.
     pub key: PeerKey,
@@ -99,6 +102,7 @@ pub struct PeerStatus {
 
 /// What went wrong last with a peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LastError {
     /// In words, with codes where the protocol has them.
     pub text: String,
@@ -110,6 +114,7 @@ pub struct LastError {
 
 /// What a session runs by.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NegotiatedStatus {
     /// The peer's AS.
     pub remote_asn: u32,
@@ -135,6 +140,7 @@ pub struct NegotiatedStatus {
 
 /// Capabilities in words, in the order of the OPEN.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CapabilityStatus {
     /// Ours.
     pub ours: Vec<String>,
@@ -144,6 +150,7 @@ pub struct CapabilityStatus {
 
 /// A peer's family.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FamilyStatus {
     /// Its name.
     pub family: String,
@@ -160,6 +167,7 @@ pub struct FamilyStatus {
 
 /// Time left on timers, in seconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_field_names, reason = "units belong to the names that clients read")]
 pub struct TimerStatus {
     /// Until the peer is given up.

@@ -12,7 +12,7 @@ use super::lone::*;
 use crate::config::{OriginatedRoute, PeerKey, Policy, RouteSource, SessionConfig, SpeakerConfig};
 use crate::rib::{FibChange, RouteFilter};
 use crate::session::{ConnId, State};
-use crate::speaker::{Command, SpeakerEvent};
+use crate::speaker::{Answer, Command, Query, SpeakerEvent};
 
 fn originating(prefixes: &[&str]) -> SpeakerConfig {
     let route = |prefix: &&str| OriginatedRoute::new(prefix.parse().unwrap(), RouteSource::Static, "test");
@@ -123,11 +123,17 @@ fn routes_can_be_asked_for_by_the_peers_name() {
     let conn = lone.establish();
     lone.send(conn, &announce([[10, 1, 1]]));
     let (peer, filter) = (PeerKey::new("10.0.0.9"), RouteFilter::default());
-    assert_eq!(lone.speaker.received(&peer, &filter).unwrap().routes.len(), 1);
-    assert_eq!(lone.speaker.advertised(&peer, &filter).unwrap().routes.len(), 1);
-    assert_eq!(lone.speaker.best(&filter).routes.len(), 2);
-    assert!(lone.speaker.explain(net("10.1.1.0/24")).is_some());
-    assert!(lone.speaker.received(&PeerKey::new("nobody"), &filter).is_none());
+    let routes = |query| match lone.speaker.query(&query) {
+        Answer::Routes(page) => page.routes.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(routes(Query::LocRib(filter.clone())), 2);
+    assert_eq!(routes(Query::AdjRibIn { peer: peer.clone(), filter: filter.clone() }), 1);
+    assert_eq!(routes(Query::AdjRibOut { peer, filter: filter.clone() }), 1);
+    let explanation = lone.speaker.query(&Query::Explain(net("10.1.1.0/24")));
+    assert!(matches!(explanation, Answer::Explanation(Some(_))));
+    let nobody = Query::AdjRibIn { peer: PeerKey::new("nobody"), filter };
+    assert!(matches!(lone.speaker.query(&nobody), Answer::NoSuchPeer(_)));
 }
 
 #[test]
