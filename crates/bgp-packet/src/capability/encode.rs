@@ -57,8 +57,9 @@ impl Capability {
                 }
             }
             Self::Fqdn { host, domain } => {
-                put_text(host, 126, out);
-                put_text(domain, 126, out);
+                let room = VALUE_MAX - 2;
+                put_text(host, room, out);
+                put_text(domain, room.saturating_sub(host.len()), out);
             }
             Self::SoftwareVersion(version) => put_text(version, 64, out),
             Self::Unknown { value, .. } => out.put_slice(value),
