@@ -1,13 +1,13 @@
 //! What the programmer tells of itself.
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::route::NextHop;
 use crate::wire::refusal::KernelRefusal;
 
 /// The state of the programmer at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The kernel holds exactly what is desired: nothing pending, blocked or refused.
@@ -50,7 +50,7 @@ impl Status {
 }
 
 /// What an earlier process left and this one took over on start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopted {
     /// Routes.
@@ -60,7 +60,7 @@ pub struct Adopted {
 }
 
 /// Another program has a route for a prefix of ours. Theirs is never touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Clash {
     /// The prefix.
@@ -81,7 +81,7 @@ impl Clash {
 }
 
 /// Who wins a [`Clash`]; the worst for us first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ClashEffect {
     /// Ours is not installed: theirs has our metric, or is the kernel's own route of a link.
@@ -94,7 +94,7 @@ pub enum ClashEffect {
 
 /// Something that the kernel refused. It is tried again when the link or its addresses change and at
 /// every audit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// What was refused.
@@ -106,7 +106,7 @@ pub struct Refusal {
 }
 
 /// The subject of a [`Refusal`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refused {
     /// One route.
@@ -118,7 +118,7 @@ pub enum Refused {
 }
 
 /// Counts since start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Messages that the kernel accepted.
@@ -138,7 +138,7 @@ pub struct Counters {
 }
 
 /// Where a route of ours stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteReport {
     /// The prefix.
@@ -152,7 +152,7 @@ pub struct RouteReport {
 }
 
 /// See [`RouteReport`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RouteState {
     /// In the kernel as desired.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use muslin_bgp_packet::Family;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::key::{GroupKey, Relation};
@@ -23,8 +23,8 @@ pub(crate) struct Offer {
 }
 
 /// Why a route is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Withheld {
     /// No path of the destination is eligible.
     NoBestPath,

@@ -1,7 +1,7 @@
 //! Why a route is here, and why peers are sent it or not.
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Rib;
 use super::destination::{DestinationId, Path, PathHandle};
@@ -13,7 +13,8 @@ use crate::export::{Group, Withheld};
 use crate::policy::RuleNumber;
 
 /// Everything about one destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The destination: the prefix asked for, or the longest one that covers it.
     pub prefix: IpNet,
@@ -26,7 +27,8 @@ pub struct Explanation {
 }
 
 /// Why a path is what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PathExplanation {
     /// The path, with the reason of its standing.
     #[serde(flatten)]
@@ -36,7 +38,8 @@ pub struct PathExplanation {
 }
 
 /// Why peers are sent a route or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ExportExplanation {
     /// The peer.
     pub peer: String,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use muslin_bgp_packet::{Asn, DecodeContext, Family, FamilySet};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::Blocks;
 use super::refusal::RefusalCounts;
@@ -105,7 +105,7 @@ pub enum PeerLoss {
 }
 
 /// How many paths a peer has in one family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathCounts {
     /// Paths in the Adj-RIB-In.
     pub received: u32,
@@ -137,7 +137,7 @@ pub(crate) struct Peer {
 }
 
 /// What a peer sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceivedCounts {
     /// UPDATE messages.
     pub updates: u64,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use muslin_bgp_packet::{Family, PathAttributes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Rib;
 use super::decision::{Step, elect};
@@ -54,7 +54,8 @@ impl Default for RouteFilter {
 }
 
 /// A part of a table, in the order of prefixes, IPv4 first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Page {
     /// The routes.
     pub routes: Vec<RouteView>,
@@ -63,7 +64,8 @@ pub struct Page {
 }
 
 /// A route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RouteView {
     /// Destination.
     pub prefix: IpNet,
@@ -97,13 +99,13 @@ pub struct RouteView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cluster_list: Vec<Ipv4Addr>,
 }
 
 /// A route's standing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum RouteState {
     /// The best one.
     Best,
@@ -120,7 +122,8 @@ pub enum RouteState {
 }
 
 /// Numbers about one peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PeerCounts {
     /// IPv4 paths.
     pub ipv4: PathCounts,
@@ -131,7 +134,8 @@ pub struct PeerCounts {
 }
 
 /// Numbers about the whole RIB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RibSummary {
     /// Destinations.
     pub destinations: usize,

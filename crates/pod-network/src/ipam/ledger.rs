@@ -129,7 +129,7 @@ pub struct Attached {
 }
 
 /// How full one block is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockUsage {
     /// The block.
     pub block: IpNet,

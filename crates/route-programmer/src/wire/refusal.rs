@@ -3,13 +3,13 @@
 use std::fmt;
 
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::constants::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use super::message::{Message, attributes, u32_at};
 
 /// The kernel said no: its error number and, from its extended acknowledgement, its own words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct KernelRefusal {
     /// Error number, positive (`errno(3)`).
     pub errno: i32,
