@@ -1,0 +1,77 @@
+//! The local API: JSON over HTTP on a Unix socket, for the operator's commands and for probes.
+//!
+//! Paths begin with a version; a client of another version gets an error that says so. Nothing here changes
+//! anything. The socket belongs to the daemon's user alone.
+
+mod answer;
+mod handlers;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use tokio::net::UnixListener;
+
+pub use self::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
+use crate::daemon::Daemon;
+
+/// Name of the socket in the run folder.
+pub const SOCKET: &str = "muslin.sock";
+
+/// The open socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The socket's file; it goes when the daemon does.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // One that is gone already is as good.
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+/// Opens the socket in `run_dir`. One that a dead daemon left is replaced; a living daemon's is not.
+pub fn listen(run_dir: &Path) -> anyhow::Result<Server> {
+    fs::create_dir_all(run_dir)?;
+    let path = run_dir.join(SOCKET);
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        anyhow::bail!("{}: another daemon answers there; give this one a --run-dir of its own", path.display());
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).with_context(|| path.display().to_string())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(Server { listener, file: SocketFile(path) })
+}
+
+impl Server {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.file.0
+    }
+
+    /// Answers until the daemon ends.
+    pub async fn run(self, daemon: Arc<Daemon>) -> anyhow::Result<()> {
+        let router = Router::new()
+            .route("/v1/status", get(handlers::status))
+            .route("/v1/ready", get(handlers::ready))
+            .route("/v1/peers", get(handlers::peers))
+            .route("/v1/routes/{view}", get(handlers::routes))
+            .route("/v1/explain", get(handlers::explain))
+            .with_state(daemon);
+        Ok(axum::serve(self.listener, router).await?)
+    }
+}

@@ -1,0 +1,192 @@
+//! What is answered to each request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use ipnet::IpNet;
+use muslin_bgp_speaker::config::PeerKey;
+use muslin_bgp_speaker::net::SpeakerHandle;
+use muslin_bgp_speaker::rib::RouteFilter;
+use muslin_bgp_speaker::{Answer, PeerStatus, Query as Ask};
+use muslin_pod_network::ipam;
+use serde::Deserialize;
+
+use super::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
+use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, wait};
+
+/// An answer, or a status with one sentence.
+type Answered<T> = Result<Json<T>, (StatusCode, String)>;
+
+/// Routes in an answer when nobody says how many.
+const DEFAULT_LIMIT: usize = 1_000;
+
+/// Longest wait of one request.
+const MAX_WAIT: Duration = Duration::from_mins(10);
+
+pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status> {
+    let plan = daemon.plan.borrow().clone();
+    let faults = daemon.faults.borrow().clone();
+    let peers = match daemon.speaker.get() {
+        Some(speaker) => speaker.peers().await.map_err(gone)?,
+        None => Vec::new(),
+    };
+    let node = match &daemon.role {
+        Role::Node(node) => Some(node),
+        Role::Speaker => None,
+    };
+    let mut faults: Vec<String> = [faults.speaker, faults.pods].into_iter().flatten().collect();
+    let (mut blocks, mut notes) = (Vec::new(), Vec::new());
+    if let (Some(node), Some(Plan::Node(plan))) = (node, plan.as_deref()) {
+        notes.extend(plan.notes.iter().map(|note| note.value.clone()));
+        let own: Vec<IpNet> = plan.address_blocks.iter().map(|block| block.value).collect();
+        match ipam::usage(&node.data_dir, &own) {
+            Ok(usage) => blocks = usage,
+            Err(error) => faults.push(error.to_string()),
+        }
+    }
+    let speaker = plan.as_deref().map(Plan::speaker);
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: node.map(|node| node.name.clone()),
+        asn: speaker.map(|speaker| speaker.asn.0),
+        router_id: speaker.map(|speaker| speaker.router_id),
+        uptime_seconds: daemon.started.elapsed().as_secs(),
+        readiness: Readiness::of(&daemon).await,
+        problems: plan.as_deref().map(|plan| plan.problems().to_vec()).unwrap_or_default(),
+        faults,
+        notes,
+        peers,
+        originated: speaker.map_or(0, |speaker| speaker.originated.len()),
+        kernel: (*daemon.programmer.status()).clone(),
+        blocks,
+    }))
+}
+
+/// The query of `/v1/ready`.
+#[derive(Deserialize)]
+pub(super) struct ReadyQuery {
+    wait: Option<Goal>,
+    /// Seconds.
+    timeout: Option<f64>,
+}
+
+pub(super) async fn ready(
+    State(daemon): State<Arc<Daemon>>,
+    Query(query): Query<ReadyQuery>,
+) -> Answered<Readiness> {
+    let Some(goal) = query.wait else { return Ok(Json(Readiness::of(&daemon).await)) };
+    let limit = query.timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(MAX_WAIT);
+    Ok(Json(wait(&daemon, goal, limit.min(MAX_WAIT)).await))
+}
+
+pub(super) async fn peers(State(daemon): State<Arc<Daemon>>) -> Answered<Vec<PeerStatus>> {
+    Ok(Json(match daemon.speaker.get() {
+        Some(speaker) => speaker.peers().await.map_err(gone)?,
+        None => Vec::new(),
+    }))
+}
+
+pub(super) async fn routes(
+    State(daemon): State<Arc<Daemon>>,
+    Path(view): Path<String>,
+    Query(query): Query<RouteQuery>,
+) -> Answered<Routes> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if view == "kernel" {
+        return Ok(Json(Routes::Kernel(daemon.programmer.routes(None, limit).await.map_err(gone)?)));
+    }
+    let Some(speaker) = daemon.speaker.get() else { return Ok(Json(Routes::Bgp(Vec::new()))) };
+    let filter = RouteFilter { refused: query.rejected, limit, ..RouteFilter::default() };
+    let tables = match view.as_str() {
+        "best" => vec![table(speaker, None, Ask::LocRib(filter)).await?],
+        "received" | "advertised" => {
+            let mut tables = Vec::new();
+            for peer in chosen_peers(speaker, query.peer.as_deref()).await? {
+                let ask = match view.as_str() {
+                    "received" => Ask::AdjRibIn { peer: peer.clone(), filter: filter.clone() },
+                    _ => Ask::AdjRibOut { peer: peer.clone(), filter: filter.clone() },
+                };
+                tables.push(table(speaker, Some(peer), ask).await?);
+            }
+            tables
+        }
+        _ => return Err((StatusCode::NOT_FOUND, format!("{view}: views are received, best, advertised, kernel"))),
+    };
+    Ok(Json(Routes::Bgp(tables)))
+}
+
+async fn table(
+    speaker: &SpeakerHandle,
+    peer: Option<PeerKey>,
+    ask: Ask,
+) -> Result<PeerRoutes, (StatusCode, String)> {
+    let peer = peer.map(|key| key.0.to_string());
+    match speaker.query(ask).await.map_err(gone)? {
+        Answer::Routes(page) => Ok(PeerRoutes { peer, more: page.next.is_some(), routes: page.routes }),
+        _ => Ok(PeerRoutes { peer, more: false, routes: Vec::new() }),
+    }
+}
+
+/// The named peer, or all of them.
+async fn chosen_peers(
+    speaker: &SpeakerHandle,
+    name: Option<&str>,
+) -> Result<Vec<PeerKey>, (StatusCode, String)> {
+    let all = speaker.peers().await.map_err(gone)?.into_iter().map(|peer| peer.key);
+    let Some(name) = name else { return Ok(all.collect()) };
+    let all: Vec<PeerKey> = all.collect();
+    match all.iter().find(|key| &*key.0 == name) {
+        Some(key) => Ok(vec![key.clone()]),
+        None => {
+            let known = all.iter().map(|key| &*key.0).collect::<Vec<_>>().join(", ");
+            Err((StatusCode::BAD_REQUEST, format!("--peer {name}: there is no such peer; there are: {known}")))
+        }
+    }
+}
+
+/// The query of `/v1/explain`.
+#[derive(Deserialize)]
+pub(super) struct ExplainQuery {
+    prefix: IpNet,
+}
+
+pub(super) async fn explain(
+    State(daemon): State<Arc<Daemon>>,
+    Query(query): Query<ExplainQuery>,
+) -> Answered<Explained> {
+    let known = match daemon.speaker.get() {
+        Some(speaker) => match speaker.query(Ask::Explain(query.prefix)).await.map_err(gone)? {
+            Answer::Explanation(explanation) => explanation,
+            _ => None,
+        },
+        None => None,
+    };
+    let prefix = known.as_ref().map_or(query.prefix, |known| known.prefix);
+    let plan = daemon.plan.borrow().clone();
+    Ok(Json(Explained {
+        asked: query.prefix,
+        plan: plan.as_deref().map(|plan| in_plan(plan, prefix)).unwrap_or_default(),
+        speaker: known,
+        kernel: daemon.programmer.route(prefix).await.map_err(gone)?,
+    }))
+}
+
+/// What the plan says of a prefix.
+fn in_plan(plan: &Plan, prefix: IpNet) -> Vec<String> {
+    let originated = plan.speaker().originated.iter().filter(|route| route.prefix == prefix);
+    let originated = originated.map(|route| format!("originated because of {}", route.cause));
+    let withheld = match plan {
+        Plan::Node(plan) => plan.withheld.as_slice(),
+        Plan::Speaker(_) => &[],
+    };
+    let withheld = withheld.iter().filter(|route| route.prefix == prefix);
+    let withheld = withheld.map(|route| format!("not originated, although {} asks for it: {}", route.cause, route.reason));
+    originated.chain(withheld).collect()
+}
+
+fn gone(error: impl std::fmt::Display) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+}

@@ -1,0 +1,192 @@
+//! The command line, as clap sees it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
+#[derive(Debug, Parser)]
+#[command(name = "muslin", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands; each has a module of its own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run on a node: announce its pods and Services, install what is learned, serve the CNI plugin
+    Agent(AgentArgs),
+    /// Run a stand-alone router or route reflector, without pods
+    Speaker(SpeakerArgs),
+    /// One screen: problems first, then sessions, routes, addresses and the kernel
+    Status(QueryArgs),
+    /// The peers: state, since when, last error in words, prefixes in and out
+    Peers(QueryArgs),
+    /// Routes: received, best, advertised, or as the kernel has them
+    Routes(RoutesArgs),
+    /// Why a prefix is here (or is not): from the object that caused it to the kernel
+    Explain(ExplainArgs),
+    /// Print what a node would do with a folder of manifests, without doing it
+    Plan(PlanArgs),
+    /// A cluster of namespaces on this machine, proven with real packets
+    Lab(muslin_lab::LabArgs),
+}
+
+/// Where a daemon finds its state and keeps its own.
+#[derive(Args, Clone, Debug)]
+pub struct DaemonArgs {
+    /// Folder of manifests: Kubernetes objects and Muslin's resources; followed as it changes
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Folder for the local socket
+    #[arg(long, value_name = "DIR", default_value = "/run/muslin")]
+    pub run_dir: PathBuf,
+    /// What to log, e.g. `info` or `muslin_bgp_speaker=debug`
+    #[arg(long, value_name = "FILTER", env = "MUSLIN_LOG", default_value = "info")]
+    pub log: String,
+    /// How to log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// `muslin agent`
+#[derive(Args, Clone, Debug)]
+pub struct AgentArgs {
+    /// State and socket.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// This node's name, as the Kubernetes Node object has it
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: String,
+    /// Folder shared with the CNI plugin: address store and `network.json`
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/muslin/cni")]
+    pub data_dir: PathBuf,
+    /// Where the container runtime looks for CNI configuration; written once the node is ready
+    #[arg(long, value_name = "DIR")]
+    pub cni_conf_dir: Option<PathBuf>,
+}
+
+/// `muslin speaker`
+#[derive(Args, Clone, Debug)]
+pub struct SpeakerArgs {
+    /// State and socket.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// What all commands that ask a running daemon share.
+#[derive(Args, Clone, Debug)]
+pub struct QueryArgs {
+    /// The daemon's socket
+    #[arg(long, value_name = "PATH", env = "MUSLIN_SOCKET", default_value = "/run/muslin/muslin.sock")]
+    pub socket: PathBuf,
+    /// How to print the answer
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `muslin routes`
+#[derive(Args, Clone, Debug)]
+pub struct RoutesArgs {
+    /// Which routes
+    #[arg(value_enum, default_value_t = RouteView::Best)]
+    pub view: RouteView,
+    /// Only this peer (received, advertised)
+    #[arg(long, value_name = "PEER")]
+    pub peer: Option<String>,
+    /// Only what was refused, with the reason (received)
+    #[arg(long)]
+    pub rejected: bool,
+    /// Most routes to print
+    #[arg(long, default_value_t = 1_000)]
+    pub limit: usize,
+    /// Socket and output.
+    #[command(flatten)]
+    pub query: QueryArgs,
+}
+
+/// `muslin explain`
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// The prefix, or an address: then the routes that cover it
+    #[arg(value_parser = prefix_or_address)]
+    pub prefix: IpNet,
+    /// Socket and output.
+    #[command(flatten)]
+    pub query: QueryArgs,
+}
+
+/// `muslin plan`
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Folder of manifests
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The node to plan for; without it, the plan of a stand-alone speaker
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// How to print the plan
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Which table of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RouteView {
+    /// Adj-RIB-In: what peers sent, also what was refused
+    Received,
+    /// Loc-RIB: the best path of every destination, and why
+    Best,
+    /// Adj-RIB-Out: what peers are sent
+    Advertised,
+    /// What Muslin wants in the kernel, and whether the kernel agrees
+    Kernel,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Log formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Reads `10.0.0.0/8` or `10.0.0.1`, the latter as a host prefix.
+fn prefix_or_address(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .map(|net| net.trunc())
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("'{text}' is neither a prefix (10.244.1.0/24) nor an address (10.244.1.7)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_address_is_a_host_prefix_and_host_bits_are_dropped() {
+        assert_eq!(prefix_or_address("10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
+        assert_eq!(prefix_or_address("10.0.0.1/8"), Ok("10.0.0.0/8".parse().unwrap()));
+        assert!(prefix_or_address("ten").unwrap_err().contains("10.244.1.0/24"));
+    }
+}

@@ -1,0 +1,45 @@
+//! The operator's commands: ask, then print.
+
+mod explain;
+mod output;
+mod peers;
+mod plan;
+mod routes;
+mod status;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::daemon::{self, NodeRole, Role};
+use crate::logging;
+
+/// Carries out everything but the lab, which wants a process without threads.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Agent(args) => {
+                logging::start(&args.daemon.log, args.daemon.log_format)?;
+                let node =
+                    NodeRole { name: args.node, data_dir: args.data_dir, cni_conf_dir: args.cni_conf_dir };
+                daemon::run(args.daemon, Role::Node(node)).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Speaker(args) => {
+                logging::start(&args.daemon.log, args.daemon.log_format)?;
+                daemon::run(args.daemon, Role::Speaker).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Status(args) => status::run(&args).await,
+            Command::Peers(args) => peers::run(&args).await,
+            Command::Routes(args) => routes::run(&args).await,
+            Command::Explain(args) => explain::run(&args).await,
+            Command::Plan(args) => plan::run(&args),
+            Command::Lab(args) => Ok(muslin_lab::run(args)),
+        }
+    })
+}
+
+/// Says on standard error why a command failed: one line, with its causes.
+#[expect(clippy::print_stderr, reason = "the last word of a command")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("muslin: {error:#}");
+}

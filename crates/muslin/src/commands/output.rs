@@ -1,0 +1,84 @@
+//! Answers for people as tables, for programs as JSON.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::cli::Output;
+
+/// Prints `answer` as the format asks; `table` renders it for people.
+pub fn print<T: Serialize>(format: Output, answer: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+    let text = match format {
+        Output::Table => table(answer),
+        Output::Json => serde_json::to_string_pretty(answer)?,
+    };
+    write_line(text.trim_end())
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is not an error.
+fn write_line(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output"),
+    }
+}
+
+/// A table without lines, as `kubectl` prints them.
+pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    if !io::stdout().is_terminal() {
+        table.force_no_tty();
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A cell that is good (green) or not (red), where colour is shown.
+pub fn verdict(text: impl ToString, good: bool) -> Cell {
+    Cell::new(text).fg(if good { Color::Green } else { Color::Red })
+}
+
+/// An age as people read it: `7s`, `3m20s`, `5h12m`, `9d4h`.
+pub fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m{}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}
+
+/// A list in one cell; a dash when it is empty.
+pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let text = items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units_at_most() {
+        let texts = [7, 200, 18_720, 792_000].map(|seconds| age(Duration::from_secs(seconds)));
+        assert_eq!(texts, ["7s", "3m20s", "5h12m", "9d4h"]);
+    }
+
+    #[test]
+    fn an_empty_list_is_a_dash() {
+        assert_eq!(list(Vec::<u8>::new()), "-");
+        assert_eq!(list([1, 2]), "1, 2");
+    }
+}

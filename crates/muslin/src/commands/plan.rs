@@ -1,0 +1,140 @@
+//! `muslin plan`: what a node would do with a folder of manifests. Reads the kernel, changes nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use comfy_table::Cell;
+use muslin_cluster::{Effect, load_folder};
+use muslin_node_plan::{KernelFacts, PlanView, plan, speaker_plan};
+
+use super::output::{list, print, table};
+use crate::cli::PlanArgs;
+
+/// Prints the plan; fails when a part of the manifests is refused.
+pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let view = view(&args.state, args.node.as_deref())?;
+    print(args.output, &view, render)?;
+    let well = view.problems.iter().all(|problem| problem.effect == Effect::Advice);
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The plan by the manifests alone: facts of this machine's kernel do not belong to another node.
+fn view(state: &Path, node: Option<&str>) -> anyhow::Result<PlanView> {
+    let state = load_folder(state).with_context(|| format!("--state {}", state.display()))?;
+    let facts = KernelFacts::default();
+    let Some(node) = node else { return Ok(PlanView::from(&speaker_plan(&state, &facts))) };
+    if !state.nodes.contains_key(node) {
+        let known = list(state.nodes.keys());
+        anyhow::bail!("--node {node}: the folder has no such Node; it has {known}");
+    }
+    Ok(PlanView::from(&plan(&state, &facts, node)))
+}
+
+fn render(plan: &PlanView) -> String {
+    let who = plan.node.as_ref().map_or_else(|| "stand-alone speaker".to_owned(), |node| format!("node {node}"));
+    let mut parts = vec![format!("{who}: AS {}, router id {}", plan.asn, plan.router_id)];
+    let mut section = |title: &str, text: String| {
+        if !text.is_empty() {
+            parts.push(format!("{title}\n{text}"));
+        }
+    };
+    section("PROBLEMS", plan.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    section("PEERS", peers(plan));
+    section("ANNOUNCED", announced(plan));
+    section("NOT ANNOUNCED", withheld(plan));
+    section("POLICIES", policies(plan));
+    section("NEVER LEARNED", guard(plan));
+    section("PODS", pods(plan));
+    section("NOTES", plan.notes.iter().map(|note| note.value.clone()).collect::<Vec<_>>().join("\n"));
+    parts.join("\n\n")
+}
+
+fn peers(plan: &PlanView) -> String {
+    if plan.peers.is_empty() {
+        return "none".to_owned();
+    }
+    let rows = plan.peers.iter().map(|peer| {
+        [
+            Cell::new(&peer.name),
+            Cell::new(&peer.address),
+            Cell::new(&peer.asn),
+            Cell::new(list(&peer.families)),
+            Cell::new(list(&peer.options)),
+            Cell::new(&peer.cause),
+        ]
+    });
+    table(["NAME", "ADDRESS", "AS", "FAMILIES", "OPTIONS", "CAUSE"], rows)
+}
+
+fn announced(plan: &PlanView) -> String {
+    if plan.originated.is_empty() {
+        return "nothing".to_owned();
+    }
+    let rows = plan.originated.iter().map(|route| {
+        [
+            Cell::new(route.prefix),
+            Cell::new(route.source),
+            Cell::new(list(&route.attributes)),
+            Cell::new(&route.cause),
+        ]
+    });
+    table(["PREFIX", "SOURCE", "ATTRIBUTES", "CAUSE"], rows)
+}
+
+fn withheld(plan: &PlanView) -> String {
+    if plan.withheld.is_empty() {
+        return String::new();
+    }
+    let rows = plan
+        .withheld
+        .iter()
+        .map(|route| [Cell::new(route.prefix), Cell::new(&route.reason), Cell::new(&route.cause)]);
+    table(["PREFIX", "REASON", "CAUSE"], rows)
+}
+
+fn policies(plan: &PlanView) -> String {
+    let rows = plan.policies.iter().flat_map(|policy| {
+        let rules = policy.rules.iter().map(|rule| {
+            [Cell::new(&policy.name), Cell::new(&rule.value), Cell::new(&rule.cause)]
+        });
+        let rest = [Cell::new(&policy.name), Cell::new(format!("{} all else", policy.otherwise)), Cell::new("-")];
+        rules.chain([rest])
+    });
+    if plan.policies.is_empty() { String::new() } else { table(["POLICY", "RULE", "CAUSE"], rows) }
+}
+
+fn guard(plan: &PlanView) -> String {
+    let line = |what: &str, range: String, cause: &str| [Cell::new(what), Cell::new(range), Cell::new(cause)];
+    let guard = &plan.guard;
+    let rows: Vec<_> = guard
+        .only
+        .iter()
+        .map(|range| line("only within", range.value.to_string(), &range.cause))
+        .chain(guard.never_over.iter().map(|range| line("never over", range.value.to_string(), &range.cause)))
+        .chain(guard.never_within.iter().map(|range| line("never within", range.value.to_string(), &range.cause)))
+        .chain(guard.from_owner_only.iter().map(|block| line("only from its owner", block.value.clone(), &block.cause)))
+        .collect();
+    if rows.is_empty() { String::new() } else { table(["RULE", "RANGE", "CAUSE"], rows) }
+}
+
+fn pods(plan: &PlanView) -> String {
+    let mut lines = Vec::new();
+    if !plan.address_blocks.is_empty() {
+        lines.push(format!("addresses from {}", list(plan.address_blocks.iter().map(|block| block.value))));
+    }
+    if let Some(firewall) = &plan.firewall {
+        if !firewall.masquerade.pod_ranges.is_empty() {
+            lines.push(format!(
+                "masquerade from {} to all but {}",
+                list(&firewall.masquerade.pod_ranges),
+                list(&firewall.masquerade.never)
+            ));
+        }
+        if !firewall.service_ranges_to_drop.is_empty() {
+            let ranges = list(&firewall.service_ranges_to_drop);
+            lines.push(format!("untranslated packets dropped to {ranges}"));
+        }
+    }
+    lines.join("\n")
+}

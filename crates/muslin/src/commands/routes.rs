@@ -1,0 +1,88 @@
+//! `muslin routes`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::Cell;
+use muslin_bgp_speaker::rib::RouteView as Route;
+use muslin_route_programmer::{NextHop, RouteReport, RouteState};
+
+use super::output::{age, list, print, table, verdict};
+use crate::api::{PeerRoutes, RouteQuery, Routes};
+use crate::cli::{RouteView, RoutesArgs};
+use crate::client;
+
+/// Prints the routes of one view.
+pub async fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
+    let view = match args.view {
+        RouteView::Received => "received",
+        RouteView::Best => "best",
+        RouteView::Advertised => "advertised",
+        RouteView::Kernel => "kernel",
+    };
+    let query = RouteQuery { peer: args.peer.clone(), rejected: args.rejected, limit: Some(args.limit) };
+    let routes: Routes = client::get_with(&args.query.socket, &format!("/v1/routes/{view}"), &query).await?;
+    print(args.query.output, &routes, render)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(routes: &Routes) -> String {
+    match routes {
+        Routes::Kernel(routes) => kernel(routes),
+        Routes::Bgp(tables) => tables.iter().map(peer_table).collect::<Vec<_>>().join("\n\n"),
+    }
+}
+
+fn peer_table(routes: &PeerRoutes) -> String {
+    let title = routes.peer.as_ref().map(|peer| format!("{peer}\n")).unwrap_or_default();
+    let more = if routes.more { "\n… and more: raise --limit" } else { "" };
+    if routes.routes.is_empty() {
+        return format!("{title}no routes");
+    }
+    let rows = routes.routes.iter().map(|route| {
+        [
+            Cell::new(route.prefix),
+            Cell::new(format!("{:?}", route.state).to_lowercase()),
+            Cell::new(route.next_hop.map_or_else(|| "-".to_owned(), |hop| hop.to_string())),
+            Cell::new(path(route)),
+            Cell::new(age(Duration::from_secs(route.age.into()))),
+            Cell::new(route.peer.as_deref().unwrap_or("-")),
+            Cell::new(route.reason.as_deref().unwrap_or("-")),
+        ]
+    });
+    let header = ["PREFIX", "STATE", "NEXT HOP", "AS PATH", "AGE", "FROM", "WHY"];
+    format!("{title}{}{more}", table(header, rows))
+}
+
+/// The AS path with the ORIGIN behind it, as routers print it.
+fn path(route: &Route) -> String {
+    format!("{} {}", route.as_path, route.origin).trim().to_owned()
+}
+
+fn kernel(routes: &[RouteReport]) -> String {
+    if routes.is_empty() {
+        return "no routes".to_owned();
+    }
+    let rows = routes.iter().map(|route| {
+        let installed = route.state == RouteState::Installed;
+        let state = if installed { "installed".to_owned() } else { format!("{:?}", route.state) };
+        [
+            Cell::new(route.prefix),
+            Cell::new(if route.next_hops.is_empty() {
+                "blackhole".to_owned()
+            } else {
+                list(route.next_hops.iter().map(next_hop))
+            }),
+            Cell::new(route.metric),
+            verdict(state, installed),
+        ]
+    });
+    table(["PREFIX", "NEXT HOPS", "METRIC", "STATE"], rows)
+}
+
+fn next_hop(hop: &NextHop) -> String {
+    match hop.gateway {
+        Some(gateway) => format!("{gateway} on interface {}", hop.interface),
+        None => format!("on interface {}", hop.interface),
+    }
+}

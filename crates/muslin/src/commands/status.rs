@@ -1,0 +1,83 @@
+//! `muslin status`: one screen, problems first.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use comfy_table::Cell;
+
+use super::output::{age, list, print, table};
+use super::peers;
+use crate::api::Status;
+use crate::cli::QueryArgs;
+use crate::client;
+
+/// Prints the status; fails when the daemon has not converged or something is wrong.
+pub async fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
+    let status: Status = client::get(&args.socket, "/v1/status").await?;
+    print(args.output, &status, render)?;
+    let well = status.readiness.converged && problems(&status).is_empty();
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn render(status: &Status) -> String {
+    let problems = problems(status);
+    let mut parts = Vec::new();
+    if !problems.is_empty() {
+        parts.push(format!("PROBLEMS\n{}", problems.join("\n")));
+    }
+    parts.push(headline(status));
+    parts.push(format!("PEERS\n{}", peers::render(&status.peers)));
+    parts.push(format!("ROUTES\n{}", routes(status)));
+    if !status.blocks.is_empty() {
+        parts.push(format!("ADDRESSES\n{}", addresses(status)));
+    }
+    if !status.notes.is_empty() {
+        parts.push(format!("NOTES\n{}", status.notes.join("\n")));
+    }
+    parts.join("\n\n")
+}
+
+/// What a person has to look at, each with its remedy where one is known.
+fn problems(status: &Status) -> Vec<String> {
+    let manifests = status.problems.iter().map(ToString::to_string);
+    let refusals = status.kernel.refusals.iter().map(|refused| {
+        format!("kernel: {:?} refused: {} ({} routes)", refused.subject, refused.refusal, refused.routes)
+    });
+    let clashes = status.kernel.clashes.iter().map(|clash| {
+        format!(
+            "kernel: {} has a foreign route too (protocol {}, metric {}): {:?}; remove one of them",
+            clash.prefix, clash.protocol, clash.metric, clash.effect
+        )
+    });
+    manifests.chain(status.faults.iter().cloned()).chain(refusals).chain(clashes).collect()
+}
+
+fn headline(status: &Status) -> String {
+    let who = status.node.as_ref().map_or_else(|| "speaker".to_owned(), |node| format!("node {node}"));
+    let identity = match (status.asn, status.router_id) {
+        (Some(asn), Some(id)) => format!("AS {asn}, router id {id}, "),
+        _ => String::new(),
+    };
+    let state = match &status.readiness {
+        readiness if readiness.converged => "converged".to_owned(),
+        readiness => format!("waiting for {}", list(&readiness.waiting_for)),
+    };
+    let up = age(Duration::from_secs(status.uptime_seconds));
+    format!("{who}: {identity}up {up}, muslin {}: {state}", status.version)
+}
+
+fn routes(status: &Status) -> String {
+    let kernel = &status.kernel;
+    let agreement = if kernel.agreement { "kernel agrees" } else { "kernel DISAGREES" };
+    format!(
+        "{} originated, {} wanted in the kernel, {} installed, {} on their way: {agreement}",
+        status.originated, kernel.desired, kernel.installed, kernel.pending
+    )
+}
+
+fn addresses(status: &Status) -> String {
+    let rows = status.blocks.iter().map(|block| {
+        [Cell::new(block.block), Cell::new(block.allocated), Cell::new(block.resting), Cell::new(block.free)]
+    });
+    table(["BLOCK", "PODS", "RESTING", "FREE"], rows)
+}

@@ -1,0 +1,100 @@
+//! A running Muslin: a node's agent, or a stand-alone speaker.
+//!
+//! ```text
+//!  folder ──▶ ClusterState ─┐                       ┌──▶ pods: address blocks, firewall, CNI configuration
+//!                           ├─▶ planner ─▶ plan ────┼──▶ programmer: own blocks as blackholes
+//!  kernel ──▶ KernelView ───┘                       └──▶ speaker: peers, originated routes, policies, guard
+//!                 │  resolves next hops                      │ best paths (one batch in flight)
+//!                 └──────────────────────────────────────▶ speaker ──▶ fib ──▶ programmer ──▶ kernel
+//!  Unix socket ──▶ api: asks all of them, changes nothing
+//! ```
+//!
+//! State travels in `watch` channels, of which only the latest value counts; the one queue, from speaker to
+//! programmer, holds one batch, and what waits behind it coalesces in the RIB.
+
+mod fib;
+mod plan;
+mod planner;
+mod pods;
+mod readiness;
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use anyhow::Context;
+use muslin_bgp_speaker::net::SpeakerHandle;
+use muslin_cluster::FolderSource;
+use muslin_route_programmer::{Programmer, ProgrammerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+pub use self::plan::Plan;
+pub use self::readiness::{Goal, Readiness, wait};
+use crate::api;
+use crate::cli::DaemonArgs;
+
+/// What this daemon is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// The agent of a node.
+    Node(NodeRole),
+    /// A router or reflector without pods.
+    Speaker,
+}
+
+/// Where a node's agent meets pods.
+#[derive(Clone, Debug)]
+pub struct NodeRole {
+    /// Name of the Node object.
+    pub name: String,
+    /// Folder shared with the CNI plugin.
+    pub data_dir: PathBuf,
+    /// Where to announce the plugin to the container runtime.
+    pub cni_conf_dir: Option<PathBuf>,
+}
+
+/// All that the parts of a daemon share.
+pub struct Daemon {
+    /// What it is.
+    pub role: Role,
+    /// When it started.
+    pub started: Instant,
+    /// The plan in force; none until the cluster state has what the role needs.
+    pub plan: watch::Sender<Option<Arc<Plan>>>,
+    /// Why parts of the plan could not be carried out.
+    pub faults: watch::Sender<planner::Faults>,
+    /// The speaker, from the first plan on.
+    pub speaker: OnceLock<SpeakerHandle>,
+    /// Routes into the kernel, and its view.
+    pub programmer: Programmer,
+}
+
+/// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay.
+pub async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let source = FolderSource::watch(&args.state)?;
+    let programmer = Programmer::spawn(ProgrammerConfig::default())
+        .await
+        .context("the kernel's routes: run as root or with CAP_NET_ADMIN")?;
+    let daemon = Arc::new(Daemon {
+        role,
+        started: Instant::now(),
+        plan: watch::Sender::new(None),
+        faults: watch::Sender::new(planner::Faults::default()),
+        speaker: OnceLock::new(),
+        programmer,
+    });
+    let server = api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
+    info!(state = %args.state.display(), socket = %server.path().display(), "muslin is up");
+    let ended = tokio::select! {
+        ended = planner::run(daemon.clone(), source.state()) => ended,
+        ended = server.run(daemon.clone()) => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    info!("muslin ends; routes stay in the kernel");
+    ended
+}

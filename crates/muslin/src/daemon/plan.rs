@@ -1,0 +1,53 @@
+//! The plan of either role.
+
+use ipnet::IpNet;
+use muslin_bgp_speaker::config::SpeakerConfig;
+use muslin_cluster::{ClusterState, Problem};
+use muslin_node_plan::{Caused, KernelFacts, NodePlan, SpeakerPlan, plan, speaker_plan};
+
+use super::Role;
+
+/// What a daemon is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// A node.
+    Node(Box<NodePlan>),
+    /// A stand-alone speaker.
+    Speaker(Box<SpeakerPlan>),
+}
+
+impl Plan {
+    /// The plan for the role; none while the state lacks its Node object: a node that nobody knows must not
+    /// withdraw what it announced before.
+    pub fn of(role: &Role, state: &ClusterState, facts: &KernelFacts) -> Option<Self> {
+        match role {
+            Role::Node(node) if !state.nodes.contains_key(node.name.as_str()) => None,
+            Role::Node(node) => Some(Self::Node(Box::new(plan(state, facts, &node.name)))),
+            Role::Speaker => Some(Self::Speaker(Box::new(speaker_plan(state, facts)))),
+        }
+    }
+
+    /// The speaker's part.
+    pub fn speaker(&self) -> &SpeakerConfig {
+        match self {
+            Self::Node(plan) => &plan.speaker,
+            Self::Speaker(plan) => &plan.speaker,
+        }
+    }
+
+    /// What is wrong with the state.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Node(plan) => &plan.problems,
+            Self::Speaker(plan) => &plan.problems,
+        }
+    }
+
+    /// Blocks whose unused addresses lead nowhere.
+    pub fn blackholes(&self) -> &[Caused<IpNet>] {
+        match self {
+            Self::Node(plan) => &plan.blackholes,
+            Self::Speaker(_) => &[],
+        }
+    }
+}

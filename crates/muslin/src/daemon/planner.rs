@@ -1,0 +1,114 @@
+//! Plans anew when the cluster or the kernel changes, and carries out the difference.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use muslin_cluster::ClusterState;
+use muslin_route_programmer::{DesiredRoute, RouteChange};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::pods::Pods;
+use super::{Daemon, Plan, Role, fib};
+use crate::kernel::{ViewResolver, facts};
+
+/// Parts of the plan that could not be carried out, each a sentence with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The speaker's configuration: the one before stays in force.
+    pub speaker: Option<String>,
+    /// Address blocks, firewall or CNI configuration.
+    pub pods: Option<String>,
+}
+
+/// Runs as long as the daemon.
+pub async fn run(daemon: Arc<Daemon>, mut state: watch::Receiver<Arc<ClusterState>>) -> anyhow::Result<()> {
+    let mut view = daemon.programmer.watch_view();
+    let mut pods = match &daemon.role {
+        Role::Node(node) => Some(Pods::new(node.clone())),
+        Role::Speaker => None,
+    };
+    let mut blackholes = BTreeSet::new();
+    loop {
+        let cluster = state.borrow_and_update().clone();
+        let kernel = facts(&view.borrow_and_update());
+        if let Some(plan) = Plan::of(&daemon.role, &cluster, &kernel) {
+            let changed = daemon.plan.borrow().as_deref() != Some(&plan);
+            if changed {
+                let mut faults = Faults::default();
+                // Unused addresses of our blocks lead nowhere before anyone is told to send packets for them.
+                program_blackholes(&daemon, &mut blackholes, &plan).await?;
+                if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
+                    faults.pods = pods.apply(plan, &kernel).err().map(|error| format!("{error:#}"));
+                }
+                faults.speaker = configure(&daemon, &plan).await?.err();
+                report(&daemon, &plan, &faults);
+                daemon.faults.send_replace(faults);
+                daemon.plan.send_replace(Some(Arc::new(plan)));
+            }
+        } else if daemon.plan.borrow().is_none()
+            && let Role::Node(node) = &daemon.role
+        {
+            info!(node = node.name, "waiting for the Node object");
+        }
+        // What the speaker resolves may have changed although the plan has not.
+        if let Some(speaker) = daemon.speaker.get() {
+            speaker.next_hops_changed();
+        }
+        tokio::select! {
+            changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
+            changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
+        }
+    }
+}
+
+/// Starts the speaker with the first plan, then changes it. The inner error is a configuration that cannot be.
+async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), String>> {
+    use muslin_bgp_speaker::net::{ConfigureError, SpawnError, spawn};
+
+    if let Some(speaker) = daemon.speaker.get() {
+        return match speaker.configure(plan.speaker().clone()).await {
+            Ok(()) => Ok(Ok(())),
+            Err(ConfigureError::Refused(error)) => Ok(Err(error.to_string())),
+            Err(ConfigureError::Gone(error)) => Err(error.into()),
+        };
+    }
+    let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
+    let speaker = match spawn(plan.speaker().clone(), resolver) {
+        Ok(speaker) => speaker,
+        Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
+        Err(error @ SpawnError::System(_)) => return Err(error.into()),
+    };
+    let Some(stream) = speaker.fib() else { bail!("the speaker's routes are read by someone else") };
+    tokio::spawn(fib::run(stream, daemon.programmer.clone()));
+    if daemon.speaker.set(speaker).is_err() {
+        bail!("the speaker was started twice");
+    }
+    Ok(Ok(()))
+}
+
+async fn program_blackholes(daemon: &Daemon, known: &mut BTreeSet<IpNet>, plan: &Plan) -> anyhow::Result<()> {
+    let wanted: BTreeSet<IpNet> = plan.blackholes().iter().map(|block| block.value).collect();
+    let gone = known.difference(&wanted).map(|block| RouteChange::withdraw(*block));
+    let new = wanted.difference(known).map(|block| RouteChange::install(*block, DesiredRoute::blackhole()));
+    let changes: Vec<_> = gone.chain(new).collect();
+    *known = wanted;
+    if !changes.is_empty() {
+        daemon.programmer.apply(changes).await?;
+    }
+    Ok(())
+}
+
+/// Logs what is newly wrong; what stays wrong was said before.
+fn report(daemon: &Daemon, plan: &Plan, faults: &Faults) {
+    let before = daemon.plan.borrow().clone();
+    let known = before.as_deref().map_or(&[][..], Plan::problems);
+    for problem in plan.problems().iter().filter(|problem| !known.contains(problem)) {
+        warn!("{problem}");
+    }
+    for fault in [&faults.speaker, &faults.pods].into_iter().flatten() {
+        warn!("{fault}");
+    }
+}

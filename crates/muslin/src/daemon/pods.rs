@@ -1,0 +1,62 @@
+//! The node's pods: what the CNI plugin is told, and the packet filter.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use muslin_node_plan::{KernelFacts, NodePlan};
+use muslin_pod_network::conflist::Installed;
+use muslin_pod_network::host::{self, Family};
+use muslin_pod_network::{Conflist, FirewallPlan, HOST_INTERFACE_PREFIX, NetworkFile, firewall};
+use tracing::{info, warn};
+
+use super::NodeRole;
+
+/// Name of our network in the CNI configuration; reservations are scoped to it.
+const NETWORK: &str = "muslin";
+
+/// Carries out a plan's part for pods; remembers what is in force to leave it alone.
+pub struct Pods {
+    node: NodeRole,
+    firewall: Option<FirewallPlan>,
+    network: Option<NetworkFile>,
+}
+
+impl Pods {
+    /// Nothing is in force yet.
+    pub fn new(node: NodeRole) -> Self {
+        Self { node, firewall: None, network: None }
+    }
+
+    /// Forwarding and firewall first, then the addresses that pods may have, then the plugin itself: no pod
+    /// sends a packet that the filter does not know.
+    pub fn apply(&mut self, plan: &NodePlan, facts: &KernelFacts) -> anyhow::Result<()> {
+        let uplinks: BTreeSet<&str> = facts.connected.iter().map(|link| &*link.interface).collect();
+        let uplinks: Vec<&str> =
+            uplinks.into_iter().filter(|name| !name.starts_with(HOST_INTERFACE_PREFIX)).collect();
+        for problem in host::prepare(&[Family::V4, Family::V6], &uplinks) {
+            warn!("{problem}");
+        }
+        if self.firewall.as_ref() != Some(&plan.firewall) {
+            firewall::apply(&plan.firewall)?;
+            self.firewall = Some(plan.firewall.clone());
+        }
+        let network = NetworkFile {
+            blocks: plan.address_blocks.iter().map(|block| block.value).collect(),
+            mtu: plan.mtu,
+            reserved: facts.addresses.iter().map(|local| local.address).collect(),
+        };
+        if self.network.as_ref() != Some(&network) {
+            network.write(&self.node.data_dir).with_context(|| self.node.data_dir.display().to_string())?;
+            self.network = Some(network);
+        }
+        if let Some(conf_dir) = &self.node.cni_conf_dir {
+            let data_dir = self.node.data_dir.clone();
+            let list = Conflist { name: NETWORK.to_owned(), data_dir, chained: Vec::new() };
+            let installed = list.install(conf_dir).with_context(|| conf_dir.display().to_string())?;
+            if installed == Installed::Written {
+                info!(folder = %conf_dir.display(), "CNI configuration is in place");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Whether the daemon has arrived: what a probe, the lab and `muslin status` ask.
+
+use std::time::Duration;
+
+use muslin_bgp_speaker::net::SpeakerHandle;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::Daemon;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Goal {
+    /// The plan is in force and every session is established.
+    Established,
+    /// Also every peer's End-of-RIB was seen and the kernel agrees.
+    Converged,
+}
+
+/// How far the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Every session that is not shut down is established.
+    pub established: bool,
+    /// Every peer's routes are known, and the kernel holds what follows from them.
+    pub converged: bool,
+    /// What is missing, in words; empty when nothing is.
+    pub waiting_for: Vec<String>,
+}
+
+impl Readiness {
+    fn reaches(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::Established => self.established,
+            Goal::Converged => self.converged,
+        }
+    }
+
+    /// How far the daemon is now.
+    pub async fn of(daemon: &Daemon) -> Self {
+        let (mut sessions, mut routes) = (Vec::new(), Vec::new());
+        match daemon.speaker.get() {
+            None => sessions.push("a plan: the state has no usable configuration for this daemon".to_owned()),
+            Some(speaker) => missing(speaker, &mut sessions, &mut routes).await,
+        }
+        let kernel = daemon.programmer.status();
+        if kernel.pending > 0 {
+            routes.push(format!("the kernel: {} routes on their way", kernel.pending));
+        } else if !kernel.agreement {
+            routes.push("the kernel: it does not hold every route, see `muslin routes kernel`".to_owned());
+        }
+        let established = sessions.is_empty();
+        let converged = established && routes.is_empty();
+        sessions.append(&mut routes);
+        Self { established, converged, waiting_for: sessions }
+    }
+}
+
+async fn missing(speaker: &SpeakerHandle, sessions: &mut Vec<String>, routes: &mut Vec<String>) {
+    let Ok(peers) = speaker.peers().await else {
+        sessions.push("the speaker: it has ended".to_owned());
+        return;
+    };
+    for peer in peers.iter().filter(|peer| !peer.shut_down) {
+        if !peer.established {
+            sessions.push(format!("peer {}: {}", peer.key.0, peer.state));
+        }
+        for family in peer.families.iter().filter(|family| family.negotiated && !family.end_of_rib_received) {
+            routes.push(format!("peer {}: its {} routes", peer.key.0, family.family));
+        }
+    }
+    if !speaker.status().await.is_ok_and(|status| status.synced) {
+        routes.push("the first exchange of routes".to_owned());
+    }
+}
+
+/// Waits for the goal, at most `limit`; returns how far it came.
+pub async fn wait(daemon: &Daemon, goal: Goal, limit: Duration) -> Readiness {
+    let deadline = Instant::now() + limit;
+    let mut plan = daemon.plan.subscribe();
+    let mut kernel = daemon.programmer.watch_status();
+    loop {
+        // Subscribed before looking, so that nothing falls between the look and the wait.
+        let mut events = daemon.speaker.get().and_then(|speaker| speaker.events().ok());
+        plan.mark_unchanged();
+        kernel.mark_unchanged();
+        let readiness = Readiness::of(daemon).await;
+        if readiness.reaches(goal) {
+            return readiness;
+        }
+        let event = async {
+            match &mut events {
+                // Whoever lags looks again.
+                Some(events) => matches!(events.recv().await, Ok(_) | Err(RecvError::Lagged(_))),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            going_on = event => if !going_on { return readiness },
+            changed = plan.changed() => if changed.is_err() { return readiness },
+            changed = kernel.changed() => if changed.is_err() { return readiness },
+            () = tokio::time::sleep_until(deadline) => return readiness,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Between the kernel's terms and those of the plan and the speaker.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use muslin_bgp_speaker::rib::{FibChange, NextHopResolver, Resolution};
+use muslin_node_plan::{ConnectedPrefix, DefaultGateway, KernelFacts, LocalAddress};
+use muslin_pod_network::POD_ROUTE_PROTOCOL;
+use muslin_route_programmer::{DesiredRoute, ForeignKind, KernelView, NextHop, RouteChange};
+use tokio::sync::watch;
+
+/// What a plan depends on, out of the whole view. Link-local addresses and pods' interfaces are left out, so
+/// that a plan does not change with every pod.
+pub fn facts(view: &KernelView) -> KernelFacts {
+    let name = |index| view.link(index).map(|link| Arc::<str>::from(link.name.as_str()));
+    let mut facts = KernelFacts { uplink_mtu: view.uplink_mtu(), ..KernelFacts::default() };
+    for local in view.local_addresses().filter(|local| is_routable(local.address.addr())) {
+        let Some(interface) = name(local.interface) else { continue };
+        facts.addresses.push(LocalAddress { address: local.address.addr(), interface: interface.clone() });
+        if local.address.prefix_len() < local.address.max_prefix_len() {
+            facts.connected.push(ConnectedPrefix { prefix: local.address.trunc(), interface });
+        }
+    }
+    for default in view.default_gateways() {
+        if let Some(interface) = name(default.interface) {
+            facts.default_gateways.push(DefaultGateway { address: default.gateway, interface });
+        }
+    }
+    facts.addresses.sort_unstable();
+    facts.connected.sort_unstable();
+    facts.connected.dedup();
+    facts
+}
+
+fn is_routable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
+}
+
+/// Resolves the speaker's next hops in the latest view of the kernel, which holds none of our own routes.
+pub struct ViewResolver(pub watch::Receiver<Arc<KernelView>>);
+
+impl NextHopResolver for ViewResolver {
+    fn resolve(&self, next_hop: IpAddr, interface: Option<u32>) -> Option<Resolution> {
+        let view = self.0.borrow();
+        let route = match interface {
+            Some(interface) if !is_routable(next_hop) => view.route_on_link(next_hop, interface)?,
+            _ => view.route_to(next_hop)?,
+        };
+        // A pod is no router: nobody may draw a neighbour's traffic through it.
+        if leads_to_a_pod(&view, next_hop) {
+            return None;
+        }
+        Some(Resolution {
+            gateway: route.gateway.unwrap_or(next_hop),
+            interface: route.interface,
+            metric: route.metric,
+            direct: route.gateway.is_none(),
+        })
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.0.borrow().is_local(address)
+    }
+}
+
+fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {
+    let host = IpNet::from(address);
+    view.foreign_routes().any(|(prefix, route)| {
+        prefix == host && route.protocol == POD_ROUTE_PROTOCOL && route.kind == ForeignKind::Unicast
+    })
+}
+
+/// A change of the speaker's best paths as a change of the kernel's routes.
+pub fn route_change(change: FibChange) -> RouteChange {
+    let route = change.route.map(|route| {
+        DesiredRoute::over(route.next_hops.into_iter().map(|hop| NextHop {
+            gateway: Some(hop.gateway),
+            interface: hop.interface,
+            weight: hop.weight,
+            onlink: false,
+        }))
+    });
+    RouteChange { prefix: change.prefix, route }
+}
