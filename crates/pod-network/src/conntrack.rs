@@ -1,45 +1,79 @@
-//! Conversations of an address that is no longer a pod's: a pod that gets it later must not inherit them.
+//! Conversations of addresses that are no longer a pod's: a pod that gets them later must not inherit them.
+//!
+//! The kernel could search by itself (`CTA_FILTER`), but for IPv6 its comparison is the wrong way round up to
+//! Linux 6.18 at least: it would forget the conversations of everybody else. So they are listed, and forgotten one
+//! by one.
 
 use std::net::IpAddr;
 
-use crate::netlink::{Attributes, Batch, NetlinkError, Socket};
+use crate::netlink::{Batch, Message, NetlinkError, Socket, attributes, find, read_address};
 
-/// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE`
-const DELETE: u16 = 0x0102;
+/// `NFNL_SUBSYS_CTNETLINK << 8`, and the requests of that subsystem.
+const SUBSYSTEM: u16 = 0x0100;
+const GET: u16 = SUBSYSTEM | 1;
+const DELETE: u16 = SUBSYSTEM | 2;
+/// `struct nfgenmsg`
+const HEADER: usize = 4;
 // Attributes of linux/netfilter/nfnetlink_conntrack.h.
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
-const CTA_FILTER: u16 = 25;
-const CTA_FILTER_ORIG_FLAGS: u16 = 1;
-const CTA_FILTER_REPLY_FLAGS: u16 = 2;
-const CTA_FILTER_FLAG_IP_SRC: u32 = 1;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_V4_SRC: u16 = 1;
 const CTA_IP_V6_SRC: u16 = 3;
 
-/// Forgets every tracked connection that `address` opened or answered.
-pub(crate) fn forget(address: IpAddr) -> Result<(), NetlinkError> {
+type IsOfFamily = fn(&IpAddr) -> bool;
+const FAMILIES: [(u8, IsOfFamily); 2] =
+    [(libc::AF_INET as u8, IpAddr::is_ipv4), (libc::AF_INET6 as u8, IpAddr::is_ipv6)];
+
+/// Deletions to a batch.
+const BATCH: usize = 500;
+
+/// Forgets every tracked connection that one of `addresses` opened or answered.
+pub(crate) fn forget(addresses: &[IpAddr]) -> Result<(), NetlinkError> {
     let mut socket = Socket::netfilter()?;
-    for (tuple, flags) in [(CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS), (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS)]
-    {
-        let mut batch = Batch::default();
-        let purpose = format!("forget the connections of {address}");
-        batch.push(purpose, (DELETE, 0), &header(address), |m| {
-            m.nest(tuple, |m| m.nest(CTA_TUPLE_IP, |m| source(m, address)));
-            m.nest(CTA_FILTER, |m| m.u32(flags, CTA_FILTER_FLAG_IP_SRC));
-        });
-        socket.execute(batch)?;
+    for (family, is_of_it) in FAMILIES {
+        if !addresses.iter().any(is_of_it) {
+            continue;
+        }
+        let header = [family, 0, 0, 0];
+        let theirs = socket.dump("list connections", GET, &header, |entry| {
+            let concerned = [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].map(|tuple| source(entry, tuple));
+            concerned.into_iter().flatten().any(|address| addresses.contains(&address)).then(|| entry.clone())
+        })?;
+        for some in theirs.chunks(BATCH) {
+            forget_each(&mut socket, header, some)?;
+        }
     }
     Ok(())
 }
 
-fn source(m: &mut Attributes<'_>, address: IpAddr) {
-    let kind = if address.is_ipv4() { CTA_IP_V4_SRC } else { CTA_IP_V6_SRC };
-    m.address(kind, address);
+fn forget_each(socket: &mut Socket, header: [u8; HEADER], entries: &[Message]) -> Result<(), NetlinkError> {
+    let mut batch = Batch::default();
+    for entry in entries {
+        batch.push("forget a connection", (DELETE, 0), &header, |m| {
+            // What identifies it: the id keeps a successor with the same addresses and ports from harm.
+            for (kind, value) in entry.attributes(HEADER) {
+                if matches!(kind, CTA_TUPLE_ORIG | CTA_ID | CTA_ZONE) {
+                    m.bytes(kind, value);
+                }
+            }
+        });
+    }
+    match socket.execute(batch) {
+        // One that ended by itself; all others were worked on.
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome.map(|_| ()),
+    }
 }
 
-/// `struct nfgenmsg`. Version 1 says that the family is meant: with 0 the kernel takes any.
-fn header(address: IpAddr) -> [u8; 4] {
-    let family = if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 };
-    [family, 1, 0, 0]
+/// The address that sends in one direction of a connection.
+fn source(entry: &Message, tuple: u16) -> Option<IpAddr> {
+    let tuple = find(entry.attributes(HEADER), tuple)?;
+    let addresses = find(attributes(tuple), CTA_TUPLE_IP)?;
+    let mut sources = attributes(addresses);
+    sources
+        .find(|(kind, _)| matches!(*kind, CTA_IP_V4_SRC | CTA_IP_V6_SRC))
+        .and_then(|(_, octets)| read_address(octets))
 }

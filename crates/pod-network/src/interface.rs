@@ -25,10 +25,10 @@ mod uplink;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use check::{Expected, check};
-pub(crate) use create::{Created, Plan, create};
+pub(crate) use create::{Plan, create};
 pub(crate) use inventory::{HostInterface, attached, inventory};
 pub(crate) use netns::{Netns, NetnsError};
-pub(crate) use remove::{Outcome, condemn, reap, remove};
+pub(crate) use remove::{Outcome, condemn, reap};
 pub(crate) use uplink::uplink_mtu;
 
 use crate::ipam::Attachment;

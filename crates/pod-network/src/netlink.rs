@@ -4,5 +4,5 @@
 mod message;
 mod socket;
 
-pub(crate) use message::{Attributes, Batch, Message, find, read_u32};
+pub(crate) use message::{Attributes, Batch, Message, attributes, find, read_address, read_u32};
 pub(crate) use socket::{NetlinkError, Socket};

@@ -71,7 +71,7 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
                 m.be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_OIF);
                 m.be32(NFTA_FIB_FLAGS, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT);
             });
-            compare(m, &[0]);
+            compare(m, &0u32.to_ne_bytes());
         }
         Expression::NotTranslated => {
             step(m, "ct", |m| {

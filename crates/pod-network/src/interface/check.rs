@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::message::{ADDRESS, Link, LinkAddress, ROUTE, Route, link_header};
-use super::{InterfaceError, Netns, host_name};
+use super::message::{self, Link, LinkAddress, Route};
+use super::{InterfaceError, Netns, POD_ROUTE_PROTOCOL, host_name};
 use crate::ipam::Attachment;
 use crate::netlink::Socket;
 
@@ -28,7 +28,7 @@ pub(crate) fn check(expected: &Expected<'_>, netns: &Netns) -> Result<Vec<String
     Ok(faults)
 }
 
-/// What one namespace has.
+/// What one namespace has, of routes perhaps only those of one protocol.
 struct Seen {
     links: Vec<Link>,
     addresses: Vec<LinkAddress>,
@@ -36,15 +36,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn here() -> Result<Self, InterfaceError> {
+    fn here(protocol: Option<u8>) -> Result<Self, InterfaceError> {
         let mut socket = Socket::route()?;
-        let links = socket.dump("list interfaces", libc::RTM_GETLINK, &link_header(0, 0))?;
-        let addresses = socket.dump("list addresses", libc::RTM_GETADDR, &[0; ADDRESS])?;
-        let routes = socket.dump("list routes", libc::RTM_GETROUTE, &[0; ROUTE])?;
         Ok(Self {
-            links: links.iter().filter_map(Link::read).collect(),
-            addresses: addresses.iter().filter_map(LinkAddress::read).collect(),
-            routes: routes.iter().filter_map(Route::read).collect(),
+            links: message::links(&mut socket)?,
+            addresses: message::addresses(&mut socket)?,
+            routes: message::routes(&mut socket, protocol)?,
         })
     }
 
@@ -59,7 +56,7 @@ impl Seen {
 }
 
 fn check_pod(expected: &Expected<'_>) -> Result<Vec<String>, InterfaceError> {
-    let seen = Seen::here()?;
+    let seen = Seen::here(None)?;
     let link = match seen.link("pod", &expected.attachment.interface) {
         Ok(link) => link,
         Err(fault) => return Ok(vec![fault]),
@@ -87,7 +84,7 @@ fn check_pod(expected: &Expected<'_>) -> Result<Vec<String>, InterfaceError> {
 }
 
 fn check_host(expected: &Expected<'_>) -> Result<Vec<String>, InterfaceError> {
-    let seen = Seen::here()?;
+    let seen = Seen::here(Some(POD_ROUTE_PROTOCOL))?;
     let link = match seen.link("node", &host_name(expected.attachment)) {
         Ok(link) => link,
         Err(fault) => return Ok(vec![fault]),

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 use super::message::{
     CREATE, Link, RouteRequest, add_address, add_permanent_neighbour, add_route, link_header, set_up,
 };
+use super::remove::remove;
 use super::{
     GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, InterfaceError, Mac, Netns, POD_ROUTE_PROTOCOL, alias, host_name,
-    remove,
 };
 use crate::fail_point;
 use crate::ipam::Attachment;
@@ -30,12 +30,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) mtu: u32,
 }
 
-/// What was made.
-#[derive(Debug)]
-pub(crate) struct Created {
-    pub(crate) host_name: String,
-}
-
 impl Plan<'_> {
     fn has_ipv6(&self) -> bool {
         self.addresses.iter().any(IpAddr::is_ipv6)
@@ -43,23 +37,29 @@ impl Plan<'_> {
 }
 
 /// Makes the interface, or nothing at all.
-pub(crate) fn create(plan: &Plan<'_>, netns: &Netns) -> Result<Created, InterfaceError> {
+pub(crate) fn create(plan: &Plan<'_>, netns: &Netns) -> Result<(), InterfaceError> {
     let host_name = host_name(plan.attachment);
-    let mut socket = Socket::route()?;
-    let link = create_pair(&mut socket, plan, netns, &host_name)?;
-    fail_point::reached("after-pair");
-    let made = set_up_host(&mut socket, plan, &link).and_then(|()| {
-        fail_point::reached("after-host");
-        set_up_pod(plan, netns, &link)?;
-        await_carrier(&mut socket, &link)
-    });
-    if let Err(error) = made {
-        // Both ends and whatever was added to them go with the pair.
-        remove(&host_name)?;
-        return Err(error);
-    }
+    // A socket stays in the namespace that it was opened in: this one is the node's also inside the pod.
+    let mut node = Socket::route()?;
+    netns.run(|| {
+        let link = create_pair(&mut node, plan, netns, &host_name)?;
+        fail_point::reached("after-pair");
+        if let Err(error) = set_up_both(&mut node, plan, &link) {
+            // Both ends and whatever was added to them go with the pair.
+            remove(&mut node, &host_name)?;
+            return Err(error);
+        }
+        Ok(())
+    })
+}
+
+fn set_up_both(node: &mut Socket, plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {
+    set_up_host(node, plan, link)?;
+    fail_point::reached("after-host");
+    set_up_pod(plan, link)?;
+    await_carrier(node, link)?;
     fail_point::reached("after-pod");
-    Ok(Created { host_name })
+    Ok(())
 }
 
 /// The pair appears with one end inside the pod: it never exists there under another name, and if the name is
@@ -111,39 +111,38 @@ pub(super) fn get_link(batch: &mut Batch, name: &str) {
     batch.push(purpose, (libc::RTM_GETLINK, 0), &link_header(0, 0), |m| m.string(libc::IFLA_IFNAME, name));
 }
 
-fn set_up_pod(plan: &Plan<'_>, netns: &Netns, link: &Link) -> Result<(), InterfaceError> {
+/// Runs inside the pod.
+fn set_up_pod(plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {
     let index = link.peer.ok_or_else(|| InterfaceError::Invisible(plan.attachment.interface.clone()))?;
-    netns.run(|| {
-        if plan.has_ipv6() {
-            // No router advertises itself on a pod's link, and no other station can have the pod's addresses.
-            for (name, value) in [("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")] {
-                let path = format!("/proc/sys/net/ipv6/conf/{}/{name}", plan.attachment.interface);
-                std::fs::write(&path, value).map_err(|source| InterfaceError::Sysctl { path, source })?;
-            }
+    if plan.has_ipv6() {
+        // No router advertises itself on a pod's link, and no other station can have the pod's addresses.
+        for (name, value) in [("disable_ipv6", "0"), ("accept_ra", "0"), ("accept_dad", "0")] {
+            let path = format!("/proc/sys/net/ipv6/conf/{}/{name}", plan.attachment.interface);
+            std::fs::write(&path, value).map_err(|source| InterfaceError::Sysctl { path, source })?;
         }
-        let mut batch = Batch::default();
-        set_up(&mut batch, format!("switch on {} in the pod", plan.attachment.interface), index);
-        for &address in plan.addresses {
-            let (gateway, all) = match address {
-                IpAddr::V4(_) => (GATEWAY_V4, IpAddr::from([0; 4])),
-                IpAddr::V6(_) => (GATEWAY_V6, IpAddr::from([0; 16])),
-            };
-            let route = |destination, gateway| RouteRequest {
-                destination,
-                gateway,
-                index,
-                protocol: libc::RTPROT_STATIC,
-            };
-            add_address(&mut batch, IpNet::from(address), index);
-            if gateway.is_ipv4() {
-                add_route(&mut batch, &route(IpNet::from(gateway), None));
-            }
-            add_route(&mut batch, &route(IpNet::new_assert(all, 0), Some(gateway)));
-            add_permanent_neighbour(&mut batch, gateway, GATEWAY_MAC, index);
+    }
+    let mut batch = Batch::default();
+    set_up(&mut batch, format!("switch on {} in the pod", plan.attachment.interface), index);
+    for &address in plan.addresses {
+        let (gateway, all) = match address {
+            IpAddr::V4(_) => (GATEWAY_V4, IpAddr::from([0; 4])),
+            IpAddr::V6(_) => (GATEWAY_V6, IpAddr::from([0; 16])),
+        };
+        let route = |destination, gateway| RouteRequest {
+            destination,
+            gateway,
+            index,
+            protocol: libc::RTPROT_STATIC,
+        };
+        add_address(&mut batch, IpNet::from(address), index);
+        if gateway.is_ipv4() {
+            add_route(&mut batch, &route(IpNet::from(gateway), None));
         }
-        Socket::route()?.execute(batch)?;
-        Ok(())
-    })
+        add_route(&mut batch, &route(IpNet::new_assert(all, 0), Some(gateway)));
+        add_permanent_neighbour(&mut batch, gateway, GATEWAY_MAC, index);
+    }
+    Socket::route()?.execute(batch)?;
+    Ok(())
 }
 
 fn set_up_host(socket: &mut Socket, plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::message::{Link, ROUTE, Route, link_header};
+use super::message;
 use super::{HOST_INTERFACE_PREFIX, InterfaceError, POD_ROUTE_PROTOCOL, parse_alias};
 use crate::ipam::{Attached, Attachment};
 use crate::netlink::Socket;
@@ -19,14 +19,10 @@ pub(crate) struct HostInterface {
 /// All interfaces of pods on this node.
 pub(crate) fn inventory() -> Result<Vec<HostInterface>, InterfaceError> {
     let mut socket = Socket::route()?;
-    let links = socket.dump("list interfaces", libc::RTM_GETLINK, &link_header(0, 0))?;
-    let routes = socket.dump("list routes", libc::RTM_GETROUTE, &[0; ROUTE])?;
-    let routes: Vec<Route> = routes.iter().filter_map(Route::read).collect();
-    let links =
-        links.iter().filter_map(Link::read).filter(|link| link.name.starts_with(HOST_INTERFACE_PREFIX));
-    let interfaces = links.map(|link| {
-        let own =
-            routes.iter().filter(|route| route.index == link.index && route.protocol == POD_ROUTE_PROTOCOL);
+    let routes = message::routes(&mut socket, Some(POD_ROUTE_PROTOCOL))?;
+    let links = message::links(&mut socket)?.into_iter();
+    let interfaces = links.filter(|link| link.name.starts_with(HOST_INTERFACE_PREFIX)).map(|link| {
+        let own = routes.iter().filter(|route| route.index == link.index);
         HostInterface {
             addresses: own.map(|route| route.destination.addr()).collect(),
             attachment: link.alias.as_deref().and_then(parse_alias),

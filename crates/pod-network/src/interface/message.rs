@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Mac;
-use crate::netlink::{Batch, Message, find, read_u32};
+use crate::netlink::{Batch, Message, NetlinkError, Socket, find, read_address, read_u32};
 
 /// Create, and fail if it exists.
 pub(super) const CREATE: u16 = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 
 /// Sizes of the fixed parts.
-pub(super) const LINK: usize = 16;
-pub(super) const ADDRESS: usize = 8;
-pub(super) const ROUTE: usize = 12;
+const LINK: usize = 16;
+const ADDRESS: usize = 8;
+const ROUTE: usize = 12;
 
 /// `struct ifinfomsg`: an interface by index (0: by name) and flags to set, all of which are named.
 pub(super) fn link_header(index: u32, flags: libc::c_int) -> [u8; LINK] {
@@ -106,6 +106,32 @@ pub(super) fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }
 
+/// All interfaces of the socket's namespace.
+pub(super) fn links(socket: &mut Socket) -> Result<Vec<Link>, NetlinkError> {
+    socket.dump("list interfaces", libc::RTM_GETLINK, &link_header(0, 0), Link::read)
+}
+
+/// All addresses of the socket's namespace.
+pub(super) fn addresses(socket: &mut Socket) -> Result<Vec<LinkAddress>, NetlinkError> {
+    socket.dump("list addresses", libc::RTM_GETADDR, &[0; ADDRESS], LinkAddress::read)
+}
+
+/// The routes of the main table that a [`Route`] can describe, both families: those of `protocol`, or all of
+/// them, which are many on a node that learned the routes of a large cluster.
+pub(super) fn routes(socket: &mut Socket, protocol: Option<u8>) -> Result<Vec<Route>, NetlinkError> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
+        let mut header = [0; ROUTE];
+        header[0] = family;
+        header[5] = protocol.unwrap_or_default();
+        let wanted = |route: &Route| protocol.is_none_or(|protocol| route.protocol == protocol);
+        found.extend(socket.dump("list routes", libc::RTM_GETROUTE, &header, |message| {
+            Route::read(message).filter(wanted)
+        })?);
+    }
+    Ok(found)
+}
+
 /// An interface as the kernel describes it.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -152,7 +178,7 @@ impl LinkAddress {
         let get = |kind| find(message.attributes(ADDRESS), kind);
         // In IPv4 the local address is the one; IPv6 has only the other attribute.
         let octets = get(libc::IFA_LOCAL).or_else(|| get(libc::IFA_ADDRESS))?;
-        let address = IpNet::new(ip(octets)?, *message.payload.get(1)?).ok()?;
+        let address = IpNet::new(read_address(octets)?, *message.payload.get(1)?).ok()?;
         Some(Self { index: read_u32(message.payload.get(4..)?)?, address })
     }
 }
@@ -177,22 +203,15 @@ impl Route {
         let get = |kind| find(message.attributes(ROUTE), kind);
         let unspecified =
             if i32::from(header[0]) == libc::AF_INET { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        let address = get(libc::RTA_DST).map_or(Some(unspecified), ip)?;
+        let address = get(libc::RTA_DST).map_or(Some(unspecified), read_address)?;
         Some(Self {
             destination: IpNet::new(address, header[1]).ok()?,
-            gateway: get(libc::RTA_GATEWAY).and_then(ip),
+            gateway: get(libc::RTA_GATEWAY).and_then(read_address),
             index: get(libc::RTA_OIF).and_then(read_u32)?,
             protocol: header[5],
             metric: get(libc::RTA_PRIORITY).and_then(read_u32).unwrap_or_default(),
         })
     }
-}
-
-fn ip(octets: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(octets)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
-        .ok()
 }
 
 fn text(octets: &[u8]) -> String {

@@ -27,17 +27,17 @@ pub(crate) fn condemn(host_name: &str) -> Result<Outcome, InterfaceError> {
         m.string(libc::IFLA_IFNAME, host_name);
         m.u32(libc::IFLA_GROUP, CONDEMNED);
     });
-    execute(batch)
+    execute(&mut Socket::route()?, batch)
 }
 
-/// Deletes the node's interface `host_name` and with it the pod's.
-pub(crate) fn remove(host_name: &str) -> Result<Outcome, InterfaceError> {
+/// Deletes the interface `host_name` of the node that `socket` belongs to, and with it the pod's.
+pub(super) fn remove(socket: &mut Socket, host_name: &str) -> Result<Outcome, InterfaceError> {
     let mut batch = Batch::default();
     let purpose = format!("delete {host_name}");
     batch.push(purpose, (libc::RTM_DELLINK, 0), &link_header(0, 0), |m| {
         m.string(libc::IFLA_IFNAME, host_name);
     });
-    execute(batch)
+    execute(socket, batch)
 }
 
 /// Deletes everything that was condemned, in one go however much it is.
@@ -45,11 +45,11 @@ pub(crate) fn reap() -> Result<Outcome, InterfaceError> {
     let mut batch = Batch::default();
     let purpose = "delete interfaces of pods that are gone";
     batch.push(purpose, (libc::RTM_DELLINK, 0), &link_header(0, 0), |m| m.u32(libc::IFLA_GROUP, CONDEMNED));
-    execute(batch)
+    execute(&mut Socket::route()?, batch)
 }
 
-fn execute(batch: Batch) -> Result<Outcome, InterfaceError> {
-    match Socket::route()?.execute(batch) {
+fn execute(socket: &mut Socket, batch: Batch) -> Result<Outcome, InterfaceError> {
+    match socket.execute(batch) {
         Ok(_) => Ok(Outcome::Done),
         Err(error) if is_gone(&error) => Ok(Outcome::Nothing),
         Err(error) => Err(error.into()),

@@ -190,6 +190,12 @@ pub(crate) fn find<'a>(attributes: impl Iterator<Item = (u16, &'a [u8])>, wanted
     attributes.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
+/// An address, by the number of its octets.
+pub(crate) fn read_address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+}
+
 /// Four octets in the host's byte order.
 pub(crate) fn read_u32(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))

@@ -54,6 +54,8 @@ impl Socket {
         // Explanations in words, and errors that do not repeat the request.
         raw.set_ext_ack(true)?;
         raw.set_cap_ack(true)?;
+        // Lets the kernel leave out what a dump does not ask for; one too old for it (before 4.20) sends it all.
+        let _ = raw.set_netlink_get_strict_chk(true);
         Ok(Self { raw, buffer: Vec::with_capacity(RECEIVE) })
     }
 
@@ -103,18 +105,20 @@ impl Socket {
         while self.receive(libc::MSG_DONTWAIT).is_ok() {}
     }
 
-    /// All objects of one kind: `kind` is the request's type, `fixed` its fixed part.
-    pub(crate) fn dump(
+    /// Asks for all objects of one kind and returns what `read` makes of them: `kind` is the request's type,
+    /// `fixed` its fixed part.
+    pub(crate) fn dump<T>(
         &mut self,
         purpose: &str,
         kind: u16,
         fixed: &[u8],
-    ) -> Result<Vec<Message>, NetlinkError> {
+        read: impl Fn(&Message) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
             let mut batch = Batch::default();
             batch.push(purpose, (kind, libc::NLM_F_DUMP as u16), fixed, |_| {});
             self.raw.send(batch.bytes(), 0)?;
-            if let Some(objects) = self.receive_dump(&batch)? {
+            if let Some(objects) = self.receive_dump(&batch, &read)? {
                 return Ok(objects);
             }
         }
@@ -122,7 +126,11 @@ impl Socket {
     }
 
     /// `None` if the tables changed meanwhile.
-    fn receive_dump(&mut self, batch: &Batch) -> Result<Option<Vec<Message>>, NetlinkError> {
+    fn receive_dump<T>(
+        &mut self,
+        batch: &Batch,
+        read: impl Fn(&Message) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, NetlinkError> {
         let mut objects = Vec::new();
         let mut consistent = true;
         loop {
@@ -135,7 +143,7 @@ impl Socket {
                             return Err(refusal);
                         }
                     }
-                    _ => objects.push(message),
+                    _ => objects.extend(read(&message)),
                 }
             }
         }

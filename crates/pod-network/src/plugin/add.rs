@@ -9,9 +9,7 @@ use serde_json::Value;
 
 use crate::cni::{Address, AttachmentResult, Code, Error, Interface, NetworkConfig, Request, Route};
 use crate::fail_point;
-use crate::interface::{
-    self, Created, GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, InterfaceError, Mac, Netns, Plan,
-};
+use crate::interface::{self, GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, InterfaceError, Mac, Netns, Plan};
 use crate::ipam::{AllocateError, Attachment, Grant, Ledger, Store, Wish, now};
 use crate::network_file::NetworkFile;
 
@@ -34,17 +32,14 @@ pub(super) fn add(
     let grant = allocate(request, config, &network, attachment)?;
     fail_point::reached("after-allocate");
     let plan = Plan { attachment, addresses: grant.addresses(), mac, mtu };
-    let created = match create(&plan, &netns) {
-        Ok(created) => created,
-        Err(error) => {
-            // What was held before this call belongs to an ADD that succeeded, and stays.
-            if matches!(grant, Grant::New(_)) {
-                cancel(config, attachment)?;
-            }
-            return Err(error.into());
+    if let Err(error) = create(&plan, &netns) {
+        // What was held before this call belongs to an ADD that succeeded, and stays.
+        if matches!(grant, Grant::New(_)) {
+            cancel(config, attachment)?;
         }
-    };
-    let result = result(request, config, &plan, &created);
+        return Err(error.into());
+    }
+    let result = result(request, config, &plan);
     result.to_json(config.version).map_err(|error| Error::new(Code::Io, error.to_string()))
 }
 
@@ -120,7 +115,7 @@ fn release_lost(ledger: &mut Ledger) -> Result<(), InterfaceError> {
 }
 
 /// An interface whose DEL was answered may still be about to be deleted; then its name is free in a moment.
-fn create(plan: &Plan<'_>, netns: &Netns) -> Result<Created, InterfaceError> {
+fn create(plan: &Plan<'_>, netns: &Netns) -> Result<(), InterfaceError> {
     match interface::create(plan, netns) {
         Err(InterfaceError::Exists(_) | InterfaceError::HostExists(_)) => {
             interface::reap()?;
@@ -139,18 +134,18 @@ fn cancel(config: &NetworkConfig, attachment: &Attachment) -> Result<(), Error> 
 }
 
 /// Ours behind what plugins before us have made.
-fn result(request: &Request, config: &NetworkConfig, plan: &Plan<'_>, created: &Created) -> AttachmentResult {
+fn result(request: &Request, config: &NetworkConfig, plan: &Plan<'_>) -> AttachmentResult {
     let mut result = config.previous.clone().unwrap_or_default();
-    let interface = |name: &str, mac: Mac| Interface {
+    let side = |name: &str, mac: Mac| Interface {
         name: name.to_owned(),
         mac: Some(mac.to_string()),
         mtu: Some(plan.mtu),
         ..Interface::default()
     };
     let sandbox = request.netns.as_ref().map(|path| path.display().to_string());
-    result.interfaces.push(interface(&created.host_name, GATEWAY_MAC));
+    result.interfaces.push(side(&interface::host_name(plan.attachment), GATEWAY_MAC));
     let pod_index = result.interfaces.len();
-    result.interfaces.push(Interface { sandbox, ..interface(&request.interface, plan.mac) });
+    result.interfaces.push(Interface { sandbox, ..side(&request.interface, plan.mac) });
     for &address in plan.addresses {
         let gateway = if address.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 };
         let address = IpNet::from(address);

@@ -43,8 +43,8 @@ impl Reaper {
 
     /// What fails here is made up for by the next reaper, by GC, or by the end of the pod's namespace.
     pub(super) fn run(self) -> ExitCode {
+        let forgotten = conntrack::forget(&self.addresses).is_ok();
         let reaped = interface::reap().is_ok();
-        let forgotten = self.addresses.into_iter().all(|address| conntrack::forget(address).is_ok());
         if reaped && forgotten { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
