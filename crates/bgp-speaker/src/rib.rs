@@ -323,3 +323,6 @@ impl Rib {
         self.jobs.finish_flush(&mut self.routes, index);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,9 @@ use super::select::Offer;
 use super::table::Sent;
 use crate::rib::{Cursor, DestinationId, LocRib, PeerIndex};
 
-/// Changes of one segment, and destinations that are looked at for it.
-const CHANGES: usize = 2048;
+/// Changes of one segment, and destinations that are looked at for it. Tests have small ones, so that work is
+/// interrupted.
+const CHANGES: usize = if cfg!(test) { 8 } else { 2048 };
 const LOOKS: usize = 16 * CHANGES;
 
 /// What is to change for one destination and path identifier.

@@ -12,7 +12,7 @@ use crate::rib::slab::Handle;
 use crate::rib::{Cursor, DestinationId, LocRib, PeerIndex};
 
 /// Most withdrawals that are remembered for members that are behind.
-const WITHDRAWN_LIMIT: usize = 1 << 17;
+const WITHDRAWN_LIMIT: usize = if cfg!(test) { 200 } else { 1 << 17 };
 
 /// A group.
 pub(crate) struct Group {

@@ -12,8 +12,8 @@ use crate::rib::slab::Handle;
 use crate::rib::{DestinationId, LocRib, PeerIndex};
 
 /// Entries of the table that one slice of a replay looks at, and routes that it sends.
-const LOOKS: usize = 8192;
-const ROUTES: usize = 2048;
+const LOOKS: usize = 4 * ROUTES;
+const ROUTES: usize = if cfg!(test) { 4 } else { 2048 };
 /// Flushes that one pull does before it returns, so that nobody waits for a walk over a large table.
 const FLUSHES: usize = 4;
 

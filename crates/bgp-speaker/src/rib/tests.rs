@@ -1,0 +1,11 @@
+//! The RIB seen from outside: octets in, octets out.
+
+mod decision;
+mod export;
+mod flips;
+mod guard;
+mod import;
+mod lag;
+mod model;
+mod reference;
+mod support;

@@ -1,0 +1,106 @@
+//! What is never learned, whatever a policy says.
+
+use muslin_bgp_packet::{Asn, NextHop};
+
+use super::support::{OWN_AS, World, ip, net, own_next_hop, path, view};
+use crate::config::{GuardRange, ImportGuard, OwnedBlock};
+use crate::rib::{PeerIndex, Refusal};
+
+fn range(text: &str) -> GuardRange {
+    GuardRange { range: net(text), cause: format!("cause of {text}").into() }
+}
+
+fn guard() -> ImportGuard {
+    ImportGuard {
+        allowed: vec![range("10.0.0.0/8"), range("2001:db8::/32")],
+        protected: vec![range("10.96.0.1/32"), range("10.3.0.0/16")],
+        own_blocks: vec![range("10.244.1.0/24")],
+        owned_blocks: vec![OwnedBlock {
+            block: net("10.244.2.0/24"),
+            owner: "n2".into(),
+            origin_as: Some(Asn(65002)),
+            addresses: vec![ip("10.0.0.2")],
+            cause: "Node n2 .spec.podCIDRs[0]".into(),
+        }],
+        allow_default: false,
+    }
+}
+
+fn refusal(
+    world: &mut World,
+    peer: PeerIndex,
+    prefix: &str,
+    asns: &[u32],
+    next_hop: NextHop,
+) -> Option<String> {
+    world.announce_via(peer, &[prefix], &path(asns), next_hop);
+    let explained = world.rib.explain(net(prefix)).unwrap();
+    let reason = explained.paths[0].route.reason.clone();
+    world.withdraw(peer, &[prefix]);
+    reason.filter(|_| explained.paths[0].route.state == crate::rib::RouteState::Refused)
+}
+
+#[test]
+fn each_range_refuses_what_it_is_there_for() {
+    let mut world = World::with_guard(guard());
+    let peer = world.up(0, view(0, 65001));
+    let cases = [
+        ("0.0.0.0/0", Some(Refusal::DefaultRoute)),
+        ("192.0.2.0/24", Some(Refusal::NotAllowed)),
+        ("10.96.0.0/16", Some(Refusal::Protected)),
+        ("10.96.0.1/32", Some(Refusal::Protected)),
+        ("10.3.7.0/24", Some(Refusal::Protected)),
+        ("10.244.1.0/24", Some(Refusal::OwnBlock)),
+        ("10.244.1.128/25", Some(Refusal::OwnBlock)),
+        ("10.244.0.0/16", None),
+        ("10.7.0.0/16", None),
+        ("2001:db8:7::/48", None),
+        ("2001:db9::/48", Some(Refusal::NotAllowed)),
+        ("::/0", Some(Refusal::DefaultRoute)),
+    ];
+    for (prefix, expected) in cases {
+        let next_hop = own_next_hop(peer, net(prefix));
+        let found = refusal(&mut world, peer, prefix, &[65001], next_hop);
+        assert_eq!(found, expected.map(|refusal| refusal.to_string()), "{prefix}");
+    }
+}
+
+#[test]
+fn a_block_of_another_node_is_learned_only_from_its_owner() {
+    let mut world = World::with_guard(guard());
+    let external = world.up(0, view(0, 65001));
+    let internal = world.up(1, view(1, OWN_AS.0));
+    let block = "10.244.2.0/24";
+    let own = own_next_hop(external, net(block));
+    let foreign = Some(Refusal::ForeignBlock.to_string());
+    assert_eq!(refusal(&mut world, external, block, &[65001, 65002], own), None);
+    assert_eq!(refusal(&mut world, external, block, &[65001, 65003], own), foreign);
+    assert_eq!(refusal(&mut world, external, "10.244.2.7/32", &[65001], own), foreign);
+    let owner = NextHop::new(ip("10.0.0.2"));
+    assert_eq!(refusal(&mut world, internal, block, &[], owner), None);
+    assert_eq!(refusal(&mut world, internal, block, &[], NextHop::new(ip("10.0.0.3"))), foreign);
+}
+
+#[test]
+fn the_explanation_names_the_range_and_its_cause() {
+    let mut world = World::with_guard(guard());
+    let peer = world.up(0, view(0, 65001));
+    world.announce(peer, &["10.244.1.0/24"], &path(&[65001]));
+    let explained = world.rib.explain(net("10.244.1.0/24")).unwrap();
+    assert_eq!(explained.paths[0].cause, "import guard: 10.244.1.0/24, cause of 10.244.1.0/24");
+}
+
+#[test]
+fn a_new_guard_applies_to_what_was_received_before() {
+    let mut world = World::new();
+    let peer = world.up(0, view(0, 65001));
+    world.announce(peer, &["10.244.1.0/24", "10.7.0.0/16"], &path(&[65001]));
+    world.settle();
+    assert_eq!(world.fib.len(), 2);
+    world.rib.set_guard(guard());
+    world.settle();
+    assert_eq!(world.fib.keys().copied().collect::<Vec<_>>(), [net("10.7.0.0/16")]);
+    world.rib.set_guard(ImportGuard::default());
+    world.settle();
+    assert_eq!(world.fib.len(), 2);
+}

@@ -1,0 +1,329 @@
+//! A naive RIB: everything is kept in maps and everything is computed anew, rule by rule as the RFCs have it.
+//! It shares no code with the real one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use muslin_bgp_packet::{Asn, Community, FamilySet, NextHop, PathAttributes, PeerKind};
+
+use super::support::{Heard, LINK, OWN_AS, OWN_ID, Ways, net};
+use crate::config::{Action, ImportGuard, OriginatedRoute, Policy, ReflectorRole, RouteSource, Verdict};
+use crate::rib::{NextHopResolver, PeerIndex, PeerView};
+
+#[derive(Clone, Debug)]
+pub(super) struct Learned {
+    pub(super) attributes: PathAttributes,
+    pub(super) next_hop: NextHop,
+    pub(super) stale: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Reference {
+    pub(super) views: BTreeMap<PeerIndex, PeerView>,
+    pub(super) up: BTreeSet<PeerIndex>,
+    pub(super) learned: BTreeMap<(IpNet, PeerIndex, u32), Learned>,
+    pub(super) originated: BTreeMap<IpNet, OriginatedRoute>,
+    pub(super) guard: ImportGuard,
+    pub(super) ways: Ways,
+    pub(super) max_paths: usize,
+}
+
+/// A path that may be used.
+#[derive(Clone, Debug)]
+pub(super) struct Usable {
+    pub(super) peer: PeerIndex,
+    pub(super) path_id: u32,
+    attributes: PathAttributes,
+    next_hop: NextHop,
+    gateway: Option<(IpAddr, u32)>,
+    metric: u32,
+}
+
+fn is_v4(prefix: &IpNet) -> bool {
+    matches!(prefix, IpNet::V4(_))
+}
+
+fn matching_rule<'a>(
+    policy: &'a Policy,
+    prefix: IpNet,
+    source: RouteSource,
+    communities: &[Community],
+) -> (Verdict, &'a [Action]) {
+    for rule in &policy.rules {
+        let prefix_ok = rule.prefixes.is_empty()
+            || rule.prefixes.iter().any(|range| {
+                range.within.contains(&prefix)
+                    && prefix.prefix_len() >= range.min_length
+                    && prefix.prefix_len() <= range.max_length
+            });
+        let source_ok = rule.sources.is_empty() || rule.sources.contains(&source);
+        let community_ok =
+            rule.communities.is_empty() || rule.communities.iter().any(|wanted| communities.contains(wanted));
+        if prefix_ok && source_ok && community_ok {
+            return (rule.verdict, &rule.actions);
+        }
+    }
+    (policy.otherwise, &[])
+}
+
+fn act(actions: &[Action], attributes: &mut PathAttributes) {
+    for action in actions {
+        match action {
+            Action::LocalPref(value) => attributes.local_pref = Some(*value),
+            Action::Med(value) => attributes.med = Some(*value),
+            Action::Prepend(asn, times) => {
+                for _ in 0..*times {
+                    attributes.as_path = attributes.as_path.prepended(*asn, 1);
+                }
+            }
+            Action::AddCommunity(community) => {
+                attributes.communities.push(*community);
+                attributes.communities.sort_unstable();
+                attributes.communities.dedup();
+            }
+            Action::RemoveCommunity(community) => attributes.communities.retain(|have| have != community),
+            Action::AddLargeCommunity(community) => {
+                attributes.large_communities.push(*community);
+                attributes.large_communities.sort_unstable();
+                attributes.large_communities.dedup();
+            }
+        }
+    }
+}
+
+fn keep_least<K: Ord>(paths: &mut Vec<Usable>, key: impl Fn(&Usable) -> K) {
+    if let Some(least) = paths.iter().map(&key).min() {
+        paths.retain(|path| key(path) == least);
+    }
+}
+
+impl Reference {
+    fn is_internal(&self, peer: PeerIndex) -> bool {
+        self.views.get(&peer).is_some_and(|view| view.decode.attributes.peer == PeerKind::Internal)
+    }
+
+    fn is_client(&self, peer: PeerIndex) -> bool {
+        self.is_internal(peer) && self.views[&peer].reflector == ReflectorRole::Client
+    }
+
+    fn guarded(&self, prefix: IpNet, internal: bool, learned: &Learned) -> bool {
+        let guard = &self.guard;
+        if prefix.prefix_len() == 0 {
+            return guard.allow_default;
+        }
+        (guard.allowed.is_empty() || guard.allowed.iter().any(|range| range.range.contains(&prefix)))
+            && !guard
+                .protected
+                .iter()
+                .any(|range| range.range.contains(&prefix) || prefix.contains(&range.range))
+            && !guard.own_blocks.iter().any(|range| range.range.contains(&prefix))
+            && guard.owned_blocks.iter().filter(|owned| owned.block.contains(&prefix)).all(|owned| {
+                if internal {
+                    owned.addresses.is_empty() || owned.addresses.contains(&learned.next_hop.global)
+                } else {
+                    owned.origin_as.is_none() || owned.origin_as == learned.attributes.as_path.origin()
+                }
+            })
+    }
+
+    /// Import and next-hop resolution.
+    fn usable(&self, prefix: IpNet) -> Vec<Usable> {
+        let mut usable = Vec::new();
+        if let Some(route) = self.originated.get(&prefix) {
+            let attributes = PathAttributes {
+                origin: muslin_bgp_packet::Origin::Igp,
+                local_pref: route.local_pref,
+                med: route.med,
+                communities: route.communities.clone(),
+                large_communities: route.large_communities.clone(),
+                ..PathAttributes::default()
+            };
+            let next_hop = NextHop::new(Ipv4Addr::UNSPECIFIED.into());
+            let (peer, path_id) = (PeerIndex::LOCAL, 0);
+            usable.push(Usable { peer, path_id, attributes, next_hop, gateway: None, metric: 0 });
+        }
+        for ((_, peer, path_id), learned) in self.learned.iter().filter(|((at, ..), _)| *at == prefix) {
+            let view = &self.views[peer];
+            let internal = self.is_internal(*peer);
+            let mut attributes = learned.attributes.clone();
+            if attributes.as_path.count(OWN_AS) > usize::from(view.allowed_own_as)
+                || attributes.originator_id == Some(OWN_ID)
+                || attributes.cluster_list.contains(&OWN_ID)
+                || learned.next_hop.is_martian()
+                || !self.guarded(prefix, internal, learned)
+            {
+                continue;
+            }
+            let (verdict, actions) =
+                matching_rule(&view.import, prefix, RouteSource::Learned, &attributes.communities);
+            if verdict == Verdict::Reject {
+                continue;
+            }
+            if !internal && attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+                attributes.local_pref = Some(0);
+            }
+            act(actions, &mut attributes);
+            if self.ways.is_local(learned.next_hop.global) {
+                continue;
+            }
+            let Some(way) = self.ways.resolve(learned.next_hop.global, None) else { continue };
+            usable.push(Usable {
+                peer: *peer,
+                path_id: *path_id,
+                attributes,
+                next_hop: learned.next_hop,
+                gateway: Some((way.gateway, way.interface)),
+                metric: way.metric,
+            });
+        }
+        usable
+    }
+
+    /// RFC 4271 §9.1.2.2 to the letter; the ECMP set, the best path first.
+    fn elect(&self, mut paths: Vec<Usable>) -> Vec<Usable> {
+        if paths.iter().any(|path| path.peer == PeerIndex::LOCAL) {
+            paths.retain(|path| path.peer == PeerIndex::LOCAL);
+        }
+        keep_least(&mut paths, |path| std::cmp::Reverse(path.attributes.local_pref.unwrap_or(100)));
+        keep_least(&mut paths, |path| path.attributes.as_path.length());
+        keep_least(&mut paths, |path| path.attributes.origin);
+        let neighbour = |path: &Usable| path.attributes.as_path.neighbor();
+        let all = paths.clone();
+        paths.retain(|path| {
+            !all.iter().any(|other| {
+                neighbour(other) == neighbour(path)
+                    && other.attributes.med.unwrap_or(0) < path.attributes.med.unwrap_or(0)
+            })
+        });
+        let internal = |path: &Usable| path.peer == PeerIndex::LOCAL || self.is_internal(path.peer);
+        keep_least(&mut paths, |path| internal(path));
+        keep_least(&mut paths, |path| path.metric);
+        paths.sort_by_key(|path| {
+            let view = self.views.get(&path.peer);
+            let id = view.map_or(Ipv4Addr::UNSPECIFIED, |view| view.id);
+            let address = view.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |view| view.address);
+            let id = path.attributes.originator_id.unwrap_or(id);
+            (id, path.attributes.cluster_list.len(), address, path.path_id)
+        });
+        paths
+    }
+
+    pub(super) fn prefixes(&self) -> BTreeSet<IpNet> {
+        self.learned.keys().map(|(prefix, ..)| *prefix).chain(self.originated.keys().copied()).collect()
+    }
+
+    /// The selected paths of a destination, the best first.
+    pub(super) fn selected(&self, prefix: IpNet) -> Vec<Usable> {
+        let mut selected = self.elect(self.usable(prefix));
+        selected.truncate(self.max_paths.max(1));
+        selected
+    }
+
+    /// What the kernel should have.
+    pub(super) fn kernel(&self, prefix: IpNet) -> BTreeSet<(IpAddr, u32)> {
+        self.selected(prefix).into_iter().filter_map(|path| path.gateway).collect()
+    }
+
+    /// What a peer should have been sent.
+    pub(super) fn sent(&self, to: PeerIndex) -> BTreeMap<(IpNet, u32), Heard> {
+        let view = &self.views[&to];
+        let mut sent = BTreeMap::new();
+        for prefix in self.prefixes() {
+            let family: FamilySet = if is_v4(&prefix) {
+                muslin_bgp_packet::Family::Ipv4Unicast.into()
+            } else {
+                muslin_bgp_packet::Family::Ipv6Unicast.into()
+            };
+            let several = family.iter().all(|family| view.add_path_send.families.contains(family));
+            let mut offered = Vec::new();
+            if several {
+                let mut rest = self.usable(prefix);
+                while !rest.is_empty() {
+                    let equal = self.elect(rest.clone());
+                    let taken = |path: &Usable| {
+                        equal.iter().any(|other| other.peer == path.peer && other.path_id == path.path_id)
+                    };
+                    rest.retain(|path| !taken(path));
+                    offered.extend(equal);
+                }
+                offered.retain(|path| self.export(to, prefix, path).is_some());
+                offered.truncate(usize::from(view.add_path_send.paths));
+            } else {
+                offered.extend(self.selected(prefix).into_iter().next());
+            }
+            for path in offered.iter().filter(|path| path.peer != to) {
+                if let Some(heard) = self.export(to, prefix, path) {
+                    let id = u32::from(path.peer.0) | (path.path_id << 16);
+                    sent.insert((prefix, if several { id } else { 0 }), heard);
+                }
+            }
+        }
+        sent
+    }
+
+    fn export(&self, to: PeerIndex, prefix: IpNet, path: &Usable) -> Option<Heard> {
+        let view = &self.views[&to];
+        let internal = self.is_internal(to);
+        let communities = &path.attributes.communities;
+        if communities.contains(&Community::NO_ADVERTISE) {
+            return None;
+        }
+        if !internal
+            && (communities.contains(&Community::NO_EXPORT)
+                || communities.contains(&Community::NO_EXPORT_SUBCONFED))
+        {
+            return None;
+        }
+        let reflected = self.is_internal(path.peer);
+        if internal && reflected && !self.is_client(path.peer) && !self.is_client(to) {
+            return None;
+        }
+        let local = path.peer == PeerIndex::LOCAL;
+        let source = if local { self.originated[&prefix].source } else { RouteSource::Learned };
+        let (verdict, actions) = matching_rule(&view.export, prefix, source, communities);
+        if verdict == Verdict::Reject {
+            return None;
+        }
+        let own: IpAddr = if is_v4(&prefix) { view.local.ipv4?.into() } else { view.local.ipv6?.into() };
+        let shared = path.gateway == Some((path.next_hop.global, LINK));
+        let keeps = !local && (internal || shared);
+        let next_hop = if keeps { path.next_hop } else { NextHop::new(own) };
+        let mut attributes = path.attributes.clone();
+        if internal {
+            if reflected {
+                attributes.originator_id = attributes.originator_id.or(Some(self.views[&path.peer].id));
+                attributes.cluster_list.insert(0, OWN_ID);
+            }
+            attributes.local_pref = attributes.local_pref.or(Some(100));
+            act(actions, &mut attributes);
+        } else {
+            if !attributes.as_path.is_empty() {
+                attributes.med = None;
+            }
+            attributes.originator_id = None;
+            attributes.cluster_list = Vec::new();
+            act(actions, &mut attributes);
+            attributes.local_pref = None;
+            attributes.as_path = attributes.as_path.prepended(OWN_AS, 1);
+        }
+        Some(Heard { attributes, next_hop })
+    }
+}
+
+/// Prefixes that the model test plays with.
+pub(super) fn prefix(index: usize) -> IpNet {
+    const PREFIXES: [&str; 7] = [
+        "10.10.0.0/16",
+        "10.10.1.0/24",
+        "10.20.0.0/16",
+        "192.0.2.0/24",
+        "0.0.0.0/0",
+        "2001:db8:1::/48",
+        "2001:db8:2::/64",
+    ];
+    net(PREFIXES[index % PREFIXES.len()])
+}
+
+/// An AS that no peer is in.
+pub(super) const FAR_AS: Asn = Asn(65010);
