@@ -123,7 +123,7 @@ fn members_share_the_octets_of_one_encoding() {
     let feeder = world.up(0, client(0));
     let (one, other) = (world.up(1, client(1)), world.up(2, client(2)));
     world.settle();
-    announce(&mut world, feeder, 0..300, 0);
+    announce(&mut world, feeder, 0..30, 0);
     let (mut first, mut second): (Vec<Bytes>, Vec<Bytes>) = (Vec::new(), Vec::new());
     assert_eq!(world.rib.pull(one, 1 << 20, &mut first), Pull::Drained);
     assert_eq!(world.rib.pull(other, 1 << 20, &mut second), Pull::Drained);

@@ -139,6 +139,11 @@ pub(super) fn announcement(
     next_hop: NextHop,
     routes: &[(IpNet, u32)],
 ) -> Vec<Bytes> {
+    let mut attributes = attributes.clone();
+    if view.is_internal() {
+        // RFC 4271 §5.1.5: mandatory between internal peers.
+        attributes.local_pref.get_or_insert(100);
+    }
     let mut block = BytesMut::new();
     attributes.encode_canonical(view.decode.attributes.as_width, &mut block);
     let mut out = BytesMut::new();
