@@ -58,13 +58,10 @@ impl Exports {
         let Some(peer) = rib.peers.get(index) else { return };
         let key = GroupKey::of(&peer.view);
         let enhanced = peer.view.enhanced_refresh;
-        let id = match self.by_key.get(&key) {
-            Some(id) => *id,
-            None => {
-                rib.follows_all_paths |= key.sends_several();
-                self.add(Group::new(key, rib))
-            }
-        };
+        let id = self.by_key.get(&key).copied().unwrap_or_else(|| {
+            rib.follows_all_paths |= key.sends_several();
+            self.add(Group::new(key, rib))
+        });
         if let Some(group) = self.group_mut(id) {
             group.join(index, enhanced, rib);
         }

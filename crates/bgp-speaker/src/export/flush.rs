@@ -32,11 +32,8 @@ impl Change {
     }
 
     /// Routes that share a message stand together; withdrawals come first.
-    fn order(&self) -> (Option<(u32, u16)>, Option<crate::policy::RuleNumber>, Family, Option<PeerIndex>) {
-        use crate::rib::slab::Handle;
-        let offered = self.offer.map(|offer| (offer.attributes.index(), offer.source.0));
-        let withdrawn_from = if self.offer.is_none() { self.source() } else { None };
-        (offered, self.offer.map(|offer| offer.rule), self.family, withdrawn_from)
+    fn order(&self) -> (Option<Offer>, Family) {
+        (self.offer, self.family)
     }
 }
 
@@ -63,9 +60,7 @@ impl Group {
         let announced_from = changes.partition_point(|change| change.offer.is_none());
         let (withdrawals, announcements) = changes.split_at(announced_from);
         let mut withdrawals = withdrawals.to_vec();
-        let same_message =
-            |one: &Change, other: &Change| one.offer == other.offer && one.family == other.family;
-        for run in announcements.chunk_by(same_message) {
+        for run in announcements.chunk_by(|one, other| one.order() == other.order()) {
             self.announce(rib, run, number, &mut draft, &mut withdrawals);
         }
         withdrawals.sort_by_key(Change::source);
@@ -120,7 +115,7 @@ impl Group {
     ) {
         let Some(Change { offer: Some(offer), family, .. }) = run.first().copied() else { return };
         let withdrawn = |change: &Change| Change { offer: None, ..*change };
-        let Ok(outgoing) = self.key.rewrite(rib, &offer, family) else {
+        let Ok(outgoing) = self.key.rewrite(rib, offer, family) else {
             withdrawals.extend(run.iter().filter(|change| change.held.is_some()).map(withdrawn));
             return;
         };
@@ -174,7 +169,7 @@ impl Group {
             Some((compared, same)) if *compared == held => *same,
             _ => {
                 let key = self.previous.as_ref().unwrap_or(&self.key);
-                let same = key.rewrite(rib, &held, change.family).is_ok_and(|before| before == *outgoing);
+                let same = key.rewrite(rib, held, change.family).is_ok_and(|before| before == *outgoing);
                 *known = Some((held, same));
                 same
             }

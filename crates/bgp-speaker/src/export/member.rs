@@ -17,7 +17,7 @@ pub(crate) struct Member {
     pub(crate) joined: u64,
     /// Families that it asked to be sent again.
     pub(crate) asked: FamilySet,
-    /// Whether a refresh is marked by BoRR and EoRR (RFC 7313).
+    /// Whether a refresh is marked by `BoRR` and `EoRR` (RFC 7313).
     pub(crate) enhanced_refresh: bool,
     /// Whether it was drained and waits to be woken.
     pub(crate) idle: bool,

@@ -150,14 +150,9 @@ impl Group {
                 routes.push((sent, family, id, path_id));
             }
         };
-        routes.sort_by_key(|(sent, family, ..)| {
-            let offer = sent.offer();
-            (offer.attributes.index(), offer.source, offer.rule, *family)
-        });
-        let same_message = |one: &(Sent, Family, _, _), other: &(Sent, Family, _, _)| {
-            one.0.offer() == other.0.offer() && one.1 == other.1
-        };
-        for run in routes.chunk_by(same_message) {
+        let order = |(sent, family, ..): &(Sent, Family, _, _)| (sent.offer(), *family);
+        routes.sort_by_key(order);
+        for run in routes.chunk_by(|one, other| order(one) == order(other)) {
             self.replay_run(rib, run, packer);
         }
         packer.withdraw(&withdrawn);
@@ -170,7 +165,7 @@ impl Group {
         for part in run.chunk_by(|one, other| std::ptr::eq(self.sent_under(one.2), self.sent_under(other.2)))
         {
             let key = part.first().map_or(&self.key, |(.., id, _)| self.sent_under(*id));
-            if let Ok(outgoing) = key.rewrite(rib, &sent.offer(), *family) {
+            if let Ok(outgoing) = key.rewrite(rib, sent.offer(), *family) {
                 let items: Vec<_> =
                     part.iter().map(|(.., id, path_id)| self.item(rib, *id, *path_id)).collect();
                 packer.announce(key, &outgoing, *family, &items);
@@ -208,7 +203,7 @@ fn is_since(version: u32, since: u64) -> bool {
     version.wrapping_sub(since as u32).cast_signed() >= 0
 }
 
-/// BoRR or EoRR messages (RFC 7313 §3.2).
+/// `BoRR` or `EoRR` messages (RFC 7313 §3.2).
 fn marks(families: FamilySet, subtype: RefreshSubtype) -> Bytes {
     let mut messages = BytesMut::new();
     for family in families.iter() {

@@ -30,7 +30,7 @@ impl Outgoing {
 
 impl GroupKey {
     /// The route that an offer is sent as.
-    pub(crate) fn rewrite(&self, rib: &LocRib, offer: &Offer, family: Family) -> Result<Outgoing, Withheld> {
+    pub(crate) fn rewrite(&self, rib: &LocRib, offer: Offer, family: Family) -> Result<Outgoing, Withheld> {
         let next_hop = self.next_hop(rib, offer, family).ok_or(Withheld::NextHop)?;
         let mut attributes = rib.attributes.decode(offer.attributes);
         attributes.next_hop = None;
@@ -49,7 +49,7 @@ impl GroupKey {
                 attributes.as_path = attributes.as_path.without_confederation().prepended(local_as, 1);
             }
             Relation::Internal | Relation::Client => {
-                self.reflect(rib, offer, &mut attributes);
+                reflect(rib, offer, &mut attributes);
                 attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
                 apply(actions, &mut attributes);
             }
@@ -63,14 +63,7 @@ impl GroupKey {
         Packer::new(self).announce(self, outgoing, family_of(prefix), &[item]).is_empty()
     }
 
-    /// RFC 4456 §8: a reflected route says who originated it and which clusters it passed.
-    fn reflect(&self, rib: &LocRib, offer: &Offer, attributes: &mut PathAttributes) {
-        let Some(source) = rib.peers.get(offer.source).filter(|peer| peer.view.is_internal()) else { return };
-        attributes.originator_id.get_or_insert(source.view.id);
-        attributes.cluster_list.insert(0, rib.attributes.identity.cluster_id);
-    }
-
-    fn next_hop(&self, rib: &LocRib, offer: &Offer, family: Family) -> Option<NextHop> {
+    fn next_hop(&self, rib: &LocRib, offer: Offer, family: Family) -> Option<NextHop> {
         let received = rib.attributes.next_hop(offer.attributes);
         let keeps = offer.source != PeerIndex::LOCAL
             && match self.shape.next_hop {
@@ -85,7 +78,7 @@ impl GroupKey {
     }
 
     /// RFC 4271 §5.1.3, "third party": the next hop is on the link that we share with the members.
-    fn is_on_shared_link(&self, rib: &LocRib, offer: &Offer) -> bool {
+    fn is_on_shared_link(&self, rib: &LocRib, offer: Offer) -> bool {
         let NextHopKey { interface: scope, .. } = rib.attributes.next_hop(offer.attributes);
         match rib.attributes.reach(offer.attributes) {
             Reach::Via(via) => via.direct && scope.is_none() && Some(via.interface) == self.shape.interface,
@@ -123,4 +116,11 @@ fn family_of(prefix: IpNet) -> Family {
         IpNet::V4(_) => Family::Ipv4Unicast,
         IpNet::V6(_) => Family::Ipv6Unicast,
     }
+}
+
+/// RFC 4456 §8: a reflected route says who originated it and which clusters it passed.
+fn reflect(rib: &LocRib, offer: Offer, attributes: &mut PathAttributes) {
+    let Some(source) = rib.peers.get(offer.source).filter(|peer| peer.view.is_internal()) else { return };
+    attributes.originator_id.get_or_insert(source.view.id);
+    attributes.cluster_list.insert(0, rib.attributes.identity.cluster_id);
 }

@@ -12,7 +12,7 @@ use crate::policy::{RuleNumber, Subject, decide, needs_communities};
 use crate::rib::{AttributeId, DestinationId, LocRib, Marks, Path, PeerIndex};
 
 /// A path to be sent, as what it is made from: its octets are a function of this and the group's key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Offer {
     /// Attributes after import.
     pub(crate) attributes: AttributeId,
@@ -30,9 +30,9 @@ pub enum Withheld {
     NoBestPath,
     /// The family was not negotiated.
     Family,
-    /// Community NO_ADVERTISE (RFC 1997).
+    /// Community `NO_ADVERTISE` (RFC 1997).
     NoAdvertise,
-    /// Community NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    /// Community `NO_EXPORT` or `NO_EXPORT_SUBCONFED` (RFC 1997).
     NoExport,
     /// Learned from an internal peer, and neither side is a reflector client (RFC 4271 §9.2, RFC 4456 §6).
     NotReflected,
@@ -138,5 +138,5 @@ impl GroupKey {
 /// that it stays the same whatever is elected, and is the same for the whole group (RFC 7911 §5). Peers that
 /// number their paths beyond 65,535 may have two of one destination fall together; the better one is sent.
 fn path_id(path: &Path) -> u32 {
-    u32::from(path.peer.0) | (path.path_id ^ path.path_id >> 16) << 16
+    u32::from(path.peer.0) | (path.id ^ path.id >> 16) << 16
 }

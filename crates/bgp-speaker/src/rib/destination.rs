@@ -51,7 +51,7 @@ pub(crate) struct Path {
     /// The next path of the same destination.
     pub(crate) next: Option<PathHandle>,
     /// The path identifier, zero without ADD-PATH (RFC 7911 §3).
-    pub(crate) path_id: u32,
+    pub(crate) id: u32,
     /// When it was received, in seconds since the RIB began.
     pub(crate) since: u32,
     /// Who announced it.
@@ -179,9 +179,7 @@ impl Destinations {
 
     /// The path that a peer announced under an identifier.
     pub(crate) fn path_of(&self, id: DestinationId, peer: PeerIndex, path_id: u32) -> Option<PathHandle> {
-        self.paths(id)
-            .find(|(_, path)| path.peer == peer && path.path_id == path_id)
-            .map(|(handle, _)| handle)
+        self.paths(id).find(|(_, path)| path.peer == peer && path.id == path_id).map(|(handle, _)| handle)
     }
 
     /// Adds a path, behind the best one if there is one.

@@ -135,7 +135,7 @@ impl LocRib {
     ) -> Result<(RouteView, RuleNumber), (Withheld, Option<RuleNumber>)> {
         let offer = group.key.offer(self, id, path)?;
         let family = self.destinations.family(id);
-        let outgoing = group.key.rewrite(self, &offer, family).map_err(|why| (why, None))?;
+        let outgoing = group.key.rewrite(self, offer, family).map_err(|why| (why, None))?;
         if !group.key.fits(&outgoing, self.destinations.prefix(id)) {
             return Err((Withheld::TooLong, None));
         }

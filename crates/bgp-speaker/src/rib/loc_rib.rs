@@ -105,7 +105,7 @@ impl LocRib {
             counts.accepted += u32::from(state.is_accepted());
         }
         let since = self.seconds;
-        let path = Path { received, attributes, next: None, path_id, since, peer, epoch, state };
+        let path = Path { received, attributes, next: None, id: path_id, since, peer, epoch, state };
         self.destinations.add_path(id, path)
     }
 
@@ -308,7 +308,7 @@ impl LocRib {
             router_id: if row.originator == 0 { u32::from(id) } else { row.originator },
             cluster_length: row.cluster_length,
             address,
-            path_id: path.path_id,
+            path_id: path.id,
             lost: None,
         })
     }

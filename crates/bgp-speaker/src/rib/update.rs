@@ -1,8 +1,8 @@
 //! One UPDATE into the table.
 
 use muslin_bgp_packet::{
-    Absent, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Notification, Treatment, UpdateView,
-    parse_attributes,
+    Absent, AfiSafi, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Notification, Treatment,
+    UpdateView, parse_attributes,
 };
 
 use super::attributes::{AttributeId, RawBlock};
@@ -68,7 +68,7 @@ impl LocRib {
 
     fn apply(&mut self, index: PeerIndex, context: DecodeContext, view: &UpdateView<'_>) -> UpdateOutcome {
         let mut summary = UpdateSummary {
-            end_of_rib: view.end_of_rib().and_then(|afi_safi| afi_safi.family()),
+            end_of_rib: view.end_of_rib().and_then(AfiSafi::family),
             announced: view.announced().len() + view.mp_reach().map_or(0, |reach| reach.nlri.len()),
             withdrawn: view.withdrawn().len() + view.mp_unreach().map_or(0, |unreach| unreach.nlri.len()),
             ..UpdateSummary::default()

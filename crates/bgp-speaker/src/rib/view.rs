@@ -174,7 +174,7 @@ impl Rib {
             sent.filter(|(_, sent)| sent.offer().source != peer)
                 .filter_map(|(path_id, sent)| {
                     let family = rib.destinations.family(id);
-                    let outgoing = group.sent_under(id).rewrite(rib, &sent.offer(), family).ok()?;
+                    let outgoing = group.sent_under(id).rewrite(rib, sent.offer(), family).ok()?;
                     Some(RouteView {
                         path_id: group.wire_path_id(family, path_id),
                         ..rib.sent_view(id, sent.offer().source, &outgoing)
@@ -298,9 +298,7 @@ impl LocRib {
         let family = self.destinations.family(id);
         let next_hop = self.attributes.next_hop(attributes);
         RouteView {
-            path_id: peer
-                .is_some_and(|peer| peer.view.decode.add_path.contains(family))
-                .then_some(path.path_id),
+            path_id: peer.is_some_and(|peer| peer.view.decode.add_path.contains(family)).then_some(path.id),
             state,
             reason,
             stale: peer.is_some_and(|peer| peer.epoch(family) != path.epoch),

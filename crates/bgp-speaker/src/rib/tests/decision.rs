@@ -6,6 +6,7 @@ use muslin_bgp_packet::{AsPath, NextHop, Origin, PathAttributes};
 
 use super::support::{OWN_AS, World, ip, path, via, view};
 use crate::config::{OriginatedRoute, RouteSource};
+use crate::rib::RouteState::{Best, Multipath, Usable};
 use crate::rib::{PeerIndex, PeerView, RouteFilter, RouteState};
 
 const PREFIX: &str = "198.51.100.0/24";
@@ -32,12 +33,12 @@ fn standing(world: &World) -> Vec<(String, RouteState, String)> {
 }
 
 fn best(world: &World) -> (String, String) {
-    let best = standing(world).into_iter().find(|(_, state, _)| *state == RouteState::Best).unwrap();
+    let best = standing(world).into_iter().find(|(_, state, _)| *state == Best).unwrap();
     (best.0, best.2)
 }
 
 /// Announces both routes, in both orders; the first must be best for the reason given.
-fn prefers(views: [PeerView; 2], winner: &PathAttributes, loser: &PathAttributes, reason: &str) {
+fn prefers(views: &[PeerView; 2], winner: &PathAttributes, loser: &PathAttributes, reason: &str) {
     for winner_first in [true, false] {
         let mut world = World::new();
         let one = world.up(0, views[0].clone());
@@ -64,13 +65,13 @@ fn internal() -> [PeerView; 2] {
 #[test]
 fn a_higher_local_preference_wins() {
     let winner = route(&[65200, 65201], |route| route.local_pref = Some(101));
-    prefers(internal(), &winner, &plain(&[65200]), "higher local preference");
+    prefers(&internal(), &winner, &plain(&[65200]), "higher local preference");
 }
 
 #[test]
 fn a_shorter_as_path_wins() {
     let winner = route(&[65001, 65200], |route| route.origin = Origin::Incomplete);
-    prefers(external(), &winner, &plain(&[65002, 65201, 65200]), "shorter AS path");
+    prefers(&external(), &winner, &plain(&[65002, 65201, 65200]), "shorter AS path");
 }
 
 #[test]
@@ -81,33 +82,33 @@ fn a_set_counts_one_in_the_length_of_a_path() {
         AsPath::decode(&octets, muslin_bgp_packet::AsWidth::Four, muslin_bgp_packet::PeerKind::External)
             .unwrap();
     let winner = PathAttributes { as_path, ..plain(&[]) };
-    prefers(external(), &winner, &plain(&[65002, 65201, 65200]), "shorter AS path");
+    prefers(&external(), &winner, &plain(&[65002, 65201, 65200]), "shorter AS path");
 }
 
 #[test]
 fn a_lower_origin_wins() {
     let loser = route(&[65002, 65200], |route| route.origin = Origin::Egp);
-    prefers(external(), &plain(&[65001, 65200]), &loser, "lower origin");
+    prefers(&external(), &plain(&[65001, 65200]), &loser, "lower origin");
 }
 
 #[test]
 fn a_lower_med_of_the_same_neighbour_wins() {
     let views = [view(0, 65001), view(1, 65001)];
     let loser = route(&[65001, 65200], |route| route.med = Some(1));
-    prefers(views, &plain(&[65001, 65200]), &loser, "lower MED of the same neighbouring AS");
+    prefers(&views, &plain(&[65001, 65200]), &loser, "lower MED of the same neighbouring AS");
 }
 
 #[test]
 fn meds_of_different_neighbours_are_not_compared() {
     let winner = route(&[65001, 65200], |route| route.med = Some(100));
     let loser = route(&[65002, 65200], |route| route.med = Some(1));
-    prefers(external(), &winner, &loser, "lower router or originator identifier");
+    prefers(&external(), &winner, &loser, "lower router or originator identifier");
 }
 
 #[test]
 fn an_external_path_wins_over_an_internal_one() {
     let views = [view(0, 65001), PeerView { id: Ipv4Addr::new(1, 1, 1, 1), ..view(1, OWN_AS.0) }];
-    prefers(views, &plain(&[65001, 65200]), &plain(&[65002, 65200]), "external over internal");
+    prefers(&views, &plain(&[65001, 65200]), &plain(&[65002, 65200]), "external over internal");
 }
 
 #[test]
@@ -135,11 +136,11 @@ fn a_closer_next_hop_wins() {
 
 #[test]
 fn a_lower_identifier_wins_and_originator_id_stands_for_it() {
-    prefers(internal(), &plain(&[65200]), &plain(&[65200]), "lower router or originator identifier");
+    prefers(&internal(), &plain(&[65200]), &plain(&[65200]), "lower router or originator identifier");
     let [one, other] = internal();
     let winner = route(&[65200], |route| route.originator_id = Some(Ipv4Addr::new(9, 0, 0, 1)));
     let views = [PeerView { id: Ipv4Addr::new(250, 0, 0, 1), ..one }, other];
-    prefers(views, &winner, &plain(&[65200]), "lower router or originator identifier");
+    prefers(&views, &winner, &plain(&[65200]), "lower router or originator identifier");
 }
 
 #[test]
@@ -153,8 +154,8 @@ fn a_shorter_cluster_list_wins_before_the_peers_address() {
     };
     let [one, other] = internal();
     let views = [PeerView { address: ip("10.0.0.250"), ..one.clone() }, other.clone()];
-    prefers(views, &clusters(1), &clusters(2), "shorter cluster list");
-    prefers([one, other], &clusters(2), &clusters(2), "lower peer address");
+    prefers(&views, &clusters(1), &clusters(2), "shorter cluster list");
+    prefers(&[one, other], &clusters(2), &clusters(2), "lower peer address");
 }
 
 #[test]
@@ -216,7 +217,6 @@ fn equal_paths_up_to_the_next_hop_are_one_ecmp_set_whatever_their_neighbour() {
     }
     world.settle();
     let states: Vec<_> = standing(&world).into_iter().map(|(_, state, _)| state).collect();
-    use RouteState::{Best, Multipath, Usable};
     assert_eq!(states, [Best, Multipath, Multipath, Multipath, Usable, Usable], "max_paths is 4");
     let ways = &world.fib[&super::support::net(PREFIX)].next_hops;
     assert_eq!(ways.len(), 4);

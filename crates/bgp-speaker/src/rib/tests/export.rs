@@ -118,11 +118,11 @@ fn internal_routes_go_from_and_to_clients_only() {
     world.announce(plain[0], &["10.1.0.0/16"], &path(&[]));
     world.announce(clients[0], &["10.2.0.0/16"], &path(&[]));
     world.settle();
-    let (first, second) = ("10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned());
-    assert_eq!(world.prefixes(plain[0]), [second.clone()]);
-    assert_eq!(world.prefixes(plain[1]), [second.clone()]);
-    assert_eq!(world.prefixes(clients[0]), [first.clone()]);
-    assert_eq!(world.prefixes(clients[1]), [first.clone(), second.clone()]);
+    let (first, second) = ("10.1.0.0/16", "10.2.0.0/16");
+    assert_eq!(world.prefixes(plain[0]), [second]);
+    assert_eq!(world.prefixes(plain[1]), [second]);
+    assert_eq!(world.prefixes(clients[0]), [first]);
+    assert_eq!(world.prefixes(clients[1]), [first, second]);
     assert_eq!(world.prefixes(external), [first, second]);
     let reflected = world.heard(clients[1], "10.2.0.0/16").unwrap();
     assert_eq!(reflected.attributes.originator_id, Some(world.views[&clients[0]].id));

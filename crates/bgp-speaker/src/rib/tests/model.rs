@@ -508,7 +508,9 @@ proptest! {
             play.up(PeerIndex(peer));
         }
         for history in histories {
-            history.into_iter().for_each(|each| play.step(each));
+            for step in history {
+                play.step(step);
+            }
             play.check();
         }
         play.end();

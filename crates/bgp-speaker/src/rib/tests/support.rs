@@ -8,8 +8,9 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use muslin_bgp_packet::{
-    AsPath, AsWidth, Asn, DecodeContext, Family, FamilySet, MessageType, NextHop, Nlri, PathAttributes,
-    PeerKind, RefreshSubtype, RouteRefresh, UpdateEncoder, UpdateView, next_frame, parse_attributes,
+    AsPath, AsWidth, Asn, DecodeContext, Family, FamilyNlri, FamilySet, MessageType, NextHop, Nlri,
+    PathAttributes, PeerKind, RefreshSubtype, RouteRefresh, UpdateEncoder, UpdateView, next_frame,
+    parse_attributes,
 };
 
 use crate::config::{ImportGuard, NextHopMode, PeerKey, Policy, ReflectorRole};
@@ -82,7 +83,7 @@ pub(super) struct Receiver {
     pub(super) messages: usize,
     pub(super) announced: usize,
     pub(super) longest: usize,
-    /// What was not repeated since BoRR.
+    /// What was not repeated since `BoRR`.
     unrepeated: BTreeSet<(IpNet, u32)>,
 }
 
@@ -313,7 +314,9 @@ impl Receiver {
         context.add_path = view.add_path_send.families;
         context.extended_next_hop = view.extended_next_hop;
         let mut stream = BytesMut::new();
-        messages.iter().for_each(|octets| stream.extend_from_slice(octets));
+        for octets in messages {
+            stream.extend_from_slice(octets);
+        }
         loop {
             let before = stream.len();
             let Some(frame) = next_frame(&mut stream, usize::from(view.max_message)).unwrap() else { break };
@@ -341,7 +344,7 @@ impl Receiver {
         let withdrawn = update.withdrawn().iter().map(|route| (IpNet::from(route.prefix), route.path_id));
         let unreachable = update.mp_unreach().map(|unreach| unreach.nlri);
         let unreachable =
-            unreachable.iter().flat_map(|nlri| nlri.iter()).map(|route| (route.prefix, route.path_id));
+            unreachable.iter().flat_map(FamilyNlri::iter).map(|route| (route.prefix, route.path_id));
         for (prefix, path_id) in withdrawn.chain(unreachable) {
             self.routes.remove(&(prefix, path_id.unwrap_or(0)));
         }
