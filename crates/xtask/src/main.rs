@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod bench;
 mod lint;
 mod metadata;
 mod packages;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Options),
     /// Check formatting, clippy, documentation, licences, the crate graph and the sources.
     Lint(lint::Options),
+    /// Measure speed and size beside others.
+    Bench(bench::Options),
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(options) => test::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint(options) => lint::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
     };
     result.unwrap_or_else(|error| {

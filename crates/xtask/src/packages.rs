@@ -21,7 +21,6 @@ pub(crate) const GOBGP: Package = Package { name: "gobgpd", file: "/usr/bin/gobg
 pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbin/bgpctl" };
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
-#[expect(dead_code, reason = "the benchmarks compare with it")]
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
 

@@ -182,7 +182,7 @@ fn rfc4271_20_the_decision_process_prefers_in_the_order_of_the_rfc() -> Result<(
     b.await_withdrawal(P4).with_context(|| arena.log())
 }
 
-/// RFC 4271 §9.1.2.1: an AS_SET counts one.
+/// RFC 4271 §9.1.2.1: an `AS_SET` counts one.
 #[test]
 fn rfc4271_20_a_set_counts_as_one_as() -> Result<()> {
     let arena = Arena::new()?;

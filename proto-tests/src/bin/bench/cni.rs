@@ -1,0 +1,138 @@
+//! ADD and DEL of the CNI plugins, each call a process of its own, as a container runtime makes them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use muslin_netns::Namespace;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::report::{Column, Row, Samples, Section, Target};
+
+const PTP: &str = "Debian's ptp + host-local, IPv4";
+const OURS: &str = "muslin-cni, IPv4";
+const DUAL: &str = "muslin-cni, IPv4 and IPv6";
+const FLOOR: &str = "floor: start /bin/true";
+
+/// A plugin on its node.
+struct Candidate {
+    name: &'static str,
+    plugin: PathBuf,
+    configuration: Value,
+    node: Namespace,
+    samples: [Samples; 2],
+}
+
+pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
+    let folder = tempfile::tempdir()?;
+    let mut candidates = vec![
+        ptp(&folder)?,
+        ours(OURS, binaries, &folder, "four", &["10.201.0.0/16"])?,
+        ours(DUAL, binaries, &folder, "dual", &["10.202.0.0/16", "fd02::/64"])?,
+        Candidate {
+            name: FLOOR,
+            plugin: "/bin/true".into(),
+            configuration: json!({}),
+            node: Namespace::new("floor")?,
+            samples: Default::default(),
+        },
+    ];
+    for number in 0..pods {
+        for candidate in &mut candidates {
+            let pod = Namespace::new("pod")?;
+            let container = format!("pod-{number}");
+            let add = candidate.call("ADD", &container, &pod)?;
+            let delete = candidate.call("DEL", &container, &pod)?;
+            candidate.samples[0].push(add);
+            candidate.samples[1].push(delete);
+        }
+    }
+    let rows = candidates
+        .into_iter()
+        .map(|candidate| Row { name: candidate.name.to_owned(), values: candidate.samples.to_vec() })
+        .collect();
+    let mut section = Section {
+        title: "Adding and deleting pods",
+        method: format!(
+            "{pods} pods one after the other, a network namespace each; the time of the plugin's process from its start \
+             to its end. Plugins take turns pod by pod."
+        ),
+        columns: vec![Column { name: "ADD", unit: "ms" }, Column { name: "DEL", unit: "ms" }],
+        rows,
+        targets: vec![],
+    };
+    let ratio = |column: &str| -> Result<f64> {
+        let median = |row: &str| section.median(row, column).with_context(|| row.to_owned());
+        Ok(median(OURS)? / median(PTP)?)
+    };
+    section.targets = vec![
+        Target { statement: "ADD at most 0.5 of ptp's".to_owned(), found: ratio("ADD")?, limit: 0.5 },
+        Target { statement: "DEL at most 0.35 of ptp's".to_owned(), found: ratio("DEL")?, limit: 0.35 },
+    ];
+    Ok(section)
+}
+
+fn ptp(folder: &TempDir) -> Result<Candidate> {
+    let configuration = json!({
+        "cniVersion": "1.0.0",
+        "name": "ptp",
+        "type": "ptp",
+        "mtu": 1500,
+        "ipam": { "type": "host-local", "subnet": "10.200.0.0/16", "dataDir": folder.path().join("host-local") },
+    });
+    Ok(Candidate {
+        name: PTP,
+        plugin: "/usr/lib/cni/ptp".into(),
+        configuration,
+        node: Namespace::new("ptp")?,
+        samples: Default::default(),
+    })
+}
+
+fn ours(
+    name: &'static str,
+    binaries: &Path,
+    folder: &TempDir,
+    network: &str,
+    blocks: &[&str],
+) -> Result<Candidate> {
+    let data = folder.path().join(network);
+    fs::create_dir(&data)?;
+    let state = json!({ "version": 1, "blocks": blocks, "mtu": 1500 });
+    fs::write(data.join("network.json"), state.to_string())?;
+    let configuration =
+        json!({ "cniVersion": "1.0.0", "name": network, "type": "muslin-cni", "dataDir": data });
+    let plugin = binaries.join("muslin-cni");
+    Ok(Candidate { name, plugin, configuration, node: Namespace::new(network)?, samples: Default::default() })
+}
+
+impl Candidate {
+    /// One call of the plugin, in milliseconds.
+    fn call(&self, what: &str, container: &str, pod: &Namespace) -> Result<f64> {
+        let mut command = Command::new(&self.plugin);
+        command
+            .env("CNI_COMMAND", what)
+            .env("CNI_CONTAINERID", container)
+            .env("CNI_NETNS", pod.path())
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", "/usr/lib/cni")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let begun = Instant::now();
+        let mut child = self.node.spawn(&mut command)?;
+        if let Some(mut input) = child.stdin.take() {
+            // The floor does not read it.
+            let _ = input.write_all(self.configuration.to_string().as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        let took = begun.elapsed();
+        if !output.status.success() {
+            bail!("{} {what}: {}", self.name, String::from_utf8_lossy(&output.stdout));
+        }
+        Ok(took.as_secs_f64() * 1000.0)
+    }
+}

@@ -1,0 +1,100 @@
+//! What the kernel of a namespace has, cheaply asked while others work.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use muslin_netns::Namespace;
+
+/// Beyond this a candidate has failed.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The `number`th prefix of the test; all are /24.
+pub(crate) fn prefix(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(20, 0, 0, 0)) + (number << 8))
+}
+
+/// Waits until all `routes` are in the kernel, and says when that was.
+pub(crate) fn await_all(host: &Namespace, routes: u32) -> Result<Instant> {
+    host.run(|| await_state(routes, State::Present))?
+}
+
+/// Waits until none is left, and says when that was.
+pub(crate) fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
+    host.run(|| await_state(routes, State::Absent))?
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Present,
+    Absent,
+}
+
+/// Looks up a few addresses every millisecond, which costs nothing, and counts all routes only once these are as wanted.
+fn await_state(routes: u32, wanted: State) -> Result<Instant> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut probes: Vec<u32> = (0..16).map(|part| part * (routes / 16)).chain([routes - 1]).collect();
+    loop {
+        // Connecting a datagram socket is a route look-up and no more.
+        probes.retain(|number| {
+            let reachable = socket.connect((Ipv4Addr::from(u32::from(prefix(*number)) + 1), 9)).is_ok();
+            reachable != (wanted == State::Present)
+        });
+        if probes.is_empty() {
+            let found = count()?;
+            let done = match wanted {
+                State::Present => found >= routes,
+                State::Absent => found < 16,
+            };
+            if done {
+                return Ok(Instant::now());
+            }
+        }
+        if Instant::now() > deadline {
+            bail!("after {PATIENCE:?} the kernel has {} routes, wanted: {routes} {wanted:?}", count()?);
+        }
+        thread::park_timeout(Duration::from_millis(if probes.is_empty() { 5 } else { 1 }));
+    }
+}
+
+/// Routes in the main table of the calling thread's namespace.
+fn count() -> Result<u32> {
+    let text = fs::read_to_string("/proc/thread-self/net/fib_triestat")?;
+    let (_, main) = text.split_once("Main:").with_context(|| text.clone())?;
+    let (_, count) = main.split_once("Prefixes:").with_context(|| text.clone())?;
+    Ok(count.split_whitespace().next().context("Prefixes")?.parse()?)
+}
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Processor time in seconds, its threads' and the kernel's for it.
+    pub(crate) cpu_seconds: f64,
+    /// Largest resident memory so far in MiB.
+    pub(crate) peak_mib: f64,
+}
+
+impl Usage {
+    /// Of a living process.
+    pub(crate) fn of(id: u32) -> Result<Self> {
+        /// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux that matters.
+        const TICKS: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in parentheses may hold spaces.
+        let (_, fields) = stat.rsplit_once(')').context("stat")?;
+        let ticks: f64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse::<f64>)
+            .sum::<Result<_, _>>()
+            .context("stat")?;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let kib: f64 = peak.split_whitespace().next().context("VmHWM")?.parse()?;
+        Ok(Self { cpu_seconds: ticks / TICKS, peak_mib: kib / 1024.0 })
+    }
+}
