@@ -88,7 +88,8 @@ impl Agent {
 fn get(socket: &Path, path: &str, patience: Duration) -> io::Result<(u16, String)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: muslin\r\nConnection: close\r\n\r\n")?;
+    let question = format!("GET {path} HTTP/1.0\r\nHost: muslin\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

@@ -72,17 +72,19 @@ fn print(report: &Report, output: Output) -> io::Result<()> {
 }
 
 /// Goes to the background and stays until told to end.
-fn stand(lab: Lab, inside: Inside, lock: Lock, holds: bool) -> Result<ExitCode, LabError> {
-    standing::record(&lab)?;
-    Progress::Shown.say(
+fn stand(running: Lab, inside: Inside, lock: Lock, holds: bool) -> Result<ExitCode, LabError> {
+    standing::record(&running)?;
+    // `cargo lab` is the alias of those who have no muslin in their path.
+    let lab = if std::env::var_os("CARGO").is_some() { "cargo lab" } else { "muslin lab" };
+    Progress::Shown.say(&format!(
         "The lab stands. Look around:
-  muslin lab shell n1 -- muslin status     what a node says (also: peers, routes, explain PREFIX)
-  muslin lab shell n1-pod1                 a shell in a pod, a node, a router or `outside`
-  muslin lab shell                         their names
-  muslin lab down                          end it",
-    );
-    lab.until_told_to_end(|| inside.detach(holds))?;
-    drop(lab);
+  {lab} shell n1 -- muslin status     what a node says (also: peers, routes, explain PREFIX)
+  {lab} shell n1-pod1                 a shell in a pod, a node, a router or `outside`
+  {lab} shell                         their names
+  {lab} down                          end it"
+    ));
+    running.until_told_to_end(|| inside.detach(holds))?;
+    drop(running);
     // After the processes are gone: `muslin lab down` waits for it.
     drop(lock);
     Ok(ExitCode::SUCCESS)

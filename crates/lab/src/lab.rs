@@ -1,6 +1,7 @@
 //! A running lab: built, converged, proven, and gone when dropped.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,10 @@ impl Lab {
         router::check(options.router)?;
         let programs = Programs::find(&options)?;
         let blueprint = Blueprint::new(&options);
-        let folder = tempfile::Builder::new().prefix("lab").tempdir_in(&options.folder);
+        // Open to others, since FRR's daemons run as a user of their own.
+        let permissions = fs::Permissions::from_mode(0o755);
+        let folder =
+            tempfile::Builder::new().prefix("lab").permissions(permissions).tempdir_in(&options.folder);
         let folder = folder.map_err(LabError::file(&options.folder))?;
         let runtime = runtime().map_err(LabError::file("tokio"))?;
 
@@ -209,8 +213,9 @@ impl Lab {
             let folders = AgentFolders::create(&self.folder.path().join(&part.name))?;
             self.agents.push(Agent::start(&programs.muslin, &part.name, namespace, &self.state, folders)?);
         }
-        let converged =
-            await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
+        let converged = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
+            check(&mut self.agents, &mut self.routers)
+        })?;
         self.convergence.seconds = converged.duration_since(begun).as_secs_f64();
         step.done();
         let step = self.progress.step("agents say that they are ready");
@@ -261,7 +266,9 @@ impl Lab {
         let begun = Instant::now();
         manifests::write(&self.state, "pods.yaml", &manifests::pods(&facts))?;
         manifests::write(&self.state, "endpoints.yaml", &manifests::endpoints(&ready))?;
-        let there = await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
+        let there = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
+            check(&mut self.agents, &mut self.routers)
+        })?;
         self.convergence.service_seconds = there.duration_since(begun).as_secs_f64();
         step.done();
         Ok(())
@@ -272,7 +279,9 @@ impl Lab {
         let mut step = self.progress.step("BGP stopped in the manifests; learned routes gone");
         let begun = Instant::now();
         manifests::write(&self.state, "bgp.yaml", &manifests::bgp(&self.blueprint, Sessions::Down))?;
-        let gone = await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
+        let gone = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
+            check(&mut self.agents, &mut self.routers)
+        })?;
         self.convergence.withdrawal_seconds = Some(gone.duration_since(begun).as_secs_f64());
         step.done();
         Ok(())
@@ -282,7 +291,9 @@ impl Lab {
         let watches = self.watches(self.all_on_routers(), Goal::Present);
         let mut step = self.progress.step("BGP back; all routes in the kernels again");
         manifests::write(&self.state, "bgp.yaml", &manifests::bgp(&self.blueprint, Sessions::Up))?;
-        await_all(watches, PATIENCE, &mut step, || check(&mut self.agents, &mut self.routers))?;
+        await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
+            check(&mut self.agents, &mut self.routers)
+        })?;
         step.done();
         Ok(())
     }

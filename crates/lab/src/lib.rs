@@ -16,6 +16,7 @@ pub mod capture;
 mod command;
 mod daemon;
 mod error;
+mod kernel_routes;
 mod lab;
 mod manifests;
 mod options;

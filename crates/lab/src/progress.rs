@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// A waiting step says so again after this.
+/// A waiting step says so after this, and then every time twice as late.
 const REMINDER: Duration = Duration::from_secs(2);
 
 /// Where the lab tells what it does.
@@ -20,7 +20,7 @@ pub(crate) struct Step {
     progress: Progress,
     name: String,
     begun: Instant,
-    reminded: Instant,
+    reminder: Duration,
 }
 
 impl Progress {
@@ -34,7 +34,7 @@ impl Progress {
 
     pub(crate) fn step(self, name: impl Into<String>) -> Step {
         let now = Instant::now();
-        let step = Step { progress: self, name: name.into(), begun: now, reminded: now };
+        let step = Step { progress: self, name: name.into(), begun: now, reminder: REMINDER };
         if self == Self::Shown && io::stderr().is_terminal() {
             drop(write!(io::stderr(), "  … {}\r", step.name));
         }
@@ -45,10 +45,15 @@ impl Progress {
 impl Step {
     /// Tells what is still missing, if it is time to.
     pub(crate) fn still(&mut self, missing: impl FnOnce() -> String) {
-        if self.progress == Progress::Shown && self.reminded.elapsed() >= REMINDER {
-            self.reminded = Instant::now();
-            let waited = self.begun.elapsed().as_secs();
-            drop(writeln!(io::stderr(), "    {}: {waited} s, waiting for {}", self.name, missing()));
+        let waited = self.begun.elapsed();
+        if waited >= self.reminder {
+            self.reminder = 2 * waited;
+            self.progress.say(&format!(
+                "    {}: {} s, waiting for {}",
+                self.name,
+                waited.as_secs(),
+                missing()
+            ));
         }
     }
 

@@ -11,12 +11,12 @@ use crate::LabError;
 use crate::addresses::Family;
 use crate::blueprint::{Place, Web};
 use crate::capture::Witness;
+use crate::kernel_routes::KernelRoutes;
 use crate::lab::Lab;
 use crate::probe::{Answers, Host, Protocol, Responders, ask, fire};
 use crate::report::Proof;
 use crate::tamper;
 use crate::topology;
-use crate::watch::route_to;
 
 use evidence::{Evidence, Member, Wire};
 
@@ -93,7 +93,7 @@ fn gather(lab: &Lab) -> Result<Evidence, LabError> {
     let _context = lab.runtime.enter();
     let members = lab.members();
     let hosts = lab.hosts();
-    let _responders = Responders::start(&hosts)?;
+    let responders = Responders::start(&hosts)?;
     let witnesses = Witnesses::start(lab, &hosts)?;
     // Nobody answers on a cluster IP: kube-proxy is not here. What follows passes the same links after it.
     fire(&lab.network.outside, &Family::BOTH.map(|family| Web::CLUSTER_IP.get(family)))?;
@@ -102,6 +102,7 @@ fn gather(lab: &Lab) -> Result<Evidence, LabError> {
             members.iter().filter(|(other, at)| other.name != host.name && (*place, *at) != BOTH_OUTSIDE);
         ask(host, &addresses(others.map(|(host, _)| host)), &Protocol::ALL, PATIENCE)
     })?;
+    lab.runtime.block_on(responders.stop());
     witnesses.evidence(lab, answers)
 }
 
@@ -113,7 +114,7 @@ fn gather_silence(lab: &Lab) -> Result<Evidence, LabError> {
     let _context = lab.runtime.enter();
     let members = lab.members();
     let hosts = lab.hosts();
-    let _responders = Responders::start(&hosts)?;
+    let responders = Responders::start(&hosts)?;
     let witnesses = Witnesses::start(lab, &hosts)?;
     in_parallel(&members, |(host, place)| {
         let elsewhere = members.iter().filter(|(_, at)| at != place && *at != Place::Outside);
@@ -134,6 +135,7 @@ fn gather_silence(lab: &Lab) -> Result<Evidence, LabError> {
     let nodes: Vec<IpAddr> =
         uplinks.flat_map(|uplink| Family::BOTH.map(|family| uplink.address.get(family))).collect();
     ask(&lab.network.outside, &nodes, &[Protocol::Icmp], PATIENCE)?;
+    lab.runtime.block_on(responders.stop());
     witnesses.evidence(lab, answers)
 }
 
@@ -180,14 +182,15 @@ fn service_routes(lab: &Lab) -> Result<Vec<ServiceRoute>, LabError> {
     for ((router, expected), part) in
         lab.network.routers.iter().zip(lab.all_on_routers()).zip(&lab.blueprint.routers)
     {
-        let table = router.routes()?;
+        let routes_of_router = router.routes()?;
+        let table = KernelRoutes::new(&routes_of_router, &lab.network.link_locals);
         for address in addresses.iter().flat_map(|dual| Family::BOTH.map(|family| dual.get(family))) {
             let wanted = expected.iter().filter(|route| route.prefix.contains(&address));
             let wanted = wanted.max_by_key(|route| route.prefix.prefix_len());
             routes.push(ServiceRoute {
                 router: part.name.clone(),
                 address,
-                found: route_to(address, &table).unwrap_or_default(),
+                found: table.route_to(address).unwrap_or_default(),
                 wanted: wanted.map(|route| route.gateways.clone()).unwrap_or_default(),
             });
         }

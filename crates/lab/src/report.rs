@@ -3,11 +3,14 @@
 use std::fmt;
 use std::io::IsTerminal;
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::addresses::Family;
 use crate::options::{RouterKind, Tamper, Topology};
+
+/// No lines but one under the header.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How many failures of one proof are told one by one.
 const TOLD: usize = 5;
@@ -166,7 +169,7 @@ impl Report {
     /// The table, and after it what fails. Colour only where `terminal` says so.
     pub fn table(&self, terminal: Terminal) -> String {
         let mut table = Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(STYLE);
         match terminal {
             Terminal::Yes => table.enforce_styling(),
             Terminal::No => table.force_no_tty(),

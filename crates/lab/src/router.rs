@@ -114,13 +114,13 @@ fn start_speaker(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
     Ok(daemon)
 }
 
-/// Finds a program in `PATH` and in the folders where distributions keep daemons.
-fn find(program: &str) -> Option<PathBuf> {
+/// The first folder of `PATH`, or of those where distributions keep daemons, that has all these programs.
+fn find(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/lib/frr", "/usr/libexec/frr", "/usr/local/lib/frr"];
-    let folders = std::env::split_paths(&path).chain(usual.map(PathBuf::from));
-    let executable = |file: &PathBuf| {
+    let mut folders = std::env::split_paths(&path).chain(usual.map(PathBuf::from));
+    let executable = |file: PathBuf| {
         fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
     };
-    folders.map(|folder| folder.join(program)).find(executable)
+    folders.find(|folder| programs.iter().all(|program| executable(folder.join(program))))
 }

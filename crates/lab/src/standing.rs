@@ -105,6 +105,9 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
         shell.env("MUSLIN_SOCKET", socket);
     }
     shell.env("MUSLIN_LAB", name);
+    if let Some(path) = path_with_own_folder() {
+        shell.env("PATH", path);
+    }
     let program = PathBuf::from(shell.get_program());
     let mut child = shell.spawn().map_err(LabError::file(&program))?;
     // Ctrl-C is for the command, which runs in the same foreground group.
@@ -113,6 +116,13 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
     let status = child.wait().map_err(LabError::file(&program))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))
+}
+
+/// So that `muslin` is found by whoever runs it from a build folder.
+fn path_with_own_folder() -> Option<OsString> {
+    let own = std::env::current_exe().ok()?.parent()?.to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths([own].into_iter().chain(std::env::split_paths(&path))).ok()
 }
 
 /// Ends the standing lab and waits until it is gone.

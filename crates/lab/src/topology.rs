@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_netns::{Link, Namespace, connect};
@@ -9,6 +10,7 @@ use muslin_netns::{Link, Namespace, connect};
 use crate::LabError;
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{Blueprint, NodePart, OUTSIDE, POD_RANGE, RouterPart};
+use crate::kernel_routes::LinkLocals;
 use crate::options::Topology;
 use crate::probe::Host;
 
@@ -23,18 +25,22 @@ pub(crate) struct Network {
     /// The link that all share in a mesh.
     pub(crate) switch: Option<Namespace>,
     pub(crate) outside: Host,
+    pub(crate) link_locals: Arc<LinkLocals>,
 }
 
 impl Network {
     pub(crate) fn build(lab: &Blueprint) -> Result<Self, LabError> {
-        let network = Self {
-            nodes: lab.nodes.iter().map(|node| host(&node.name)).collect::<Result<_, _>>()?,
-            routers: lab.routers.iter().map(|router| host(&router.name)).collect::<Result<_, _>>()?,
+        let mut network = Self {
+            // That a node forwards is for its agent to see to.
+            nodes: lab.nodes.iter().map(|node| Namespace::new(&node.name)).collect::<Result<_, _>>()?,
+            routers: lab.routers.iter().map(|part| router(&part.name)).collect::<Result<_, _>>()?,
             switch: matches!(lab.topology, Topology::Mesh).then(|| segment("switch")).transpose()?,
             outside: Host { name: "outside".to_owned(), namespace: segment("outside")?, addresses: OUTSIDE },
+            link_locals: Arc::default(),
         };
         network.wire_nodes(lab)?;
         network.wire_outside(lab)?;
+        network.link_locals = Arc::new(network.note_link_locals(lab)?);
         Ok(network)
     }
 
@@ -64,15 +70,27 @@ impl Network {
         }
         if let Some(switch) = &self.switch {
             for (part, router) in lab.routers.iter().zip(&self.routers) {
-                connect(router, "lan", switch, &part.name)?;
+                connect(router, LAN_LINK, switch, &part.name)?;
                 switch.attach(BRIDGE, &part.name)?;
-                add_addresses(router, "lan", lab.nodes[0].uplinks[0].router_address)?;
+                add_addresses(router, LAN_LINK, lab.nodes[0].uplinks[0].router_address)?;
             }
         }
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
             default_routes(part, node)?;
         }
         Ok(())
+    }
+
+    fn note_link_locals(&self, lab: &Blueprint) -> Result<LinkLocals, LabError> {
+        let mut noted = LinkLocals::default();
+        for (part, node) in lab.nodes.iter().zip(&self.nodes) {
+            for uplink in &part.uplinks {
+                noted.note(node, &uplink.link, uplink.address.v6.into())?;
+                let link = if self.switch.is_some() { LAN_LINK } else { &part.name };
+                noted.note(&self.routers[uplink.router], link, uplink.router_address.v6.into())?;
+            }
+        }
+        Ok(noted)
     }
 
     fn wire_outside(&self, lab: &Blueprint) -> Result<(), LabError> {
@@ -100,10 +118,12 @@ impl Network {
     }
 }
 
+/// Name of a router's link to the nodes in a mesh.
+const LAN_LINK: &str = "lan";
 const BRIDGE: &str = "br0";
 
 /// A namespace that forwards.
-fn host(name: &str) -> Result<Namespace, LabError> {
+fn router(name: &str) -> Result<Namespace, LabError> {
     let namespace = Namespace::new(name)?;
     namespace.sysctl("net/ipv4/ip_forward", "1")?;
     namespace.sysctl("net/ipv6/conf/all/forwarding", "1")?;

@@ -10,10 +10,9 @@ use super::{Host, PORT};
 use crate::LabError;
 use crate::addresses::Family;
 
-/// Answers on both families for a set of hosts, until dropped.
+/// Answers on both families for a set of hosts, until stopped or dropped.
 pub struct Responders {
-    /// Aborts its tasks on drop.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Responders {
@@ -34,7 +33,12 @@ impl Responders {
                 tasks.spawn(answer_udp(tokio::net::UdpSocket::from_std(socket).map_err(&failed)?));
             }
         }
-        Ok(Self { _tasks: tasks })
+        Ok(Self { tasks })
+    }
+
+    /// Returns when the sockets are closed and their port is free again; dropping does not wait for that.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
     }
 }
 

@@ -6,16 +6,16 @@ mod tests;
 use std::net::IpAddr;
 
 use super::ServiceRoute;
-use super::evidence::{Evidence, Kind, Probe};
+use super::evidence::{Evidence, Kind, Member, Probe};
 use crate::LabError;
 use crate::addresses::Family;
 use crate::blueprint::{FIRST_TTL, Place, Web};
 use crate::capture::{Carried, Direction};
+use crate::kernel_routes::{KernelRoutes, list};
 use crate::lab::Lab;
 use crate::options::Topology;
 use crate::probe::{Answer, Protocol};
 use crate::report::{Proof, ProofId};
-use crate::watch::{fault, list};
 
 /// Pods of one node reach each other.
 pub(super) fn same_node(evidence: &Evidence) -> Proof {
@@ -155,15 +155,16 @@ pub(super) fn from_outside(evidence: &Evidence) -> Proof {
 
 /// The kernels of nodes and routers have the learned routes.
 pub(super) fn routes(lab: &Lab) -> Result<Proof, LabError> {
-    let statement = "The kernels of nodes and routers have the routes to all pods, and no others' gateways";
+    let statement = "The kernels of nodes and routers have the routes to all pods";
     let mut proof = Proof::new(ProofId::Routes, statement);
     let on_nodes = (0..lab.blueprint.nodes.len()).map(|node| lab.blueprint.expected_on_node(node));
     let on_routers = (0..lab.blueprint.routers.len()).map(|router| lab.blueprint.expected_on_router(router));
     let namespaces = lab.network.nodes.iter().chain(&lab.network.routers);
     for (namespace, expected) in namespaces.zip(on_nodes.chain(on_routers)) {
-        let table = namespace.routes()?;
+        let routes = namespace.routes()?;
+        let table = KernelRoutes::new(&routes, &lab.network.link_locals);
         for route in expected {
-            let fault = fault(&route, &table);
+            let fault = table.fault(&route);
             proof.judge(Family::of(route.prefix.addr()), fault.is_none(), || {
                 format!("{}: missing {}", namespace.name(), fault.unwrap_or_default())
             });
@@ -176,7 +177,7 @@ pub(super) fn routes(lab: &Lab) -> Result<Proof, LabError> {
 pub(super) fn service(lab: &Lab, routes: &[ServiceRoute]) -> Proof {
     let nodes = lab.blueprint.nodes.iter().take(Web::NODES).map(|node| node.name.as_str());
     let statement = format!(
-        "Each Service IP is on the router: cluster IP by all nodes, external and load-balancer IP by {}",
+        "Service IPs are on the router: cluster IP by every node, external and balancer IP by {}",
         list(nodes)
     );
     let mut proof = Proof::new(ProofId::Service, statement);
@@ -191,7 +192,7 @@ pub(super) fn service(lab: &Lab, routes: &[ServiceRoute]) -> Proof {
 
 /// A packet to a cluster IP that nothing translated reaches a node and is not sent back.
 pub(super) fn untranslated(evidence: &Evidence) -> Proof {
-    let statement = "A packet to a Service that nothing translated ends at the node, it does not come back";
+    let statement = "A packet to a Service that nothing translated ends at the node";
     let mut proof = Proof::new(ProofId::Untranslated, statement);
     let outside = evidence.members.iter().find(|member| member.place == Place::Outside);
     for family in Family::BOTH {
@@ -224,20 +225,18 @@ pub(super) fn silence(evidence: &Evidence) -> Proof {
         if from == to {
             continue;
         }
-        let kind = probe.kind();
+        let (kind, to_place) = (probe.kind(), probe.to.place);
         let left = probe.from.seen.keys().any(|sighting| {
             sighting.direction == Direction::Out
                 && sighting.source == kind.source
                 && sighting.destination == kind.destination
                 && sighting.carried == kind.carried
         });
-        // By any source: a translated packet that arrives would be an arrival too.
-        let near = [probe.to.place, Place::Outside];
-        let mut neighbours = evidence.members.iter().filter(|member| near.contains(&member.place));
-        let mut known = |source: &IpAddr| {
-            neighbours.any(|member| Family::BOTH.map(|family| member.addresses.get(family)).contains(source))
-        };
-        let arrived = probe.arrived().any(|(source, _)| !known(&source))
+        // By any source but those that may arrive: a translated packet that arrives is an arrival too.
+        let near = |member: &&Member| member.place == to_place || member.place == Place::Outside;
+        let near: Vec<IpAddr> =
+            evidence.members.iter().filter(near).map(|member| member.addresses.get(probe.family)).collect();
+        let arrived = probe.arrived().any(|(source, _)| !near.contains(&source))
             || evidence.wires.iter().any(|wire| !wire.ttls(to, Direction::Out, kind).is_empty());
         proof.judge(probe.family, left && !arrived, || {
             let what = if arrived { "arrived" } else { "was not sent" };

@@ -8,13 +8,13 @@ use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
 use crate::daemon::Daemon;
 
 pub(super) fn missing() -> Option<String> {
-    find("bird").is_none().then(|| "--router bird needs BIRD 2: install the package bird2".to_owned())
+    find(&["bird"]).is_none().then(|| "--router bird needs BIRD 2: install the package bird2".to_owned())
 }
 
 pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
     let configuration = setup.write("bird.conf", &configuration(setup))?;
     let control = setup.folder.join("bird.ctl");
-    let mut command = Command::new(find("bird").unwrap_or_else(|| "bird".into()));
+    let mut command = Command::new(find(&["bird"]).unwrap_or_default().join("bird"));
     command.arg("-f").arg("-c").arg(configuration).arg("-s").arg(&control);
     command.arg("-P").arg(setup.folder.join("bird.pid"));
     let mut daemon = setup.start("bird", &mut command)?;

@@ -2,18 +2,25 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
+use nix::unistd::{User, chown};
+
 use super::{Neighbour, PATIENCE, RouterSetup, find};
 use crate::LabError;
 use crate::addresses::Family;
 use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
 use crate::daemon::Daemon;
 
+const ZEBRA: &str = "zebra";
+const BGPD: &str = "bgpd";
+/// Looked for together: OpenBGPD has a bgpd too, in another folder.
+const DAEMONS: [&str; 2] = [ZEBRA, BGPD];
+
 pub(super) fn missing() -> Option<String> {
     // In a user namespace only one user is mapped; the daemons want to change to theirs.
     let mapping = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let real_root = mapping.split_whitespace().nth(2).is_some_and(|count| count != "1")
         && nix::unistd::geteuid().is_root();
-    let sentence = match (real_root, find("zebra").is_some() && find("bgpd").is_some()) {
+    let sentence = match (real_root, find(&DAEMONS).is_some()) {
         (true, true) => return None,
         (false, _) => "--router frr needs root: run it with sudo, or take --router bird or --router muslin",
         (true, false) => "--router frr needs FRRouting's zebra and bgpd: install the package frr",
@@ -23,18 +30,18 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Vec<Daemon>, LabError> {
     let zserv = setup.folder.join("zserv.api");
+    own_folder(setup)?;
+    let programs = find(&DAEMONS).unwrap_or_default();
     let mut daemons = Vec::new();
     for (program, text, socket) in
-        [("zebra", String::new(), &zserv), ("bgpd", configuration(setup), &setup.folder.join("bgpd.vty"))]
+        [(ZEBRA, String::new(), &zserv), (BGPD, configuration(setup), &setup.folder.join("bgpd.vty"))]
     {
         let configuration = setup.write(&format!("{program}.conf"), &text)?;
-        let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+        let mut command = Command::new(programs.join(program));
         command.arg("-f").arg(configuration).arg("-z").arg(&zserv);
         command.arg("-i").arg(setup.folder.join(format!("{program}.pid")));
         command.arg("--vty_socket").arg(setup.folder).args(["-A", "127.0.0.1", "-P", "0"]);
         command.args(["--log", "stdout", "--log-level", "informational"]);
-        // The folder is root's: stay root instead of changing to the packages' user.
-        command.args(["-S", "-u", "root", "-g", "root"]);
         let mut daemon = setup.start(program, &mut command)?;
         daemon.await_path(socket, PATIENCE)?;
         daemons.push(daemon);
@@ -42,6 +49,16 @@ pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Vec<Daemon>, LabError> {
     // The last started first, so that bgpd never outlives the zebra that it talks to.
     daemons.reverse();
     Ok(daemons)
+}
+
+/// The daemons change to their package's user, who must be able to make sockets.
+fn own_folder(setup: &RouterSetup<'_>) -> Result<(), LabError> {
+    let failed = |errno: nix::Error| LabError::file(setup.folder)(errno.into());
+    match User::from_name("frr").map_err(failed)? {
+        Some(user) => chown(setup.folder, Some(user.uid), Some(user.gid)).map_err(failed),
+        // Built to run as root.
+        None => Ok(()),
+    }
 }
 
 fn configuration(setup: &RouterSetup<'_>) -> String {

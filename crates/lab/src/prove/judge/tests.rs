@@ -187,6 +187,20 @@ fn silence_needs_questions_that_left_and_none_that_arrived() {
     quiet.0.wires[0].seen.clear();
     assert!(silence(&quiet.0).holds());
 
+    quiet.carry(2, 1, Family::V4, Protocol::Tcp);
+    quiet.0.wires[0].seen.clear();
+    assert!(silence(&quiet.0).holds(), "what comes from outside is no arrival from another node");
+    let foreign = Sighting {
+        interface: 1,
+        direction: Direction::In,
+        source: "172.30.1.2".parse().unwrap(),
+        destination: quiet.0.members[1].addresses.v4.into(),
+        carried: Carried::Udp,
+        ttl: 61,
+    };
+    quiet.0.members[1].seen.insert(foreign, 1);
+    assert_eq!(silence(&quiet.0).ipv4.failures, ["a → b UDP arrived"], "also with a translated source");
+
     for member in &mut quiet.0.members {
         member.seen.clear();
     }
