@@ -23,6 +23,7 @@ mod dial;
 mod driver;
 mod handle;
 mod listener;
+mod log;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -107,8 +107,6 @@ enum Activity {
 /// How soon a peer gets its next chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Penalty {
-    /// At once: nobody did wrong.
-    None,
     /// After the back-off, but connections of the peer are accepted meanwhile.
     Retry,
     /// After the back-off, and nothing is accepted meanwhile.
@@ -202,15 +200,8 @@ impl Session {
     }
 
     /// A transport connection is open: ours or the peer's.
-    pub fn connected(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        origin: Origin,
-        local: SocketAddr,
-        remote: SocketAddr,
-    ) {
-        let wanted = match (self.activity, origin) {
+    pub fn connected(&mut self, now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) {
+        let wanted = match (self.activity, id.origin()) {
             (Activity::Stopped | Activity::Held { .. }, _) => false,
             (Activity::Connecting { .. }, Origin::Dialed) => {
                 self.activity = Activity::Waiting { until: None };
@@ -226,7 +217,7 @@ impl Session {
         if self.connections.len() >= MAX_CONNECTIONS {
             self.make_room();
         }
-        let connection = Connection::new(now, id, origin, local, remote);
+        let connection = Connection::new(now, id, local, remote);
         self.connections.push(connection);
         let open = connection::open(&self.settings.open());
         self.counters.sent.open += 1;
@@ -392,8 +383,6 @@ impl Session {
             self.outputs.push_back(SessionOutput::Failed(reason));
         }
         if self.connections.is_empty() && !matches!(self.activity, Activity::Connecting { .. }) {
-            // Both sides closed the other's choice: the one that wins a collision may try again at once.
-            let penalty = if collided && self.wins_collisions(&connection) { Penalty::None } else { penalty };
             self.rest(now, penalty);
         } else if let Penalty::Hold(_) = penalty {
             self.backoff.count();
@@ -420,7 +409,6 @@ impl Session {
     fn rest(&mut self, now: Instant, penalty: Penalty) {
         let mut pause = || self.backoff.next(self.settings.connect_retry, self.settings.salt);
         match penalty {
-            Penalty::None => self.dial(now),
             Penalty::Hold(least) => self.activity = Activity::Held { until: now + pause().max(least) },
             Penalty::Retry => {
                 let until = now + pause();

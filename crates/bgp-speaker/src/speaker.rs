@@ -32,7 +32,7 @@ use std::time::Instant;
 pub use self::command::Command;
 pub use self::event::SpeakerEvent;
 use self::initial_sync::InitialSync;
-pub use self::input::{Direction, Input, ListenPlan, Output, SocketOptions};
+pub use self::input::{Input, ListenPlan, Output, SocketOptions};
 use self::peer::Peer;
 use self::peers::Peers;
 pub use self::query::{Answer, Query};

@@ -15,6 +15,7 @@ use super::connection::{Outbox, pump};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
 use super::listener::{Listeners, Refused};
+use super::log::log;
 use super::socket;
 use crate::session::ConnId;
 use crate::speaker::{Input, Output, Speaker, SpeakerEvent};
@@ -259,7 +260,7 @@ impl Driver {
     }
 
     fn tell(&self, event: SpeakerEvent) {
-        tracing::info!(event = ?event, "speaker");
+        log(&event);
         // Nobody has to listen.
         let _subscribers = self.events.send(event);
     }
@@ -274,8 +275,11 @@ impl Driver {
         let now = Instant::now();
         match request {
             Request::Configure(config, answer) => {
+                let result = self.speaker.configure(now, *config);
+                // When the answer is there, sockets have their new keys as well.
+                self.perform();
                 // Whoever asked may have gone away.
-                let _unheard = answer.send(self.speaker.configure(now, *config));
+                let _unheard = answer.send(result);
             }
             Request::Command(command) => self.speaker.handle_input(now, Input::Command(command)),
             Request::Look(look) => look(&self.speaker, now),

@@ -1,5 +1,6 @@
 //! Listening sockets: one per address, with the MD5 keys of everyone who may come to it.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +21,15 @@ const BACKLOG: i32 = 4096;
 /// Pause before an address is tried again, or after the system ran out of descriptors.
 const PAUSE: Duration = Duration::from_millis(500);
 
+const LARGEST_TTL: u32 = 255;
+
 /// The listening sockets in force.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     plan: ListenPlan,
     open: Vec<Open>,
+    /// Addresses whose failure was told.
+    told: HashSet<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -34,7 +39,7 @@ struct Open {
     task: AbortHandle,
 }
 
-/// An address that could not be listened on; [`Listeners::open_missing`] tries it again.
+/// An address that could not be listened on, told once; [`Listeners::open_missing`] tries it again.
 pub(super) struct Refused {
     pub(super) address: SocketAddr,
     pub(super) error: std::io::Error,
@@ -51,6 +56,9 @@ impl Listeners {
             wanted
         });
         for open in &self.open {
+            if plan.min_ttl != self.plan.min_ttl {
+                set_min_ttl(&open.listener, open.address, plan.min_ttl);
+            }
             for (from, _) in removed(&self.plan.keys, &plan.keys) {
                 set_key(&open.listener, open.address, *from, None);
             }
@@ -64,7 +72,7 @@ impl Listeners {
 
     /// Opens what is wanted and not open; what cannot be opened is returned and tried again after a pause.
     pub(super) fn open_missing(&mut self, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
-        let mut refused = Vec::new();
+        let (mut refused, mut missing) = (Vec::new(), false);
         for address in self.plan.addresses.clone() {
             if self.open.iter().any(|open| open.address == address) {
                 continue;
@@ -72,16 +80,23 @@ impl Listeners {
             match listen(address) {
                 Ok(listener) => {
                     let listener = Arc::new(listener);
+                    set_min_ttl(&listener, address, self.plan.min_ttl);
                     for (from, key) in &self.plan.keys {
                         set_key(&listener, address, *from, Some(key));
                     }
                     let task = tokio::spawn(accept_all(listener.clone(), incoming.clone())).abort_handle();
                     self.open.push(Open { address, listener, task });
+                    self.told.remove(&address);
                 }
-                Err(error) => refused.push(Refused { address, error }),
+                Err(error) => {
+                    missing = true;
+                    if self.told.insert(address) {
+                        refused.push(Refused { address, error });
+                    }
+                }
             }
         }
-        if !refused.is_empty() {
+        if missing {
             let incoming = incoming.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PAUSE).await;
@@ -104,13 +119,24 @@ fn removed<'a>(
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // What the listener answers by itself must reach peers that drop small TTLs (RFC 5082 §3); an accepted
+    // connection gets its own.
     if address.is_ipv6() {
         // Each family has an address of its own in the plan.
         socket.set_only_v6(true)?;
+        socket.set_unicast_hops_v6(LARGEST_TTL)?;
+    } else {
+        socket.set_ttl_v4(LARGEST_TTL)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+fn set_min_ttl(listener: &TcpListener, address: SocketAddr, min_ttl: Option<u8>) {
+    if let Err(error) = muslin_sockopt::set_minimum_ttl(listener, min_ttl.unwrap_or(0)) {
+        tracing::warn!(%address, %error, "cannot set the least TTL of a listener");
+    }
 }
 
 fn set_key(listener: &TcpListener, address: SocketAddr, from: IpNet, key: Option<&Secret>) {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{ConfigureError, FibUpdate, Shutdown, SpeakerHandle, spawn};
 use crate::config::{
     ConfigError, ConnectMode, OriginatedRoute, PeerConfig, Policy, RemoteAs, RouteSource, Secret,
-    SessionConfig, SpeakerConfig,
+    SessionConfig, SpeakerConfig, TtlMode,
 };
 use crate::rib::{NextHopResolver, Resolution};
 use crate::speaker::{PeerStatus, SpeakerEvent};
@@ -247,4 +247,35 @@ async fn connect_when_listening(address: impl Into<SocketAddr>) -> TcpStream {
         }
     };
     timeout(PATIENCE, attempts).await.expect("somebody listens")
+}
+
+fn with_ttl(mut config: SpeakerConfig, ttl: TtlMode) -> SpeakerConfig {
+    config.peers[0].session.ttl = ttl;
+    config
+}
+
+#[tokio::test]
+async fn rfc5082_1_both_sides_at_255_meet() {
+    let port = free_port();
+    let secure = |host, peer| with_ttl(config(host, port, peer), TtlMode::Security(1));
+    let (first, second) = comes_up(secure(81, 82), secure(82, 81)).await;
+    first.shutdown(Shutdown::Restart).await;
+    second.shutdown(Shutdown::Restart).await;
+}
+
+#[tokio::test]
+async fn rfc5082_1_a_peer_that_sends_with_a_smaller_ttl_is_not_answered() {
+    let port = free_port();
+    let mut secure = with_ttl(config(91, port, 92), TtlMode::Security(1));
+    secure.peers[0].session.connect = ConnectMode::Passive;
+    let secure = start(secure);
+    let distant = start(with_ttl(config(92, port, 91), TtlMode::Multihop(64)));
+    let mut events = distant.events().unwrap();
+    wait_for(
+        &mut events,
+        |event| matches!(event, SpeakerEvent::AttemptFailed { reason, .. } if reason.contains("no answer")),
+    )
+    .await;
+    secure.shutdown(Shutdown::Restart).await;
+    distant.shutdown(Shutdown::Restart).await;
 }

@@ -78,11 +78,6 @@ impl Session {
         self.cancel_dial();
     }
 
-    /// Whether our connection would have won over the peer's.
-    pub(super) fn wins_collisions(&self, lost: &Connection) -> bool {
-        lost.negotiated().is_some_and(|negotiated| self.settings.outranks(negotiated))
-    }
-
     fn close_collided(&mut self, now: Instant, id: ConnId) {
         let notification = Notification::cease(Cease::ConnectionCollision);
         self.send_notification(id, &notification);

@@ -27,6 +27,11 @@ impl ConnId {
     pub fn dialed(serial: u64) -> Self {
         Self(serial << 1 | 1)
     }
+
+    /// Who opened it.
+    pub fn origin(self) -> Origin {
+        if self.0 & 1 == 0 { Origin::Accepted } else { Origin::Dialed }
+    }
 }
 
 /// Who opened a connection.
@@ -49,7 +54,6 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     id: ConnId,
-    origin: Origin,
     local: SocketAddr,
     remote: SocketAddr,
     opened: Instant,
@@ -64,16 +68,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        now: Instant,
-        id: ConnId,
-        origin: Origin,
-        local: SocketAddr,
-        remote: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
             id,
-            origin,
             local,
             remote,
             opened: now,
@@ -92,7 +89,7 @@ impl Connection {
     }
 
     pub(super) fn origin(&self) -> Origin {
-        self.origin
+        self.id.origin()
     }
 
     pub(super) fn local(&self) -> SocketAddr {

@@ -92,6 +92,11 @@ impl Session {
         self.established()?.established().map(AsRef::as_ref)
     }
 
+    /// Every open connection with the peer.
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> {
+        self.connections.iter().map(Connection::id)
+    }
+
     /// The connection that carries routes.
     pub fn established_connection(&self) -> Option<ConnId> {
         self.established().map(Connection::id)

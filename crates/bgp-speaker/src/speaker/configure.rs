@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::peer::{Peer, Standing, settings};
+use super::peer::{Peer, Standing, min_ttl, settings};
 use super::{ListenPlan, Output, Speaker};
 use crate::config::{
     ConfigError, ConnectMode, ListenRange, PeerConfig, PeerKey, SessionConfig, SpeakerConfig,
@@ -147,10 +147,10 @@ impl Speaker {
         } else if peer.differs_in_view(&previous) && peer.session.established_connection().is_some() {
             peer.session.stop(now, &Stop::ConfigurationChanged);
         }
-        let conn = peer.session.established_connection();
         let options = peer.socket_options();
-        if let Some(conn) = conn.filter(|_| options != old_options) {
-            self.outputs.push_back(Output::Tune { conn, options });
+        if options != old_options {
+            let tune = |conn| Output::Tune { conn, options: options.clone() };
+            self.outputs.extend(peer.session.connections().map(tune));
         }
         self.settle(now, index);
     }
@@ -178,6 +178,13 @@ fn shared(
 fn listen_plan(config: &SpeakerConfig) -> ListenPlan {
     let peers = config.peers.iter().map(|peer| (IpNet::from(peer.address), &peer.session));
     let ranges = config.listen_ranges.iter().map(|range| (range.range, &range.session));
-    let keys = peers.chain(ranges).filter_map(|(from, session)| Some((from, session.password.clone()?)));
-    ListenPlan { addresses: config.listen.clone(), keys: keys.collect() }
+    let sessions: Vec<_> = peers.chain(ranges).collect();
+    let keys = sessions.iter().filter_map(|(from, session)| Some((*from, session.password.clone()?)));
+    // The listener is shared: it drops only what nobody may send.
+    let least = sessions.iter().map(|(_, session)| min_ttl(session.ttl).unwrap_or(0)).min();
+    ListenPlan {
+        addresses: config.listen.clone(),
+        keys: keys.collect(),
+        min_ttl: least.filter(|ttl| *ttl > 0),
+    }
 }

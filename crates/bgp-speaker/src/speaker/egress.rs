@@ -39,11 +39,14 @@ impl Speaker {
             self.queue_for_feeding(index);
         }
         self.ready = ready;
+        let mut fed = false;
         for _ in 0..PULLS_A_SLICE {
-            let Some(index) = self.hungry.pop_front() else { return false };
+            let Some(index) = self.hungry.pop_front() else { break };
             self.feed(now, index);
+            fed = true;
         }
-        !self.hungry.is_empty()
+        // Whoever was fed may have been given a part: the RIB is asked again.
+        fed
     }
 
     fn queue_for_feeding(&mut self, index: PeerIndex) {

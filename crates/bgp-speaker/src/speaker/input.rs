@@ -13,9 +13,6 @@ use crate::config::{PeerKey, Secret};
 use crate::rib::PeerIndex;
 use crate::session::{ConnId, Message, Origin};
 
-/// Who opened a connection.
-pub type Direction = Origin;
-
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input {
@@ -108,6 +105,8 @@ pub struct ListenPlan {
     pub addresses: Vec<SocketAddr>,
     /// TCP-MD5 keys by the addresses of those who must use them.
     pub keys: Vec<(IpNet, Secret)>,
+    /// Least TTL that anybody may come with (RFC 5082); `None` when some peers may be further away.
+    pub min_ttl: Option<u8>,
 }
 
 /// Options of one connection's socket.
@@ -150,25 +149,24 @@ impl Speaker {
     }
 
     fn connection_opened(&mut self, now: Instant, conn: ConnId, remote: SocketAddr, local: SocketAddr) {
-        let (index, origin) = match self.peers.index_of_connection(conn) {
-            Some(index) => (Some(index), Origin::Dialed),
-            None => (self.accepting_peer(now, remote), Origin::Accepted),
+        let index = match conn.origin() {
+            Origin::Dialed => self.peers.index_of_connection(conn),
+            Origin::Accepted => self.accepting_peer(now, remote),
         };
         let Some((index, peer)) = index.and_then(|index| Some((index, self.peers.get_mut(index)?))) else {
+            // A stranger, or an attempt that was given up meanwhile.
             self.outputs.push_back(Output::Close { conn });
             return;
         };
-        match origin {
+        match conn.origin() {
             Origin::Dialed => peer.dialing = None,
             Origin::Accepted => {
                 let options = peer.socket_options();
                 self.outputs.push_back(Output::Tune { conn, options });
-                self.peers.attach(conn, index);
             }
         }
-        if let Some(peer) = self.peers.get_mut(index) {
-            peer.session.connected(now, conn, origin, local, remote);
-        }
+        peer.session.connected(now, conn, local, remote);
+        self.peers.attach(conn, index);
         self.settle(now, index);
     }
 

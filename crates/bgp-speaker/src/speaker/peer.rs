@@ -107,20 +107,28 @@ impl Peer {
             RemoteAs::Is(asn) => asn == self.session.settings().local_as,
             RemoteAs::External => false,
         };
-        let (ttl, min_ttl) = match self.config.ttl {
-            TtlMode::Direct if internal => (64, None),
-            TtlMode::Direct => (1, None),
-            TtlMode::Multihop(hops) => (hops.max(1), None),
-            // RFC 5082 §3: a packet from `hops` routers away arrives with 256 − hops at least.
-            TtlMode::Security(hops) => (255, Some(u8::MAX - hops.max(1) + 1)),
+        let ttl = match self.config.ttl {
+            TtlMode::Direct if internal => 64,
+            TtlMode::Direct => 1,
+            TtlMode::Multihop(hops) => hops.max(1),
+            TtlMode::Security(_) => u8::MAX,
         };
         SocketOptions {
             local_address: self.config.local_address,
             interface: self.interface.clone(),
             ttl,
-            min_ttl,
+            min_ttl: min_ttl(self.config.ttl),
             password: self.config.password.clone(),
         }
+    }
+}
+
+/// The least TTL that is accepted. RFC 5082 §3: a packet from `hops` routers away arrives with 256 − hops at
+/// least.
+pub(super) fn min_ttl(mode: TtlMode) -> Option<u8> {
+    match mode {
+        TtlMode::Direct | TtlMode::Multihop(_) => None,
+        TtlMode::Security(hops) => Some(u8::MAX - hops.max(1) + 1),
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod collision;
 mod configure;
+mod flow;
+mod garbage;
 mod lone;
 mod network;
 mod open;

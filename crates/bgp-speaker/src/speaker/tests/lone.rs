@@ -58,6 +58,8 @@ pub(super) struct Lone {
     closed: HashSet<ConnId>,
     sent: HashMap<ConnId, BytesMut>,
     accepted: u64,
+    /// Octets that the peer has not read, if it does not read.
+    stalled: Option<usize>,
 }
 
 impl Lone {
@@ -78,6 +80,7 @@ impl Lone {
             closed: HashSet::new(),
             sent: HashMap::new(),
             accepted: 0,
+            stalled: None,
         };
         lone.settle();
         lone
@@ -96,7 +99,13 @@ impl Lone {
                     Output::Send { conn, octets } => {
                         assert!(!self.closed.contains(&conn), "octets after the close");
                         self.sent.entry(conn).or_default().extend_from_slice(&octets);
-                        self.speaker.handle_input(self.now, Input::Written { conn, octets: octets.len() });
+                        match &mut self.stalled {
+                            Some(unread) => *unread += octets.len(),
+                            None => {
+                                let written = Input::Written { conn, octets: octets.len() };
+                                self.speaker.handle_input(self.now, written);
+                            }
+                        }
                     }
                     Output::Close { conn } => {
                         self.closed.insert(conn);
@@ -112,6 +121,18 @@ impl Lone {
                 return;
             }
         }
+    }
+
+    /// From now on the peer reads nothing.
+    pub(super) fn stall(&mut self) {
+        self.stalled = Some(0);
+    }
+
+    /// The peer reads everything that waits, and what comes.
+    pub(super) fn resume(&mut self) {
+        let octets = self.stalled.take().unwrap_or(0);
+        let conn = ConnId::accepted(self.accepted);
+        self.input(Input::Written { conn, octets });
     }
 
     pub(super) fn input(&mut self, input: Input) {
