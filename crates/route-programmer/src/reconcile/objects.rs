@@ -43,6 +43,8 @@ pub(crate) struct Object {
     pub(crate) users: u32,
     /// Lost by word of the caller: groups do without it until a route asks for it anew.
     pub(crate) suspended: bool,
+    /// It is among those to be looked at.
+    dirty: bool,
     /// A refusal of it has already led to a full read.
     pub(crate) doubted: bool,
     /// Routes that wait for it, because it was refused.
@@ -59,7 +61,7 @@ pub(crate) struct Objects {
     pub(super) in_use: bool,
     pub(super) may_be_suspended: bool,
     /// To be looked at: to be made, or a group to be changed.
-    pub(super) dirty: VecDeque<ObjectKey>,
+    dirty: VecDeque<ObjectKey>,
     /// Without users, perhaps; to be deleted once nothing else is left to do.
     pub(super) idle: Vec<ObjectKey>,
     /// Ids that carry our protocol but are nothing we could use; deleted like idle ones.
@@ -128,6 +130,7 @@ impl Objects {
             state: State::Absent,
             users: 0,
             suspended: false,
+            dirty: false,
             doubted: false,
             waiting: Set::default(),
         };
@@ -195,7 +198,30 @@ impl Objects {
         };
         let groups: SmallVec<[ObjectKey; 8]> =
             self.iter().filter(|(_, object)| is_group(object)).map(|(key, _)| key).collect();
-        self.dirty.extend(groups);
+        groups.into_iter().for_each(|group| self.mark(group));
+    }
+
+    /// Has an object looked at.
+    pub(crate) fn mark(&mut self, key: ObjectKey) {
+        if let Some(object) = self.slots.get_mut(key as usize).and_then(Option::as_mut)
+            && !std::mem::replace(&mut object.dirty, true)
+        {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// The next object to be looked at.
+    pub(super) fn pop_marked(&mut self) -> Option<ObjectKey> {
+        let key = self.dirty.pop_front()?;
+        if let Some(object) = self.get_mut(key) {
+            object.dirty = false;
+        }
+        Some(key)
+    }
+
+    /// How many are to be looked at.
+    pub(super) fn marked(&self) -> usize {
+        self.dirty.len()
     }
 
     /// What a group shall hold now: its members that exist. Nothing while one is still to be made.

@@ -147,7 +147,6 @@ impl Reconciler {
         self.paths.objects.set_state(key, State::Absent);
         if group && self.config.resilience.take().is_some() {
             tracing::warn!("the kernel has no resilient next-hop groups; plain groups are used");
-            self.paths.objects.dirty.push_back(key);
         } else if std::mem::take(&mut self.paths.objects.in_use) {
             tracing::warn!(%refusal, "the kernel has no next-hop objects; next hops are written into each route");
             self.enqueue_differing();

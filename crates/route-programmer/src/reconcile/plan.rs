@@ -57,17 +57,23 @@ impl Reconciler {
         }
     }
 
+    /// Groups whose members came or went.
     fn plan_objects(&mut self, max: usize, batch: &mut Vec<Operation>) {
         let mut deferred: SmallVec<[ObjectKey; 16]> = SmallVec::new();
         while batch.len() < max {
-            let Some(key) = self.paths.objects.dirty.pop_front() else { break };
+            let Some(key) = self.paths.objects.pop_marked() else { break };
+            // What is not there is made when a route wants it.
+            let state = self.paths.objects.get(key).map(|object| &object.state);
+            if !self.paths.objects.in_use || !matches!(state, Some(State::Present { .. })) {
+                continue;
+            }
             match self.object_step(key, batch) {
                 Step::Rest => {}
                 Step::Emit(operation) => batch.push(operation),
                 Step::Defer => deferred.push(key),
             }
         }
-        self.paths.objects.dirty.extend(deferred);
+        deferred.into_iter().for_each(|key| self.paths.objects.mark(key));
     }
 
     /// Makes an object, and first its members; or changes a group whose usable members are others now.

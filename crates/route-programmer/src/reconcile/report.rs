@@ -13,7 +13,7 @@ impl Reconciler {
         let (next_hop_objects, next_hop_groups) = self.object_count();
         let (refusals, refusal_count) = self.refusals();
         let blocked = self.clashes.values().filter(|clash| clash.blocks()).count();
-        let pending = self.queue.len() + self.paths.objects.dirty.len();
+        let pending = self.queue.len() + self.paths.objects.marked();
         Status {
             agreement: self.started
                 && !self.wants_resync

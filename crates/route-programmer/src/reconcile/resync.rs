@@ -154,9 +154,7 @@ impl Reconciler {
                 self.paths.objects.set_state(key, State::Absent);
             }
             self.release_waiting(key);
-            if self.paths.objects.in_use {
-                self.paths.objects.dirty.push_back(key);
-            }
+            self.paths.objects.mark(key);
         }
     }
 
