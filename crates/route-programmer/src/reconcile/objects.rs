@@ -224,21 +224,31 @@ impl Objects {
         self.dirty.len()
     }
 
-    /// What a group shall hold now: its members that exist. Nothing while one is still to be made.
+    /// What a group shall hold now: its members that exist, those that are suspended only when there are
+    /// no others. The members that are still to be made, if any are.
     pub(super) fn usable_members(
         &self,
         members: &[(ObjectKey, u8)],
     ) -> Result<Members, SmallVec<[ObjectKey; 4]>> {
-        let mut usable = Members::new();
+        let in_force = self.existing_members(members, |object| !object.suspended)?;
+        if in_force.is_empty() { self.existing_members(members, |_| true) } else { Ok(in_force) }
+    }
+
+    fn existing_members(
+        &self,
+        members: &[(ObjectKey, u8)],
+        counts: impl Fn(&Object) -> bool,
+    ) -> Result<Members, SmallVec<[ObjectKey; 4]>> {
+        let mut existing = Members::new();
         let mut missing = SmallVec::new();
         for (key, weight) in members {
-            match self.get(*key).map(|object| (&object.state, object.suspended)) {
-                Some((State::Present { id, .. }, false)) => usable.push((*id, *weight)),
-                Some((State::Absent | State::Pending, false)) => missing.push(*key),
-                _ => {}
+            match self.get(*key).filter(|object| counts(object)).map(|object| &object.state) {
+                Some(State::Present { id, .. }) => existing.push((*id, *weight)),
+                Some(State::Absent | State::Pending) => missing.push(*key),
+                Some(State::Refused(_)) | None => {}
             }
         }
-        usable.sort_unstable();
-        if missing.is_empty() { Ok(usable) } else { Err(missing) }
+        existing.sort_unstable();
+        if missing.is_empty() { Ok(existing) } else { Err(missing) }
     }
 }
