@@ -164,9 +164,8 @@ fn route(number: u32) -> Vec<u8> {
     message(24, 0x601, &body)
 }
 
-fn attribute(kind: u16, value: [u8; 4]) -> [u8; 8] {
-    let ([a, b], [c, d], [e, f, g, h]) = (8_u16.to_ne_bytes(), kind.to_ne_bytes(), value);
-    [a, b, c, d, e, f, g, h]
+fn attribute(kind: u16, value: [u8; 4]) -> Vec<u8> {
+    [&8_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat()
 }
 
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {

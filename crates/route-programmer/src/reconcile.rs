@@ -36,6 +36,7 @@ use crate::config::{NextHopObjects, ProgrammerConfig, Resilience};
 use crate::path::{Family, Path};
 use crate::route::{NextHop, RouteChange};
 use crate::status::{Adopted, Clash, Counters, ProgrammerEvent};
+use crate::wire::constants::IP6_RT_PRIO_USER;
 use crate::wire::nexthop::NextHopMessage;
 use crate::wire::refusal::KernelRefusal;
 use crate::wire::route::RouteMessage;
@@ -183,7 +184,12 @@ impl Reconciler {
             if self.paths.objects.may_be_suspended {
                 self.resume(path);
             }
-            Some(Entry { path, metric: route.metric.unwrap_or(self.config.metric) })
+            let metric = match (route.metric.unwrap_or(self.config.metric), family) {
+                // What the kernel makes of "no metric" in IPv6.
+                (0, Family::V6) => IP6_RT_PRIO_USER,
+                (metric, _) => metric,
+            };
+            Some(Entry { path, metric })
         });
         if entry.is_none() && !self.slots.contains_key(&prefix) {
             return;
@@ -364,6 +370,11 @@ impl Reconciler {
         self.counters.overruns += 1;
         self.wants_resync = true;
         self.event(ProgrammerEvent::Overrun);
+    }
+
+    /// The kernel's state changed while it was read, each time it was tried.
+    pub(crate) fn handle_interrupted(&mut self) {
+        self.wants_resync = true;
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.

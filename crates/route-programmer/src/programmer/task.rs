@@ -34,7 +34,7 @@ use crate::writer::{BATCH, Writer};
 const COMMANDS_AT_ONCE: usize = 16;
 /// Event datagrams taken in before the next batch.
 const EVENTS_AT_ONCE: usize = 8192;
-/// Full reads that the kernel interrupts are begun again this often, then taken as they are.
+/// Full reads that the kernel interrupts are begun again this often, then left for later.
 const READS: usize = 4;
 /// Rest between full reads, in durations of the last one, so that they never take more than a fifth of
 /// the time however often something asks for one.
@@ -109,12 +109,14 @@ impl Task {
 
     pub(super) async fn run(mut self) {
         loop {
-            let mut drained = self.take_events();
+            // Commands first: an answer to one then takes account of every event before it.
             if self.take_commands().is_err() {
                 return;
             }
+            let mut drained = self.take_events();
             self.reconciler.handle_timeout(Instant::now());
-            if self.reconciler.wants_resync() && self.rest_until <= Instant::now() {
+            // Lost events are reported once until all that are left have been read, so read those first.
+            if drained && self.reconciler.wants_resync() && self.rest_until <= Instant::now() {
                 let begun = Instant::now();
                 let rest = match self.resync().await {
                     Ok(()) => begun.elapsed() * REST,
@@ -248,6 +250,7 @@ impl Task {
             }
             tracing::debug!(attempt, "the kernel's state changed while it was read");
         }
+        self.reconciler.handle_interrupted();
         Ok(())
     }
 

@@ -70,6 +70,9 @@ pub(crate) const RT_TABLE_UNSPEC: u8 = 0;
 pub(crate) const RT_TABLE_MAIN: u32 = 254;
 pub(crate) const RTPROT_KERNEL: u8 = 2;
 
+// linux/ipv6_route.h
+pub(crate) const IP6_RT_PRIO_USER: u32 = 1024;
+
 pub(crate) const RTNH_F_ONLINK: u8 = 4;
 pub(crate) const RTM_F_CLONED: u32 = 0x200;
 

@@ -5,5 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod faults;
 mod host;
+mod raw;
 mod routes;
+mod view;

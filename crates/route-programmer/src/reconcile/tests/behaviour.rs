@@ -6,14 +6,14 @@ use crate::wire::route::Write;
 
 const NET: &str = "10.244.1.0/24";
 
-fn over(hops: &[NextHop]) -> Option<DesiredRoute> {
-    Some(DesiredRoute::over(hops.iter().copied()))
+fn over(hops: &[NextHop]) -> DesiredRoute {
+    DesiredRoute::over(hops.iter().copied())
 }
 
 fn settled(objects: NextHopObjects, routes: &[(&str, &[NextHop])]) -> Machine {
     let mut machine = Machine::new(objects);
     for (prefix, hops) in routes {
-        machine.apply(prefix, over(hops));
+        machine.apply(prefix, Some(over(hops)));
     }
     machine.reconciler.mark_synced();
     machine.settle();
@@ -36,7 +36,7 @@ fn routes_that_share_next_hops_share_an_object() {
 #[test]
 fn a_new_path_replaces_the_old_one_in_one_message() {
     let mut machine = settled(NextHopObjects::Never, &[(NET, &[gateway(1, 1)])]);
-    machine.apply(NET, over(&[gateway(1, 2)]));
+    machine.apply(NET, Some(over(&[gateway(1, 2)])));
     machine.settle();
     assert!(matches!(machine.sent[..], [Operation::WriteRoute { write: Write::Replace, .. }]));
 }
@@ -60,7 +60,7 @@ fn a_restart_adopts_and_writes_nothing() {
         machine.settle();
         assert_eq!(machine.reconciler.status().unclaimed, 2);
         for (prefix, hops) in routes {
-            machine.apply(prefix, over(hops));
+            machine.apply(prefix, Some(over(hops)));
         }
         machine.reconciler.mark_synced();
         machine.settle();
@@ -102,7 +102,7 @@ fn a_former_metric_is_replaced_by_the_new_one_before_it_goes() {
     let before = settled(NextHopObjects::WherePossible, &[(NET, &[gateway(1, 1)])]);
     let mut machine = before.restart(NextHopObjects::WherePossible);
     machine.settle();
-    machine.apply(NET, over(&[gateway(1, 1)]).map(|route| DesiredRoute { metric: Some(5), ..route }));
+    machine.apply(NET, Some(DesiredRoute { metric: Some(5), ..over(&[gateway(1, 1)]) }));
     machine.reconciler.mark_synced();
     machine.settle();
     let metrics: Vec<_> = machine.kernel.own_routes().iter().map(|route| route.metric).collect();
@@ -117,7 +117,7 @@ fn a_former_metric_is_replaced_by_the_new_one_before_it_goes() {
 fn a_foreign_route_with_our_key_blocks_ours_until_it_goes() {
     let mut machine = Machine::new(NextHopObjects::WherePossible);
     machine.kernel.foreign(NET.parse().unwrap(), METRIC, super::super::Change::Added);
-    machine.apply(NET, over(&[gateway(1, 1)]));
+    machine.apply(NET, Some(over(&[gateway(1, 1)])));
     machine.reconciler.mark_synced();
     machine.settle();
     assert_eq!(machine.hops(NET), None);
@@ -135,7 +135,7 @@ fn a_foreign_route_with_our_key_blocks_ours_until_it_goes() {
 fn a_foreign_route_with_another_metric_lives_beside_ours_and_is_reported() {
     let mut machine = Machine::new(NextHopObjects::WherePossible);
     machine.kernel.foreign(NET.parse().unwrap(), 0, super::super::Change::Added);
-    machine.apply(NET, over(&[gateway(1, 1)]));
+    machine.apply(NET, Some(over(&[gateway(1, 1)])));
     machine.reconciler.mark_synced();
     machine.settle();
     assert!(machine.hops(NET).is_some());
@@ -169,7 +169,12 @@ fn a_link_that_went_takes_only_its_member_out_of_a_group_and_brings_it_back() {
     assert_eq!(machine.hops(NET), Some(vec![a, b]));
     assert_eq!(machine.hops("10.9.0.0/16"), Some(vec![b]));
     assert!(machine.reconciler.status().agreement);
-    assert_eq!(machine.sent.len(), 3, "the next hop, the group, and the route that had no other way: {:#?}", machine.sent);
+    assert_eq!(
+        machine.sent.len(),
+        3,
+        "the next hop, the group, and the route that had no other way: {:#?}",
+        machine.sent
+    );
 }
 
 #[test]
@@ -183,7 +188,7 @@ fn a_lost_next_hop_costs_one_message_for_each_group() {
     assert_eq!(machine.sent.len(), 1);
     assert_eq!(machine.hops("10.2.0.0/16"), Some(vec![a]));
 
-    machine.apply("10.2.0.0/16", over(&[a, b]));
+    machine.apply("10.2.0.0/16", Some(over(&[a, b])));
     machine.settle();
     assert_eq!(machine.hops("10.3.0.0/16"), Some(vec![a, b]));
 }
@@ -192,7 +197,7 @@ fn a_lost_next_hop_costs_one_message_for_each_group() {
 fn a_kernel_without_next_hop_objects_gets_plain_routes() {
     let mut machine = Machine::new(NextHopObjects::WherePossible);
     machine.kernel.without_objects = true;
-    machine.apply(NET, over(&[gateway(1, 1), gateway(2, 1)]));
+    machine.apply(NET, Some(over(&[gateway(1, 1), gateway(2, 1)])));
     machine.reconciler.mark_synced();
     machine.settle();
     assert_eq!(machine.hops(NET).map(|hops| hops.len()), Some(2));
@@ -203,7 +208,7 @@ fn a_kernel_without_next_hop_objects_gets_plain_routes() {
 fn a_path_that_is_refused_does_not_leave_the_old_one_in_place() {
     let mut machine = settled(NextHopObjects::WherePossible, &[(NET, &[gateway(1, 1)])]);
     machine.kernel.link_down(2);
-    machine.apply(NET, over(&[gateway(2, 1)]));
+    machine.apply(NET, Some(over(&[gateway(2, 1)])));
     machine.settle();
     assert_eq!(machine.hops(NET), None);
     let report = machine.reconciler.route(NET.parse().unwrap()).unwrap();

@@ -93,7 +93,9 @@ impl Kernel {
     fn write(&mut self, write: Write, route: &RouteWrite) -> Outcome {
         match &route.target {
             Target::Object(id) if !self.objects.contains_key(id) => return refused(Errno::INVAL),
-            Target::Inline(path) if path.hops().iter().any(|(hop, _)| self.links_down.contains(&hop.interface)) => {
+            Target::Inline(path)
+                if path.hops().iter().any(|(hop, _)| self.links_down.contains(&hop.interface)) =>
+            {
                 return refused(Errno::NETDOWN);
             }
             _ => {}
@@ -228,7 +230,8 @@ impl Kernel {
     }
 
     pub(super) fn dump_routes(&self) -> Vec<RouteMessage> {
-        let routes = self.routes.iter().flat_map(|(key, routes)| routes.iter().map(move |route| (key, route)));
+        let routes =
+            self.routes.iter().flat_map(|(key, routes)| routes.iter().map(move |route| (key, route)));
         routes.map(|((prefix, metric), route)| self.message(*prefix, *metric, route)).collect()
     }
 
@@ -259,7 +262,9 @@ impl Kernel {
                 Target::Inline(_) => None,
             })
             .collect();
-        for object in self.objects.values().filter(|object| used.contains(&object.id)).cloned().collect::<Vec<_>>() {
+        for object in
+            self.objects.values().filter(|object| used.contains(&object.id)).cloned().collect::<Vec<_>>()
+        {
             if let Content::Group(members) = object.content {
                 used.extend(members.iter().map(|(id, _)| *id));
             }

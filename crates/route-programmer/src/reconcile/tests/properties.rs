@@ -107,7 +107,8 @@ fn check(machine: &Machine, wanted: &BTreeMap<usize, Vec<(u32, u8)>>, lost: &[(u
             assert_eq!(found, None, "{text} is not desired");
             continue;
         };
-        let blocked = machine.kernel.foreign_routes().iter().any(|route| (route.prefix, route.metric) == (net, METRIC));
+        let blocked =
+            machine.kernel.foreign_routes().iter().any(|route| (route.prefix, route.metric) == (net, METRIC));
         let up: Vec<_> = hops.iter().filter(|(link, _)| machine.kernel.is_up(*link)).collect();
         let possible = hops.is_empty() || if plain { up.len() == hops.len() } else { !up.is_empty() };
         match found {
@@ -125,7 +126,9 @@ fn check(machine: &Machine, wanted: &BTreeMap<usize, Vec<(u32, u8)>>, lost: &[(u
         }
     }
     // Kept for routes that are blocked, and for groups that do without it for now.
-    let named = |hop: &NextHop| wanted.values().flatten().any(|(link, last)| gateway(*link, *last).gateway == hop.gateway);
+    let named = |hop: &NextHop| {
+        wanted.values().flatten().any(|(link, last)| gateway(*link, *last).gateway == hop.gateway)
+    };
     let unused = machine.kernel.unused_objects();
     assert!(unused.iter().all(named), "{unused:?} are left over");
     let status = machine.reconciler.status();
