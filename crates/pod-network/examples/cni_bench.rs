@@ -76,9 +76,29 @@ fn measure(name: &str, families: &str, plugin: &Path, config: &Value, path: &Pat
         pods.iter().enumerate().map(|(number, pod)| call(command, number, pod)).collect()
     };
     let (add, del) = node.run(|| all("ADD").and_then(|add| Ok((add, all("DEL")?))))??;
+    // As when a node starts: all pods at once, waiting for each other in the kernel.
+    let at_once = || -> Result<Vec<Duration>, String> {
+        std::thread::scope(|scope| {
+            let call = &call;
+            let add = |(number, pod)| scope.spawn(move || call("ADD", PODS + number, pod));
+            let running: Vec<_> = pods.iter().enumerate().map(add).collect();
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err("died".to_owned())))
+                .collect()
+        })
+    };
+    let parallel = node.run(at_once)??;
     println!(
         "{}",
-        json!({ "plugin": name, "families": families, "pods": PODS, "add": summary(add), "del": summary(del) })
+        json!({
+            "plugin": name,
+            "families": families,
+            "pods": PODS,
+            "add": summary(add),
+            "del": summary(del),
+            "parallel_add": summary(parallel),
+        })
     );
     Ok(())
 }

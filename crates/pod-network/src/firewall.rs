@@ -15,6 +15,9 @@
 mod expression;
 mod interval;
 mod ruleset;
+mod survey;
+
+pub use survey::{ForwardDrop, forward_drops, is_present};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};

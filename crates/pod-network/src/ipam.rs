@@ -10,6 +10,7 @@ pub use ledger::{AllocateError, Attached, Attachment, BlockUsage, BootTime, Gran
 pub(crate) use store::now;
 pub use store::{Store, StoreError};
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -18,4 +19,10 @@ use ipnet::IpNet;
 pub fn usage(data_dir: &Path, blocks: &[IpNet]) -> Result<Vec<BlockUsage>, StoreError> {
     let ledger = Store::peek(data_dir)?.unwrap_or_default();
     Ok(blocks.iter().map(|block| ledger.usage(*block)).collect())
+}
+
+/// The addresses that nobody has and that are not yet given out again. Takes no lock.
+pub(crate) fn resting(data_dir: &Path) -> Result<Vec<IpAddr>, StoreError> {
+    let ledger = Store::peek(data_dir)?.unwrap_or_default();
+    Ok(ledger.resting().collect())
 }

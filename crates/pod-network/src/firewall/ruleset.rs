@@ -178,7 +178,7 @@ impl Transaction {
 }
 
 /// `struct nfgenmsg`: family, version, resource id.
-const HEADER: [u8; 4] = [libc::NFPROTO_INET as u8, 0, 0, 0];
+pub(super) const HEADER: [u8; 4] = [libc::NFPROTO_INET as u8, 0, 0, 0];
 
 /// The header of the messages around a transaction names the subsystem instead.
 const fn envelope() -> [u8; 4] {
@@ -196,7 +196,7 @@ const NEW_SET: u16 = message(libc::NFT_MSG_NEWSET);
 const NEW_SET_ELEMENT: u16 = message(libc::NFT_MSG_NEWSETELEM);
 const CREATE: u16 = libc::NLM_F_CREATE as u16;
 
-const fn message(kind: libc::c_int) -> u16 {
+pub(super) const fn message(kind: libc::c_int) -> u16 {
     (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | kind.cast_unsigned() as u16
 }
 

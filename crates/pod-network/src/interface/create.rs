@@ -15,6 +15,8 @@ use crate::fail_point;
 use crate::ipam::Attachment;
 use crate::netlink::{Attributes, Batch, Socket};
 
+/// `IFALIASZ` of `linux/if.h`, with the terminating zero.
+const ALIAS_MAX: usize = 256;
 /// `VETH_INFO_PEER` of `linux/veth.h`.
 const VETH_INFO_PEER: u16 = 1;
 
@@ -149,7 +151,11 @@ fn set_up_host(socket: &mut Socket, plan: &Plan<'_>, link: &Link) -> Result<(), 
     let mut batch = Batch::default();
     let purpose = format!("configure {}", link.name);
     batch.push(purpose, (libc::RTM_NEWLINK, 0), &link_header(link.index, 0), |m| {
-        m.string(libc::IFLA_IFALIAS, &alias(plan.attachment));
+        let alias = alias(plan.attachment);
+        // Longer ones the kernel refuses; then only the ledger knows whose interface it is.
+        if alias.len() < ALIAS_MAX {
+            m.string(libc::IFLA_IFALIAS, &alias);
+        }
         m.nest(libc::IFLA_AF_SPEC, |m| {
             m.nest(libc::AF_INET as u16, |m| m.nest(IFLA_INET_CONF, ipv4_settings));
             if plan.has_ipv6() {

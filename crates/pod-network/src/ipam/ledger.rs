@@ -251,6 +251,11 @@ impl Ledger {
         held.map(|(address, _)| *address).collect()
     }
 
+    /// The addresses that were released and not given out since.
+    pub fn resting(&self) -> impl Iterator<Item = IpAddr> {
+        self.resting.keys().copied()
+    }
+
     /// How full `block` is.
     pub fn usage(&self, block: IpNet) -> BlockUsage {
         let count = |addresses: &mut dyn Iterator<Item = &IpAddr>| {

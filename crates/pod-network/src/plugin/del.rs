@@ -1,7 +1,6 @@
 //! DEL: succeeds whatever is missing; when it returns, route, traffic and address are gone.
 
 use std::io::Write;
-use std::net::IpAddr;
 
 use super::reaper::Reaper;
 use crate::cni::{Error, NetworkConfig};
@@ -14,25 +13,23 @@ use crate::ipam::{Attachment, Store, StoreError, now};
 pub(super) fn del(config: &NetworkConfig, attachment: &Attachment, log: &mut dyn Write) -> Result<(), Error> {
     let outcome = interface::condemn(&interface::host_name(attachment))?;
     fail_point::reached("after-condemn");
-    let released = release(config, attachment).unwrap_or_else(|error| {
+    if let Err(error) = release(config, attachment) {
         // A full disk must not keep a pod from ending. The address counts as taken until the ledger is next
         // compared with the kernel, which no longer has it.
         let _ = writeln!(log, "{}: address not released: {error}", attachment.container);
-        Vec::new()
-    });
+    }
     fail_point::reached("after-release");
-    if outcome == Outcome::Done || !released.is_empty() {
-        Reaper { addresses: released }.start();
+    if outcome == Outcome::Done {
+        Reaper::new(&config.data_dir).start();
     }
     Ok(())
 }
 
-fn release(config: &NetworkConfig, attachment: &Attachment) -> Result<Vec<IpAddr>, StoreError> {
+fn release(config: &NetworkConfig, attachment: &Attachment) -> Result<(), StoreError> {
     let store = Store::lock(&config.data_dir)?;
     let mut ledger = store.load(interface::attached)?;
-    let released = ledger.release(attachment, now());
-    if !released.is_empty() {
-        store.save(&ledger)?;
+    if ledger.release(attachment, now()).is_empty() {
+        return Ok(());
     }
-    Ok(released)
+    store.save(&ledger)
 }

@@ -48,6 +48,16 @@ fn cni_04_the_result_is_written_in_the_version_that_was_asked_for() {
 }
 
 #[test]
+fn cni_02_names_as_long_as_they_may_be_work() {
+    let node = Node::new();
+    let pod = Pod::new(&"c".repeat(200));
+    let config = node.config_with(json!({ "name": "n".repeat(100) }));
+    assert!(node.call("ADD", Some(&pod), &config, &[]).succeeded);
+    assert!(node.call("DEL", Some(&pod), &config, &[]).succeeded);
+    node.assert_empty();
+}
+
+#[test]
 fn cni_05_an_interface_that_exists_is_an_error_and_nothing_changes() {
     let (node, pod, other) = (Node::new(), Pod::new("c1"), Pod::new("other"));
     connect(&pod.netns, "eth0", &other.netns, "eth0").unwrap();

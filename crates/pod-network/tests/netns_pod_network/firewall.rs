@@ -151,3 +151,30 @@ fn five_thousand_scattered_nodes_fit() {
     assert_eq!((set("cluster-v4"), set("cluster-v6")), (5002, 5002));
     assert!(objects.iter().any(|object| object["set"]["elem"][0] == json!({ "prefix": { "addr": "10.96.0.0", "len": 16 } })));
 }
+
+#[test]
+fn the_table_is_missed_when_somebody_flushes_everything() {
+    let node = Namespace::new("node").unwrap();
+    let is_present = || node.run(firewall::is_present).unwrap().unwrap();
+    assert!(!is_present());
+    apply(&node, &plan());
+    assert!(is_present());
+    nft(&node, &["flush ruleset"]);
+    assert!(!is_present());
+}
+
+#[test]
+fn fault_38_chains_that_drop_forwarded_packets_are_named() {
+    let node = Namespace::new("node").unwrap();
+    apply(&node, &plan());
+    for (family, chain, hook) in
+        [("ip", "FORWARD", "forward"), ("ip", "INPUT", "input"), ("bridge", "FORWARD", "forward")]
+    {
+        nft(&node, &[&format!("add table {family} filter")]);
+        let policy = format!("{{ type filter hook {hook} priority 0; policy drop; }}");
+        nft(&node, &[&format!("add chain {family} filter {chain} {policy}")]);
+    }
+    let found = node.run(firewall::forward_drops).unwrap().unwrap();
+    let expected = firewall::ForwardDrop { table: "filter".to_owned(), chain: "FORWARD".to_owned() };
+    assert_eq!(found, [expected]);
+}
