@@ -71,7 +71,7 @@ impl Agent {
     pub(crate) fn await_converged(&mut self, patience: Duration) -> Result<(), LabError> {
         let socket = self.folders.socket();
         self.daemon.await_path(&socket, PATIENCE)?;
-        let question = format!("/v1/ready?wait=converged&timeout={}s", patience.as_secs());
+        let question = format!("/v1/ready?wait=converged&timeout={}", patience.as_secs());
         match get(&socket, &question, patience + PATIENCE) {
             Ok((200, _)) => Ok(()),
             Ok((status, body)) => {

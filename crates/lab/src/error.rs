@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use muslin_netns::NetnsError;
+use muslin_pod_network::firewall::FirewallError;
 
 /// Why a lab could not be built, or was not finished.
 ///
@@ -15,6 +16,9 @@ pub enum LabError {
     /// Namespaces, links, addresses, routes.
     #[error(transparent)]
     Network(#[from] NetnsError),
+    /// The rules that a test breaks on purpose.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
     /// A file or folder of the lab.
     #[error("{}: {source}", path.display())]
     File {

@@ -1,11 +1,13 @@
 //! Breaks one thing on purpose, so that tests can show that the proofs notice.
 
 use ipnet::IpNet;
+use muslin_pod_network::firewall::{self, FirewallPlan, Masquerade};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::LabError;
 use crate::addresses::Family;
+use crate::blueprint::POD_RANGE;
 use crate::lab::Lab;
 use crate::options::Tamper;
 
@@ -40,8 +42,12 @@ pub(crate) fn apply(lab: &Lab, what: Tamper) -> Result<Tampered, LabError> {
             let block: IpNet = lab.blueprint.nodes[1].block.get(Family::V4);
             lab.network.routers[0].remove_route(block)?;
         }
-        Tamper::Rule | Tamper::Source => {
-            return Err(LabError::Missing(format!("{} cannot be tampered with yet", node.name())));
+        Tamper::Rule => node.run(|| firewall::apply(&FirewallPlan::default()))??,
+        Tamper::Source => {
+            let pod_ranges = Family::BOTH.map(|family| POD_RANGE.get(family)).to_vec();
+            let masquerade = Masquerade { pod_ranges, never: Vec::new() };
+            let plan = FirewallPlan { masquerade, ..FirewallPlan::default() };
+            node.run(|| firewall::apply(&plan))??;
         }
     }
     Ok(tampered)
