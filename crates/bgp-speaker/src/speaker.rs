@@ -99,6 +99,7 @@ impl Speaker {
             }
             peer.scheduled = None;
             peer.session.handle_timeout(now);
+            self.end_quiet_wait(now, index);
             self.settle(now, index);
         }
         self.watch_initial_sync(now);

@@ -81,7 +81,7 @@ impl Speaker {
     pub(super) fn settle(&mut self, now: Instant, index: PeerIndex) {
         self.drain_session(now, index);
         let Some(peer) = self.peers.get_mut(index) else { return };
-        let wanted = peer.session.poll_timeout();
+        let wanted = [peer.session.poll_timeout(), peer.quiet].into_iter().flatten().min();
         self.timers.schedule(now, index, wanted, &mut peer.scheduled);
         let forgettable =
             peer.standing == Standing::Removed || (peer.range.is_some() && peer.session.is_forgettable());

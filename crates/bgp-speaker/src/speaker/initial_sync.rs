@@ -8,13 +8,17 @@ use muslin_bgp_packet::FamilySet;
 
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
-use crate::session::State;
+use crate::session::{Negotiated, State};
 
 /// A peer without a session after this long counts as gone.
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
 /// Nobody is waited for longer than this.
 const LONGEST: Duration = Duration::from_mins(2);
+
+/// A peer without graceful restart need not send an End-of-RIB (RFC 4724 §2). After this long without an
+/// UPDATE it has nothing more to say.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether waiting makes sense still.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +37,11 @@ impl InitialSync {
 
     pub(super) fn is_done(&self) -> bool {
         self.next_look.is_none()
+    }
+
+    /// Something changed: it is looked again with the next timers.
+    pub(super) fn look_soon(&mut self, now: Instant) {
+        self.next_look = self.next_look.map(|_| now);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -65,16 +74,26 @@ impl Peer {
         if self.session.state() != State::Established {
             return waited < GONE_AFTER;
         }
-        self.awaited_families() != FamilySet::EMPTY
+        !self.awaiting.is_empty()
     }
 
-    /// Families whose End-of-RIB is outstanding. A peer without graceful restart need not send one: its next
-    /// KEEPALIVE tells that it had nothing more urgent.
-    pub(super) fn awaited_families(&self) -> FamilySet {
-        let marks_the_end = self.session.negotiated().is_some_and(|n| n.graceful_restart.is_some());
-        if !marks_the_end && self.session.counters().received.keepalive > self.keepalives_at_up {
+    /// Begins the wait for the peer's routes.
+    pub(super) fn await_routes(&mut self, now: Instant, negotiated: &Negotiated) {
+        self.awaiting = negotiated.families();
+        self.quiet = negotiated.graceful_restart.is_none().then(|| now + QUIET);
+    }
+
+    /// An UPDATE came: the peer is not quiet.
+    pub(super) fn heard_routes(&mut self, now: Instant) {
+        self.quiet = self.quiet.map(|_| now + QUIET);
+    }
+
+    /// The families that are complete because a peer that need not say so has been quiet.
+    pub(super) fn take_quiet_families(&mut self, now: Instant) -> FamilySet {
+        if self.quiet.is_none_or(|at| at > now) {
             return FamilySet::EMPTY;
         }
-        self.awaiting
+        self.quiet = None;
+        std::mem::take(&mut self.awaiting)
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Peer {
     pub(super) awaiting: FamilySet,
     /// Families of which routes of a lost session are kept (RFC 4724 §4.2).
     pub(super) stale: FamilySet,
-    /// KEEPALIVEs that had come when the session was established.
-    pub(super) keepalives_at_up: u64,
+    /// When a peer that need not send an End-of-RIB will have been quiet for long enough.
+    pub(super) quiet: Option<Instant>,
     /// UPDATEs with faulty attributes (RFC 7606).
     pub(super) faulty_updates: u64,
     pub(super) octets_received: u64,
@@ -84,7 +84,7 @@ impl Peer {
             awaiting: FamilySet::EMPTY,
             stale: FamilySet::EMPTY,
             reported: None,
-            keepalives_at_up: 0,
+            quiet: None,
             faulty_updates: 0,
             octets_received: 0,
             octets_sent: 0,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use muslin_bgp_packet::{Cease, FamilySet, Notification, RefreshSubtype, RouteRefresh};
+use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, RefreshSubtype, RouteRefresh};
 
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
@@ -47,8 +47,7 @@ impl Speaker {
     pub(super) fn peer_up(&mut self, now: Instant, index: PeerIndex, negotiated: &Negotiated) {
         let Some(peer) = self.peers.get_mut(index) else { return };
         peer.in_flight = 0;
-        peer.awaiting = negotiated.families();
-        peer.keepalives_at_up = peer.session.counters().received.keepalive;
+        peer.await_routes(now, negotiated);
         peer.in_rib = true;
         let view = peer.view(negotiated, self.rib.resolver());
         self.rib.peer_up(now, index, view);
@@ -71,6 +70,7 @@ impl Speaker {
             Retention::Retain => PeerLoss::RetainStale,
         };
         if let Some(peer) = self.peers.get_mut(index) {
+            peer.quiet = None;
             peer.stale = if retention == Retention::Retain { FamilySet::ALL } else { FamilySet::EMPTY };
         }
         self.rib.peer_down(now, index, loss);
@@ -96,7 +96,7 @@ impl Speaker {
     /// An UPDATE came.
     pub(super) fn update(&mut self, now: Instant, index: PeerIndex, conn: ConnId, body: &[u8]) {
         match self.rib.update(now, index, body) {
-            UpdateOutcome::Accepted(summary) => self.updated(index, &summary),
+            UpdateOutcome::Accepted(summary) => self.updated(now, index, &summary),
             UpdateOutcome::PrefixLimit { family, limit } => {
                 let detail = format!("more than {limit} {family} prefixes");
                 self.fail(now, index, conn, Notification::cease(Cease::MaximumPrefixes), detail);
@@ -108,24 +108,41 @@ impl Speaker {
         }
     }
 
-    fn updated(&mut self, index: PeerIndex, summary: &UpdateSummary) {
+    fn updated(&mut self, now: Instant, index: PeerIndex, summary: &UpdateSummary) {
         let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.heard_routes(now);
         if !summary.faults.is_empty() {
             peer.faulty_updates += 1;
             tracing::debug!(peer = %peer.key, faults = ?summary.faults, "an UPDATE has faulty attributes");
         }
         if let Some(family) = summary.end_of_rib {
-            peer.awaiting = peer.awaiting.without(family);
-            let event = SpeakerEvent::EndOfRib { peer: peer.key.clone(), family: family.to_string() };
-            self.outputs.push_back(Output::Event(event));
-            // RFC 4724 §4.2: what was not announced again is not valid any more.
-            self.flush_stale(index, family.into());
+            self.end_of_rib(now, index, family);
         }
         if let Some(family) = summary.disabled
             && let Some(peer) = self.peers.get(index)
         {
             let event = SpeakerEvent::FamilyDisabled { peer: peer.key.clone(), family: family.to_string() };
             self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    /// Everything of a family has come.
+    fn end_of_rib(&mut self, now: Instant, index: PeerIndex, family: Family) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.awaiting = peer.awaiting.without(family);
+            let event = SpeakerEvent::EndOfRib { peer: peer.key.clone(), family: family.to_string() };
+            self.outputs.push_back(Output::Event(event));
+            // RFC 4724 §4.2: what was not announced again is not valid any more.
+            self.flush_stale(index, family.into());
+            self.sync.look_soon(now);
+        }
+    }
+
+    /// Takes a peer's silence for the End-of-RIB that it need not send.
+    pub(super) fn end_quiet_wait(&mut self, now: Instant, index: PeerIndex) {
+        let quiet = self.peers.get_mut(index).map(|peer| peer.take_quiet_families(now));
+        for family in quiet.unwrap_or_default().iter() {
+            self.end_of_rib(now, index, family);
         }
     }
 

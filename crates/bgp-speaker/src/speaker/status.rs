@@ -156,8 +156,8 @@ pub struct FamilyStatus {
     pub family: String,
     /// Whether both sides have it in this session.
     pub negotiated: bool,
-    /// Whether the peer has sent all its routes, by an End-of-RIB or, where it does not send one, by its
-    /// first KEEPALIVE after them.
+    /// Whether the peer has sent all its routes: by its End-of-RIB or, where it need not send one, by its
+    /// silence.
     pub end_of_rib_received: bool,
     /// Routes that the peer has announced.
     pub received: u32,
@@ -252,7 +252,7 @@ impl Speaker {
             FamilyStatus {
                 family: family.to_string(),
                 negotiated,
-                end_of_rib_received: negotiated && !peer.awaited_families().contains(*family),
+                end_of_rib_received: negotiated && !peer.awaiting.contains(*family),
                 received: paths.received,
                 accepted: paths.accepted,
             }

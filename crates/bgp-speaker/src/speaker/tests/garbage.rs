@@ -47,7 +47,7 @@ proptest! {
             prop_assert!(notifications.count() <= 1);
         }
         // The peer may come to its senses.
-        lone.pass(std::time::Duration::from_secs(300));
+        lone.pass(std::time::Duration::from_mins(5));
         let conn = lone.accept();
         lone.greet(conn, &peer_open());
         prop_assert_eq!(lone.state(), State::Established);

@@ -99,12 +99,11 @@ impl Lone {
                     Output::Send { conn, octets } => {
                         assert!(!self.closed.contains(&conn), "octets after the close");
                         self.sent.entry(conn).or_default().extend_from_slice(&octets);
-                        match &mut self.stalled {
-                            Some(unread) => *unread += octets.len(),
-                            None => {
-                                let written = Input::Written { conn, octets: octets.len() };
-                                self.speaker.handle_input(self.now, written);
-                            }
+                        if let Some(unread) = &mut self.stalled {
+                            *unread += octets.len();
+                        } else {
+                            let written = Input::Written { conn, octets: octets.len() };
+                            self.speaker.handle_input(self.now, written);
                         }
                     }
                     Output::Close { conn } => {

@@ -230,7 +230,7 @@ fn the_first_picture_is_complete_at_the_end_of_rib_of_every_family() {
     lone.pass(Duration::from_secs(5));
     assert!(!lone.speaker.is_synced());
     lone.send(conn, &empty_update());
-    lone.pass(Duration::from_secs(2));
+    lone.pass(Duration::ZERO);
     assert!(lone.speaker.is_synced());
     assert!(lone.events.contains(&SpeakerEvent::Synced));
 }
@@ -241,5 +241,19 @@ fn a_peer_that_is_gone_does_not_hold_up_the_first_picture() {
     lone.pass(Duration::from_secs(29));
     assert!(!lone.speaker.is_synced());
     lone.pass(Duration::from_secs(2));
+    assert!(lone.speaker.is_synced());
+}
+
+#[test]
+fn a_peer_that_need_not_mark_the_end_is_complete_when_it_is_quiet() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.establish();
+    for number in 0..5 {
+        lone.pass(Duration::from_millis(800));
+        lone.send(conn, &announce([[10, 1, number]]));
+        assert!(!lone.status().families[0].end_of_rib_received, "it still sends");
+    }
+    lone.pass(Duration::from_secs(3));
+    assert!(lone.status().families.iter().all(|family| family.end_of_rib_received));
     assert!(lone.speaker.is_synced());
 }
