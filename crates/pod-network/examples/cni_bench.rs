@@ -58,8 +58,9 @@ fn main() -> Outcome<()> {
 
 fn measure(name: &str, families: &str, plugin: &Path, config: &Value, path: &Path) -> Outcome<()> {
     let node = Namespace::new("node")?;
-    let pods =
-        (0..PODS).map(|number| Namespace::new(&format!("pod{number}"))).collect::<Result<Vec<_>, _>>()?;
+    let make = |number| Namespace::new(&format!("pod{number}"));
+    let pods = (0..PODS).map(make).collect::<Result<Vec<_>, _>>()?;
+    let others = (PODS..2 * PODS).map(make).collect::<Result<Vec<_>, _>>()?;
     let call = |command: &str, number: usize, pod: &Namespace| {
         let mut call = Command::new(plugin);
         call.env_clear()
@@ -81,7 +82,7 @@ fn measure(name: &str, families: &str, plugin: &Path, config: &Value, path: &Pat
         std::thread::scope(|scope| {
             let call = &call;
             let add = |(number, pod)| scope.spawn(move || call("ADD", PODS + number, pod));
-            let running: Vec<_> = pods.iter().enumerate().map(add).collect();
+            let running: Vec<_> = others.iter().enumerate().map(add).collect();
             running
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|_| Err("died".to_owned())))

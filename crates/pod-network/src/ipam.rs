@@ -3,6 +3,7 @@
 //! [`Ledger`] is the core and knows neither clock nor disk. [`Store`] keeps it in `<data dir>/ipam.json` under a
 //! lock. Allocation is local to the node, so pods come and go while the agent and the API server are away.
 
+mod candidates;
 mod ledger;
 mod store;
 

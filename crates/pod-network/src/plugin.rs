@@ -86,10 +86,8 @@ fn answer(
     })?;
     *version = NetworkConfig::version_of(&text).unwrap_or(Version::LATEST);
     if request.command == Command::Version {
-        return Ok(Some(json!({
-            "cniVersion": version.as_str(),
-            "supportedVersions": Version::ALL.map(Version::as_str),
-        })));
+        // Whatever else the configuration says, or whether there is one.
+        return Ok(Some(versions(*version)));
     }
     let config = NetworkConfig::parse(&text)?;
     require_version(request.command, config.version)?;
@@ -103,8 +101,13 @@ fn answer(
         Command::Del => del::del(&config, &attachment, log).map(|()| None),
         Command::Check => check::check(&request, &config, &attachment).map(|()| None),
         Command::Gc => gc::gc(&config).map(|()| None),
-        Command::Status | Command::Version => status::status(&config).map(|()| None),
+        Command::Status => status::status(&config).map(|()| None),
+        Command::Version => Ok(Some(versions(config.version))),
     }
+}
+
+fn versions(asked: Version) -> Value {
+    json!({ "cniVersion": asked.as_str(), "supportedVersions": Version::ALL.map(Version::as_str) })
 }
 
 /// CHECK came with 0.4.0, GC and STATUS with 1.1.0.
