@@ -96,7 +96,8 @@ pub fn attributes(octets: &[u8]) {
         assert!(!fault.to_string().contains(char::is_control));
     }
     if cfg!(feature = "planted-bug") {
-        assert_ne!(parsed.attributes.med, Some(0x6D75_736C), "the planted bug");
+        // Three octets away from any seed, each of which shows as new coverage.
+        assert!(parsed.attributes.unknown.len() < 4, "the planted bug");
     }
     if parsed.faults.is_empty() && !parsed.absent.intersects(Absent::ORIGIN | Absent::AS_PATH) {
         survives(context, parsed.attributes);
