@@ -13,7 +13,7 @@ use crate::options::{RouterKind, Tamper, Topology};
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How many failures of one proof are told one by one.
-const TOLD: usize = 5;
+const TOLD: usize = 3;
 
 /// Everything that a lab found out.
 #[derive(Clone, Debug, Serialize)]

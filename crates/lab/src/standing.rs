@@ -92,6 +92,8 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
     let Some(place) = record.places.iter().find(|place| place.name == name) else {
         return Err(LabError::Missing(format!("there is no {name} in the lab, only: {}", names())));
     };
+    // Now: inside, this process has no entry in /proc.
+    let path = path_with_own_folder();
     enter(&process, place.descriptor)?;
     let mut shell = match command {
         [] => Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())),
@@ -105,7 +107,7 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
         shell.env("MUSLIN_SOCKET", socket);
     }
     shell.env("MUSLIN_LAB", name);
-    if let Some(path) = path_with_own_folder() {
+    if let Some(path) = path {
         shell.env("PATH", path);
     }
     let program = PathBuf::from(shell.get_program());

@@ -85,8 +85,9 @@ pub(super) fn hops(evidence: &Evidence) -> Proof {
         let ttls: Vec<u8> =
             probe.arrived().filter(|(source, _)| rightful.contains(source)).map(|(_, ttl)| ttl).collect();
         let holds = !ttls.is_empty() && ttls.iter().all(|ttl| *ttl == expected);
-        proof.judge(probe.family, holds, || {
-            format!("{}: arrived with {}, expected {expected}", probe.name(), list(ttls.iter()))
+        proof.judge(probe.family, holds, || match ttls.as_slice() {
+            [] => format!("{}: did not arrive from {}", probe.name(), list(rightful.iter())),
+            found => format!("{}: arrived with {}, expected {expected}", probe.name(), list(found.iter())),
         });
     }
     proof
