@@ -19,6 +19,7 @@ mod backoff;
 mod capability_words;
 mod collision;
 mod connection;
+mod ending;
 mod negotiation;
 mod reason;
 mod receive;
@@ -40,6 +41,7 @@ use self::backoff::Backoff;
 pub(crate) use self::capability_words::capability_in_words;
 use self::connection::Connection;
 pub use self::connection::{ConnId, Origin};
+use self::ending::Penalty;
 pub use self::negotiation::{Negotiated, PeerRestart};
 pub use self::reason::{EndReason, Stop};
 pub use self::receive::Message;
@@ -54,12 +56,6 @@ const SHORTEST_CONNECT_WAIT: Duration = Duration::from_secs(4);
 
 /// Connections with one peer at a time; the oldest that never spoke makes room for a new one.
 const MAX_CONNECTIONS: usize = 4;
-
-/// After this long in Established a failure counts as the first again.
-const STABLE_AFTER: Duration = Duration::from_secs(30);
-
-/// A peer that exceeded its prefix limit does so again if let in at once.
-const PREFIX_LIMIT_PAUSE: Duration = Duration::from_mins(1);
 
 /// What a session asks of its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,15 +98,6 @@ enum Activity {
     Waiting { until: Option<Instant> },
     /// Connect: an attempt is under way until that time.
     Connecting { until: Instant },
-}
-
-/// How soon a peer gets its next chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Penalty {
-    /// After the back-off, but connections of the peer are accepted meanwhile.
-    Retry,
-    /// After the back-off, and nothing is accepted meanwhile.
-    Hold(Duration),
 }
 
 /// One peer's session.
@@ -241,6 +228,13 @@ impl Session {
         }
     }
 
+    /// Octets of a connection have arrived but were not handed in yet: its hold timer does not expire over them.
+    pub fn octets_wait(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.spare_hold_timer(now);
+        }
+    }
+
     /// The connection is gone; `error` is `None` when the peer closed it in order.
     pub fn closed(&mut self, now: Instant, id: ConnId, error: Option<std::io::ErrorKind>) {
         let reason = match error {
@@ -356,67 +350,6 @@ impl Session {
         }
     }
 
-    fn attempt_failed(&mut self, now: Instant, reason: EndReason) {
-        self.last_error = Some((now, reason.clone()));
-        self.outputs.push_back(SessionOutput::Failed(reason));
-        self.rest(now, Penalty::Retry);
-    }
-
-    /// Forgets a connection and decides what comes next.
-    fn lose(&mut self, now: Instant, id: ConnId, reason: EndReason, penalty: Penalty) {
-        let Some(position) = self.connections.iter().position(|connection| connection.id() == id) else {
-            return;
-        };
-        let connection = self.connections.remove(position);
-        let collided = reason.is_collision();
-        if !collided || connection.state() == State::Established {
-            self.last_error = Some((now, reason.clone()));
-        }
-        if let Some(negotiated) = connection.established() {
-            if connection.age_in_state(now) >= STABLE_AFTER {
-                self.backoff = Backoff::default();
-            }
-            let retention = self.retain(now, negotiated, &reason);
-            self.counters.lost += 1;
-            self.outputs.push_back(SessionOutput::Down(reason, retention));
-        } else if !collided {
-            self.outputs.push_back(SessionOutput::Failed(reason));
-        }
-        if self.connections.is_empty() && !matches!(self.activity, Activity::Connecting { .. }) {
-            self.rest(now, penalty);
-        } else if let Penalty::Hold(_) = penalty {
-            self.backoff.count();
-        }
-    }
-
-    fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
-        match &negotiated.graceful_restart {
-            Some(restart) if reason.is_loss_of_transport() && !restart.families.is_empty() => {
-                self.retention = Some(now + restart.time);
-                Retention::Retain
-            }
-            _ => Retention::Flush,
-        }
-    }
-
-    fn forget_retention(&mut self) {
-        if self.retention.take().is_some() {
-            self.outputs.push_back(SessionOutput::RetentionExpired);
-        }
-    }
-
-    /// Waits as long as the penalty asks; nothing is connected.
-    fn rest(&mut self, now: Instant, penalty: Penalty) {
-        let mut pause = || self.backoff.next(self.settings.connect_retry, self.settings.salt);
-        match penalty {
-            Penalty::Hold(least) => self.activity = Activity::Held { until: now + pause().max(least) },
-            Penalty::Retry => {
-                let until = now + pause();
-                self.activity = Activity::Waiting { until: self.settings.dials().then_some(until) };
-            }
-        }
-    }
-
     fn send_notification(&mut self, id: ConnId, notification: &Notification) {
         self.counters.sent.notification += 1;
         self.outputs.push_back(SessionOutput::Send(id, connection::notification(notification)));
@@ -460,21 +393,6 @@ impl Session {
         if state != self.shown {
             self.shown = state;
             self.since = now;
-        }
-    }
-}
-
-impl Penalty {
-    /// After an error that we reported.
-    fn of_sent(notification: &Notification) -> Self {
-        if *notification == Notification::hold_timer_expired()
-            || notification.is_cease(Cease::ConnectionCollision)
-        {
-            Self::Retry
-        } else if notification.is_cease(Cease::MaximumPrefixes) {
-            Self::Hold(PREFIX_LIMIT_PAUSE)
-        } else {
-            Self::Hold(Duration::ZERO)
         }
     }
 }

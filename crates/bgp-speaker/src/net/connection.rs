@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,12 +34,15 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
 }
 
-/// What is to be written. Bounded by the speaker's window: it counts what has not been reported as written.
+/// What the driver and the pump of a connection share. What is to be written is bounded by the speaker's
+/// window, which counts what has not been reported as written; what was read, by the channel to the driver.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct Line {
     queue: Mutex<Queue>,
     changed: Notify,
     closing: Notify,
+    /// Octets that were read and that the driver has not taken in.
+    unread: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +51,7 @@ struct Queue {
     closed: bool,
 }
 
-impl Outbox {
+impl Line {
     /// Appends octets.
     pub(super) fn push(&self, octets: Bytes) {
         self.lock().octets.push_back(octets);
@@ -59,6 +63,16 @@ impl Outbox {
         self.lock().closed = true;
         self.changed.notify_one();
         self.closing.notify_one();
+    }
+
+    /// The driver has taken octets in.
+    pub(super) fn took_in(&self, octets: usize) {
+        self.unread.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// Whether octets of the peer wait for the driver.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) > 0
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -93,12 +107,12 @@ impl Outbox {
 pub(super) async fn pump(
     stream: Arc<TcpStream>,
     conn: ConnId,
-    outbox: Arc<Outbox>,
+    line: Arc<Line>,
     incoming: mpsc::Sender<Incoming>,
 ) {
     let ended = tokio::select! {
-        error = read_all(&stream, conn, &incoming) => Some(error),
-        result = write_all(&stream, conn, &outbox, &incoming) => result.err().map(Some),
+        error = read_all(&stream, conn, &line, &incoming) => Some(error),
+        result = write_all(&stream, conn, &line, &incoming) => result.err().map(Some),
     };
     match ended {
         // The driver does not listen if it closed the connection meanwhile.
@@ -125,7 +139,12 @@ async fn linger(stream: &TcpStream) {
 }
 
 /// Reads until the peer closes (`None`) or the connection breaks.
-async fn read_all(stream: &TcpStream, conn: ConnId, incoming: &mpsc::Sender<Incoming>) -> Option<ErrorKind> {
+async fn read_all(
+    stream: &TcpStream,
+    conn: ConnId,
+    line: &Line,
+    incoming: &mpsc::Sender<Incoming>,
+) -> Option<ErrorKind> {
     loop {
         if let Err(error) = stream.readable().await {
             return Some(error.kind());
@@ -137,6 +156,7 @@ async fn read_all(stream: &TcpStream, conn: ConnId, incoming: &mpsc::Sender<Inco
         match read {
             Ok(octets) if octets.is_empty() => return None,
             Ok(octets) => {
+                line.unread.fetch_add(octets.len(), Ordering::Relaxed);
                 if incoming.send(Incoming::Received { conn, octets }).await.is_err() {
                     return None;
                 }
@@ -147,17 +167,17 @@ async fn read_all(stream: &TcpStream, conn: ConnId, incoming: &mpsc::Sender<Inco
     }
 }
 
-/// Writes what the outbox gets until it is closed and empty.
+/// Writes what the line gets until it is closed and empty.
 async fn write_all(
     stream: &TcpStream,
     conn: ConnId,
-    outbox: &Outbox,
+    line: &Line,
     incoming: &mpsc::Sender<Incoming>,
 ) -> Result<(), ErrorKind> {
     let mut batch = VecDeque::new();
     let mut unreported = 0;
-    let mut given_up = std::pin::pin!(outbox.given_up());
-    while outbox.take(&mut batch).await.is_some() {
+    let mut given_up = std::pin::pin!(line.given_up());
+    while line.take(&mut batch).await.is_some() {
         while !batch.is_empty() {
             let written = tokio::select! {
                 written = write_some(stream, &batch) => written.map_err(|error| error.kind())?,

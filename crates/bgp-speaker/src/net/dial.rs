@@ -18,6 +18,9 @@ pub(super) async fn dial(remote: SocketAddr, options: &SocketOptions) -> std::io
     let remote = with_scope(&socket, remote, options)?;
     socket.set_nodelay(true)?;
     socket::tune(&socket, remote.ip(), options)?;
+    if let Some(interface) = &options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
     if let Some(local) = options.local_address {
         socket.bind(with_scope(&socket, SocketAddr::new(local, 0), options)?)?;
     }

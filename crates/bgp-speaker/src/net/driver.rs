@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Outbox, pump};
+use super::connection::{Line, pump};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
 use super::listener::{Listeners, Refused};
@@ -21,7 +21,7 @@ use crate::session::ConnId;
 use crate::speaker::{Input, Output, Speaker, SpeakerEvent};
 
 /// Chunks that wait for the speaker, of all connections together.
-const INCOMING: usize = 64;
+const INCOMING: usize = 16;
 
 /// Changes of one batch for the kernel.
 const FIB_BATCH: usize = 1024;
@@ -59,11 +59,13 @@ pub(super) struct Driver {
     listeners: Listeners,
     accepted: u64,
     sync: SyncMark,
+    /// Whether something was given to pumps since they last ran.
+    sent: bool,
 }
 
 /// An open connection: what is to be written, and its socket for options that change.
 struct Connection {
-    outbox: Arc<Outbox>,
+    line: Arc<Line>,
     stream: Arc<TcpStream>,
     remote: SocketAddr,
 }
@@ -98,6 +100,7 @@ impl Driver {
             listeners: Listeners::default(),
             accepted: 0,
             sync: SyncMark::Pending,
+            sent: false,
         }
     }
 
@@ -114,12 +117,12 @@ impl Driver {
         self.perform();
         self.feed_fib();
         let timeout = self.speaker.poll_timeout();
-        if timeout.is_some_and(|at| at <= Instant::now()) {
-            self.fire_timers().await;
-            return Flow::Continue;
-        }
         let flow = tokio::select! {
             biased;
+            () = std::future::ready(()), if timeout.is_some_and(|at| at <= Instant::now()) => {
+                self.fire_timers().await;
+                Flow::Continue
+            }
             request = self.requests.recv() => match request {
                 Some(request) => self.handle_request(request),
                 None => self.handle_request(Request::Shutdown(super::Shutdown::Restart)),
@@ -138,19 +141,24 @@ impl Driver {
             () = room(&self.fib), if self.fib_waits() => Flow::Continue,
         };
         self.perform();
+        if std::mem::take(&mut self.sent) {
+            // The pumps write now: an input that is always ready must not keep a KEEPALIVE from leaving.
+            tokio::task::yield_now().await;
+        }
         flow
     }
 
-    /// Timers wait for what has arrived: after a stall of ours the peers' KEEPALIVEs are in the sockets,
-    /// and no hold timer may expire over them.
+    /// Fires timers. A hold timer does not expire over what has arrived and waits for us: after a stall of
+    /// ours the peers' KEEPALIVEs are in the sockets, under load they are in the queue.
     async fn fire_timers(&mut self) {
         tokio::task::yield_now().await;
-        for _ in 0..INCOMING {
-            let Ok(incoming) = self.incoming.try_recv() else { break };
-            self.take_in(incoming);
+        let now = Instant::now();
+        for (conn, connection) in &self.connections {
+            if connection.line.has_unread() {
+                self.speaker.handle_input(now, Input::Waiting { conn: *conn });
+            }
         }
-        self.speaker.handle_timeout(Instant::now());
-        self.perform();
+        self.speaker.handle_timeout(now);
     }
 
     fn take_in(&mut self, incoming: Incoming) {
@@ -169,6 +177,9 @@ impl Driver {
                 }
             }
             Incoming::Received { conn, octets } => {
+                if let Some(connection) = self.connections.get(&conn) {
+                    connection.line.took_in(octets.len());
+                }
                 self.speaker.handle_input(now, Input::Received { conn, octets });
             }
             Incoming::Written { conn, octets } => {
@@ -176,7 +187,7 @@ impl Driver {
             }
             Incoming::Closed { conn, error } => {
                 if let Some(connection) = self.connections.remove(&conn) {
-                    connection.outbox.close();
+                    connection.line.close();
                     self.speaker.handle_input(now, Input::Closed { conn, error });
                 }
             }
@@ -206,9 +217,9 @@ impl Driver {
                 return;
             }
         };
-        let (outbox, stream) = (Arc::new(Outbox::default()), Arc::new(stream));
-        self.pumps.spawn(pump(stream.clone(), conn, outbox.clone(), self.report.clone()));
-        self.connections.insert(conn, Connection { outbox, stream, remote });
+        let (line, stream) = (Arc::new(Line::default()), Arc::new(stream));
+        self.pumps.spawn(pump(stream.clone(), conn, line.clone(), self.report.clone()));
+        self.connections.insert(conn, Connection { line, stream, remote });
         self.speaker.handle_input(now, Input::ConnectionOpened { conn, remote, local });
     }
 
@@ -217,8 +228,9 @@ impl Driver {
         while let Some(output) = self.speaker.poll_output() {
             match output {
                 Output::Send { conn, octets } => {
+                    self.sent = true;
                     if let Some(connection) = self.connections.get(&conn) {
-                        connection.outbox.push(octets);
+                        connection.line.push(octets);
                     }
                 }
                 Output::Close { conn } => {
@@ -226,7 +238,7 @@ impl Driver {
                         attempt.abort();
                     }
                     if let Some(connection) = self.connections.remove(&conn) {
-                        connection.outbox.close();
+                        connection.line.close();
                     }
                 }
                 Output::Connect { conn, peer, remote, options } => {

@@ -1,5 +1,7 @@
 //! Speakers over the loopback's TCP.
 
+mod load;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -6,7 +6,8 @@ use muslin_bgp_packet::{Cease, Notification};
 use smallvec::SmallVec;
 
 use super::connection::Connection;
-use super::{ConnId, EndReason, Negotiated, Origin, Penalty, Session, SessionOutput, State};
+use super::ending::Penalty;
+use super::{ConnId, EndReason, Negotiated, Origin, Session, SessionOutput, State};
 
 /// Connections opened this soon after one another belong to one start of both sides. A later one tells
 /// that the peer lost the old one.

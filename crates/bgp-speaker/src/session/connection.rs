@@ -12,6 +12,9 @@ use super::backoff::jitter;
 use super::negotiation::Negotiated;
 use super::{OPEN_WAIT, State};
 
+/// How much longer a hold timer runs over octets that wait for us.
+const SPARED: Duration = Duration::from_secs(1);
+
 /// A transport connection's name. Whoever opens it names it: the speaker those that it dials, the
 /// surroundings those that they accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -174,6 +177,11 @@ impl Connection {
     /// headers is as good as silent.
     pub(super) fn feed_hold_timer(&mut self, now: Instant) {
         self.hold = (!self.hold_time.is_zero()).then(|| now + self.hold_time);
+    }
+
+    /// Octets wait for us, perhaps a whole message: it gets a moment longer.
+    pub(super) fn spare_hold_timer(&mut self, now: Instant) {
+        self.hold = self.hold.map(|until| until.max(now + SPARED));
     }
 
     pub(super) fn hold_expired(&self, now: Instant) -> bool {

@@ -8,7 +8,8 @@ use muslin_bgp_packet::{Frame, MessageType, Notification, Open, RouteRefresh, Un
 
 use super::collision::Collision;
 use super::connection;
-use super::{ConnId, EndReason, Penalty, Session, SessionOutput, State};
+use super::ending::Penalty;
+use super::{ConnId, EndReason, Session, SessionOutput, State};
 
 /// A message of the established connection that is not the session's own affair.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,11 @@ pub enum Input {
         /// The octets.
         octets: BytesMut,
     },
+    /// Octets came and wait to be handed in: the peer is not silent, we are slow.
+    Waiting {
+        /// On which connection.
+        conn: ConnId,
+    },
     /// Octets of [`Output::Send`] have left; there is room for more.
     Written {
         /// On which connection.
@@ -114,7 +119,7 @@ pub struct ListenPlan {
 pub struct SocketOptions {
     /// The address that we connect from; `None` leaves it to the kernel.
     pub local_address: Option<IpAddr>,
-    /// The interface that a link-local peer is on.
+    /// The interface that the connection is bound to; a link-local peer needs one.
     pub interface: Option<Arc<str>>,
     /// TTL or hop limit that we send with.
     pub ttl: u8,
@@ -133,6 +138,11 @@ impl Speaker {
             }
             Input::ConnectFailed { conn, error } => self.connect_failed(now, conn, error),
             Input::Received { conn, octets } => self.take_in(now, conn, octets),
+            Input::Waiting { conn } => {
+                if let Some((_, peer)) = self.peer_of(conn) {
+                    peer.session.octets_wait(now, conn);
+                }
+            }
             Input::Written { conn, octets } => self.written(conn, octets),
             Input::Closed { conn, error } => self.connection_closed(now, conn, error),
             Input::NextHopsChanged => self.next_hops_changed(),

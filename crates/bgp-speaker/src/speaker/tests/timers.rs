@@ -7,6 +7,7 @@ use muslin_bgp_packet::{MessageType, Open};
 use super::lone::*;
 use crate::config::{ConnectMode, SessionConfig};
 use crate::session::State;
+use crate::speaker::Input;
 
 fn established_with_hold(hold_time: u16) -> (Lone, crate::session::ConnId) {
     let mut lone = Lone::new(open_session());
@@ -149,4 +150,18 @@ fn a_passive_peer_is_never_dialed() {
     lone.pass(Duration::from_mins(10));
     assert_eq!(lone.dials, []);
     assert_eq!(lone.state(), State::Active);
+}
+
+#[test]
+fn fault_12_a_hold_timer_does_not_expire_over_octets_that_wait_for_us() {
+    let (mut lone, conn) = established_with_hold(9);
+    lone.pass(Duration::from_millis(8_900));
+    for _ in 0..10 {
+        lone.input(Input::Waiting { conn });
+        lone.pass(Duration::from_millis(900));
+    }
+    assert_eq!(lone.state(), State::Established);
+    lone.send(conn, &empty_update()[..20]);
+    lone.pass(Duration::from_millis(1_100));
+    assert_eq!(lone.refused_with(conn), (4, 0, "".into()), "half a message was all that waited");
 }

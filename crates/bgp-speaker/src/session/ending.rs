@@ -1,0 +1,101 @@
+//! How a connection ends, what becomes of its routes, and when the peer gets its next chance.
+
+use std::time::{Duration, Instant};
+
+use muslin_bgp_packet::{Cease, Notification};
+
+use super::backoff::Backoff;
+use super::{Activity, ConnId, EndReason, Negotiated, Retention, Session, SessionOutput, State};
+
+/// After this long in Established a failure counts as the first again.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+
+/// A peer that exceeded its prefix limit does so again if let in at once.
+const PREFIX_LIMIT_PAUSE: Duration = Duration::from_mins(1);
+
+/// How soon a peer gets its next chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Penalty {
+    /// After the back-off, but connections of the peer are accepted meanwhile.
+    Retry,
+    /// After the back-off, and nothing is accepted meanwhile.
+    Hold(Duration),
+}
+
+impl Session {
+    pub(super) fn attempt_failed(&mut self, now: Instant, reason: EndReason) {
+        self.last_error = Some((now, reason.clone()));
+        self.outputs.push_back(SessionOutput::Failed(reason));
+        self.rest(now, Penalty::Retry);
+    }
+
+    /// Forgets a connection and decides what comes next.
+    pub(super) fn lose(&mut self, now: Instant, id: ConnId, reason: EndReason, penalty: Penalty) {
+        let Some(position) = self.connections.iter().position(|connection| connection.id() == id) else {
+            return;
+        };
+        let connection = self.connections.remove(position);
+        let collided = reason.is_collision();
+        if !collided || connection.state() == State::Established {
+            self.last_error = Some((now, reason.clone()));
+        }
+        if let Some(negotiated) = connection.established() {
+            if connection.age_in_state(now) >= STABLE_AFTER {
+                self.backoff = Backoff::default();
+            }
+            let retention = self.retain(now, negotiated, &reason);
+            self.counters.lost += 1;
+            self.outputs.push_back(SessionOutput::Down(reason, retention));
+        } else if !collided {
+            self.outputs.push_back(SessionOutput::Failed(reason));
+        }
+        if self.connections.is_empty() && !matches!(self.activity, Activity::Connecting { .. }) {
+            self.rest(now, penalty);
+        } else if let Penalty::Hold(_) = penalty {
+            self.backoff.count();
+        }
+    }
+
+    fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
+        match &negotiated.graceful_restart {
+            Some(restart) if reason.is_loss_of_transport() && !restart.families.is_empty() => {
+                self.retention = Some(now + restart.time);
+                Retention::Retain
+            }
+            _ => Retention::Flush,
+        }
+    }
+
+    pub(super) fn forget_retention(&mut self) {
+        if self.retention.take().is_some() {
+            self.outputs.push_back(SessionOutput::RetentionExpired);
+        }
+    }
+
+    /// Waits as long as the penalty asks; nothing is connected.
+    fn rest(&mut self, now: Instant, penalty: Penalty) {
+        let mut pause = || self.backoff.next(self.settings.connect_retry, self.settings.salt);
+        match penalty {
+            Penalty::Hold(least) => self.activity = Activity::Held { until: now + pause().max(least) },
+            Penalty::Retry => {
+                let until = now + pause();
+                self.activity = Activity::Waiting { until: self.settings.dials().then_some(until) };
+            }
+        }
+    }
+}
+
+impl Penalty {
+    /// After an error that we reported.
+    pub(super) fn of_sent(notification: &Notification) -> Self {
+        if *notification == Notification::hold_timer_expired()
+            || notification.is_cease(Cease::ConnectionCollision)
+        {
+            Self::Retry
+        } else if notification.is_cease(Cease::MaximumPrefixes) {
+            Self::Hold(PREFIX_LIMIT_PAUSE)
+        } else {
+            Self::Hold(Duration::ZERO)
+        }
+    }
+}
