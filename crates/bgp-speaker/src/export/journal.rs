@@ -8,7 +8,7 @@ use crate::rib::PeerIndex;
 
 /// Most octets that a journal keeps for members that are behind; who is further behind is brought up to date
 /// from the table. Tests have a small one, so that members fall behind it.
-const LIMIT: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
+const LIMIT: usize = if cfg!(test) { 512 } else { 4 << 20 };
 
 /// Messages that were encoded together. No destination occurs twice in one segment, so the order of its
 /// parts does not matter.

@@ -18,6 +18,8 @@ enum Reading {
     AfterEach,
     AtTheEnd,
     OneOfThemAfterEach(u16),
+    /// At the end, when the journal does not have the changes any more.
+    FromTheTable,
 }
 
 fn member(index: u16, internal: bool) -> PeerView {
@@ -72,10 +74,21 @@ fn check(world: &World, source: Option<u16>, context: &str) {
 }
 
 fn read(world: &mut World, reading: Reading, at_the_end: bool) {
+    if let Reading::FromTheTable = reading {
+        // Another member reads so much else that the journal drops what the others have not read.
+        for number in 0..12 {
+            world.announce(PeerIndex(9), &[&format!("10.60.{number}.0/24")], &path(&[65109, 65300 + number]));
+        }
+        world.read(PeerIndex(3));
+        for number in 0..12 {
+            world.withdraw(PeerIndex(9), &[&format!("10.60.{number}.0/24")]);
+        }
+        world.read(PeerIndex(3));
+    }
     for index in 0..3 {
         let reads = match reading {
             Reading::AfterEach => true,
-            Reading::AtTheEnd => at_the_end,
+            Reading::AtTheEnd | Reading::FromTheTable => at_the_end,
             Reading::OneOfThemAfterEach(one) => at_the_end || one == index,
         };
         if reads {
@@ -92,6 +105,7 @@ fn every_change_of_source_leaves_every_member_with_the_others_route() {
         Reading::OneOfThemAfterEach(0),
         Reading::OneOfThemAfterEach(1),
         Reading::OneOfThemAfterEach(2),
+        Reading::FromTheTable,
     ];
     for internal in [false, true] {
         for reading in readings {
@@ -100,11 +114,11 @@ fn every_change_of_source_leaves_every_member_with_the_others_route() {
                     for third in SOURCES {
                         let context = format!("{first:?} {second:?} {third:?} {reading:?} {internal}");
                         let mut world = World::new();
-                        for index in 0..3 {
+                        for index in 0..4 {
                             world.up(index, member(index, internal));
                         }
                         world.up(9, outsider());
-                        read(&mut world, Reading::AfterEach, false);
+                        world.settle();
                         flip(&mut world, None, first, internal);
                         read(&mut world, reading, false);
                         flip(&mut world, first, second, internal);

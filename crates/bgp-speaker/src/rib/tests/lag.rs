@@ -58,6 +58,20 @@ fn a_late_joiner_gets_everything_before_end_of_rib() {
 }
 
 #[test]
+fn the_first_of_a_group_gets_everything_before_end_of_rib() {
+    let mut world = World::new();
+    let feeder = world.up(0, client(0));
+    announce(&mut world, feeder, 0..1000, 0);
+    world.settle();
+    // An external peer: its group is made now, and its table is empty.
+    let late = world.up(2, view(2, 65002));
+    while world.receivers[&late].end_of_rib.is_empty() {
+        world.read_some(late, 1);
+    }
+    assert_eq!(world.receivers[&late].routes.len(), 1000);
+}
+
+#[test]
 fn a_slow_member_gets_the_latest_state_and_not_what_happened_meanwhile() {
     let mut world = World::new();
     let feeder = world.up(0, client(0));
@@ -123,7 +137,7 @@ fn members_share_the_octets_of_one_encoding() {
     let feeder = world.up(0, client(0));
     let (one, other) = (world.up(1, client(1)), world.up(2, client(2)));
     world.settle();
-    announce(&mut world, feeder, 0..30, 0);
+    announce(&mut world, feeder, 0..16, 0);
     let (mut first, mut second): (Vec<Bytes>, Vec<Bytes>) = (Vec::new(), Vec::new());
     assert_eq!(world.rib.pull(one, 1 << 20, &mut first), Pull::Drained);
     assert_eq!(world.rib.pull(other, 1 << 20, &mut second), Pull::Drained);

@@ -21,7 +21,14 @@ use crate::rib::{
 
 const PEERS: u16 = 8;
 
-fn peer_view(index: u16) -> PeerView {
+/// Whether a peer is sent several paths: then all changes are followed, which must not be what makes the rest work.
+#[derive(Clone, Copy, Debug)]
+enum Paths {
+    Best,
+    Several,
+}
+
+fn peer_view(index: u16, paths: Paths) -> PeerView {
     let client = |mut view: PeerView| {
         view.reflector = ReflectorRole::Client;
         view
@@ -37,7 +44,9 @@ fn peer_view(index: u16) -> PeerView {
         6 => {
             let mut view = client(view(6, OWN_AS.0));
             view.decode.add_path = FamilySet::ALL;
-            view.add_path_send = AddPathSend { families: FamilySet::ALL, paths: 3 };
+            if let Paths::Several = paths {
+                view.add_path_send = AddPathSend { families: FamilySet::ALL, paths: 3 };
+            }
             view
         }
         _ => PeerView { enhanced_refresh: true, ..view(7, 65003) },
@@ -270,6 +279,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct Play {
+    paths: Paths,
     world: World,
     reference: Reference,
     refreshing: BTreeMap<PeerIndex, FamilySet>,
@@ -284,11 +294,11 @@ fn is_of(prefix: &IpNet, family: Family) -> bool {
 }
 
 impl Play {
-    fn new() -> Self {
+    fn new(paths: Paths) -> Self {
         let world = World::new();
         let reference =
             Reference { guard: guard(0), ways: world.ways.clone(), max_paths: 4, ..Reference::default() };
-        Self { world, reference, refreshing: BTreeMap::new() }
+        Self { paths, world, reference, refreshing: BTreeMap::new() }
     }
 
     fn is_up(&self, peer: PeerIndex) -> bool {
@@ -386,7 +396,8 @@ impl Play {
 
     fn up(&mut self, peer: PeerIndex) {
         if self.reference.up.insert(peer) {
-            let view = self.reference.views.entry(peer).or_insert_with(|| peer_view(peer.0)).clone();
+            let paths = self.paths;
+            let view = self.reference.views.entry(peer).or_insert_with(|| peer_view(peer.0, paths)).clone();
             self.refreshing.remove(&peer);
             self.world.up(peer.0, view);
         }
@@ -501,9 +512,10 @@ proptest! {
 
     #[test]
     fn any_history_ends_in_what_the_naive_rib_computes(
+        paths in prop_oneof![Just(Paths::Best), Just(Paths::Several)],
         histories in prop::collection::vec(prop::collection::vec(step(), 1..40), 1..4),
     ) {
-        let mut play = Play::new();
+        let mut play = Play::new(paths);
         for peer in 0..PEERS {
             play.up(PeerIndex(peer));
         }
