@@ -152,6 +152,7 @@ impl Exports {
     /// See [`Rib::poll_ready`](crate::rib::Rib::poll_ready).
     pub(crate) fn poll_ready(&mut self, rib: &mut LocRib, out: &mut Vec<PeerIndex>) {
         for group in self.groups.iter_mut().flatten() {
+            group.trim(rib);
             out.append(&mut group.ready);
             if group.idle.is_empty() {
                 continue;

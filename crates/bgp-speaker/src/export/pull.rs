@@ -70,7 +70,6 @@ impl Group {
             if !pending {
                 member.idle = true;
                 self.idle.push(peer);
-                self.trim(rib);
                 return Pull::Drained;
             }
             if flushes == FLUSHES {

@@ -244,3 +244,6 @@ impl Row {
 fn own_as(attributes: &PathAttributes, identity: Identity) -> u8 {
     u8::try_from(attributes.as_path.count(identity.asn)).unwrap_or(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,56 @@ impl Cursor {
         matches!(self, Self::At(position) if position >= mark)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(count: u8) -> (Destinations, Vec<DestinationId>) {
+        let mut destinations = Destinations::default();
+        let prefix = |number| ipnet::Ipv4Net::new_assert([10, number, 0, 0].into(), 16).into();
+        let ids = (0..count).map(|number| destinations.find_or_insert(prefix(number))).collect();
+        (destinations, ids)
+    }
+
+    fn seen(changes: &Changes, cursor: &mut Cursor, destinations: &Destinations) -> Vec<DestinationId> {
+        std::iter::from_fn(|| changes.next(cursor, destinations)).collect()
+    }
+
+    #[test]
+    fn a_destination_that_changed_again_is_seen_once_at_its_newest_place() {
+        let (mut destinations, ids) = table(3);
+        let mut changes = Changes::default();
+        let mut cursor = Cursor::At(0);
+        for index in [0, 1, 0, 2, 0] {
+            changes.push(ids[index], &mut destinations);
+        }
+        assert_eq!(seen(&changes, &mut cursor, &destinations), [ids[1], ids[2], ids[0]]);
+        assert!(changes.drained(cursor));
+        changes.push(ids[1], &mut destinations);
+        assert_eq!(seen(&changes, &mut cursor, &destinations), [ids[1]]);
+    }
+
+    #[test]
+    fn a_consumer_that_fell_off_the_ring_walks_the_table() {
+        let (mut destinations, ids) = table(5);
+        let mut changes = Changes::default();
+        let mut cursor = Cursor::At(0);
+        for number in 0..=CAPACITY as usize {
+            changes.push(ids[number % 2], &mut destinations);
+        }
+        assert_eq!(seen(&changes, &mut cursor, &destinations), ids);
+        assert!(cursor.passed(changes.head()));
+    }
+
+    #[test]
+    fn what_changes_during_a_walk_is_seen_after_it() {
+        let (mut destinations, ids) = table(3);
+        let mut changes = Changes::default();
+        let mut cursor = changes.walk();
+        assert_eq!(changes.next(&mut cursor, &destinations), Some(ids[0]));
+        assert!(!cursor.passed(0), "a walk has not passed anything before its end");
+        changes.push(ids[0], &mut destinations);
+        assert_eq!(seen(&changes, &mut cursor, &destinations), [ids[1], ids[2], ids[0]]);
+    }
+}

@@ -9,3 +9,4 @@ mod lag;
 mod model;
 mod reference;
 mod support;
+mod variety;
