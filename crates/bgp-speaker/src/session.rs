@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use muslin_bgp_packet::{Cease, Notification, RouteRefresh};
+use muslin_bgp_packet::{Cease, FamilySet, Notification, RouteRefresh};
 use smallvec::SmallVec;
 
 use self::backoff::Backoff;
@@ -83,8 +83,8 @@ pub enum SessionOutput {
 pub enum Retention {
     /// They go at once.
     Flush,
-    /// They stay as stale until the peer is back, or [`SessionOutput::RetentionExpired`].
-    Retain,
+    /// Those of these families stay as stale until the peer is back, or [`SessionOutput::RetentionExpired`].
+    Retain(FamilySet),
 }
 
 /// What is being done to get a connection.
@@ -146,15 +146,16 @@ impl Session {
         let notification = stop.notification();
         let reason = EndReason::Stopped(stop.clone());
         self.cancel_dial();
-        self.last_error = Some((now, reason.clone()));
-        let retention = if *stop == Stop::Restart { Retention::Retain } else { Retention::Flush };
+        if !self.connections.is_empty() {
+            self.last_error = Some((now, reason.clone()));
+        }
         for connection in std::mem::take(&mut self.connections) {
             if let Some(notification) = &notification {
                 self.send_notification(connection.id(), notification);
             }
             self.outputs.push_back(SessionOutput::Close(connection.id()));
             if connection.state() == State::Established {
-                self.outputs.push_back(SessionOutput::Down(reason.clone(), retention));
+                self.outputs.push_back(SessionOutput::Down(reason.clone(), Retention::Flush));
             }
         }
         self.forget_retention();

@@ -60,7 +60,7 @@ impl Session {
         match &negotiated.graceful_restart {
             Some(restart) if reason.is_loss_of_transport() && !restart.families.is_empty() => {
                 self.retention = Some(now + restart.time);
-                Retention::Retain
+                Retention::Retain(restart.families)
             }
             _ => Retention::Flush,
         }

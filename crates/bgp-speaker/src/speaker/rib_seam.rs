@@ -65,15 +65,19 @@ impl Speaker {
 
     /// The established session is gone.
     pub(super) fn peer_down(&mut self, now: Instant, index: PeerIndex, retention: Retention) {
-        let loss = match retention {
-            Retention::Flush => PeerLoss::Flush,
-            Retention::Retain => PeerLoss::RetainStale,
+        let (loss, kept) = match retention {
+            Retention::Flush => (PeerLoss::Flush, FamilySet::EMPTY),
+            Retention::Retain(families) => (PeerLoss::RetainStale, families),
         };
+        self.rib.peer_down(now, index, loss);
         if let Some(peer) = self.peers.get_mut(index) {
             peer.quiet = None;
-            peer.stale = if retention == Retention::Retain { FamilySet::ALL } else { FamilySet::EMPTY };
+            peer.stale = kept;
+            if loss == PeerLoss::RetainStale {
+                // RFC 4724 §4.2: families that the peer did not name go as they always did.
+                self.rib.flush_stale(index, kept.iter().fold(FamilySet::ALL, FamilySet::without));
+            }
         }
-        self.rib.peer_down(now, index, loss);
     }
 
     /// The peer did not come back, or did not repeat everything.
