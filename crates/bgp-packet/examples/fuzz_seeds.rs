@@ -1,5 +1,5 @@
-//! Writes the seeds of every fuzz target: `fuzz_seeds DIR` fills `DIR/<target>/`. It stands here and not in the fuzzing crate because
-//! everything there is linked with libFuzzer.
+//! Writes the seeds of every fuzz target: `fuzz_seeds DIR` fills `DIR/<target>/`. It stands here and not in
+//! the fuzzing crate because everything there is linked with libFuzzer.
 
 #[path = "../fuzz/src/seeds.rs"]
 #[allow(unreachable_pub, reason = "public in the fuzzing crate")]

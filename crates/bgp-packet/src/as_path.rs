@@ -13,7 +13,8 @@ use crate::{AsWidth, Asn, PeerKind};
 /// The path that a route took, as checked segments of 4-octet AS numbers.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AsPath {
-    /// Segments as on the wire: kind, number of ASes, ASes of four octets. Five hops fit without an allocation.
+    /// Segments as on the wire: kind, number of ASes, ASes of four octets. Five hops fit without an
+    /// allocation.
     octets: SmallVec<[u8; 24]>,
 }
 
@@ -161,7 +162,8 @@ impl AsPath {
         self.octets.is_empty()
     }
 
-    /// Length as the decision process counts it: a set is 1, confederation segments are 0 (RFC 4271 §9.1.2.2, RFC 5065 §5.3).
+    /// Length as the decision process counts it: a set is 1, confederation segments are 0 (RFC 4271 §9.1.2.2,
+    /// RFC 5065 §5.3).
     pub fn length(&self) -> usize {
         self.segments().map(|segment| segment.path_length()).sum()
     }
@@ -213,7 +215,8 @@ impl AsPath {
         self.asns().all(Asn::fits_two_octets)
     }
 
-    /// Appends the value of an AS_PATH attribute; [`Asn::TRANS`] stands for what does not fit (RFC 6793 §4.2.2).
+    /// Appends the value of an AS_PATH attribute; [`Asn::TRANS`] stands for what does not fit (RFC 6793
+    /// §4.2.2).
     pub(crate) fn write(&self, width: AsWidth, out: &mut BytesMut) {
         match width {
             AsWidth::Four => out.put_slice(&self.octets),

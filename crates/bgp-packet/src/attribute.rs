@@ -56,8 +56,8 @@ pub struct UnknownAttribute {
     pub value: Box<[u8]>,
 }
 
-/// The attributes that the routes of an UPDATE share, in a canonical form: sets are sorted and free of duplicates, so equal
-/// meaning is equal value. Next hops of MP_REACH_NLRI are not part of it.
+/// The attributes that the routes of an UPDATE share, in a canonical form: sets are sorted and free of
+/// duplicates, so equal meaning is equal value. Next hops of MP_REACH_NLRI are not part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PathAttributes {
     /// ORIGIN.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::{AfiSafi, Asn};
 
-/// One capability of a speaker. What is not known, or known but malformed, is kept as [`Capability::Unknown`] and means nothing.
+/// One capability of a speaker. What is not known, or known but malformed, is kept as [`Capability::Unknown`]
+/// and means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Capability {
     /// 1: routes of this family (RFC 4760 §8).

@@ -15,8 +15,8 @@ pub struct UpdateEncoder {
     max: usize,
 }
 
-/// A route whose attributes leave no room for a prefix. It cannot be announced, and what was announced for it before must be
-/// withdrawn (RFC 4271 §9.2).
+/// A route whose attributes leave no room for a prefix. It cannot be announced, and what was announced for it
+/// before must be withdrawn (RFC 4271 §9.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the attributes of a route need a message of {needed} octets, but the session allows {max}")]
 pub struct TooLong {
@@ -40,13 +40,15 @@ impl UpdateEncoder {
     }
 
     /// Appends messages that announce `routes` with `attributes`, which are canonical octets of
-    /// [`encode_canonical`](crate::PathAttributes::encode_canonical). Each item with a path identifier is written with it.
+    /// [`encode_canonical`](crate::PathAttributes::encode_canonical). Each item with a path identifier is
+    /// written with it.
     ///
-    /// IPv4 prefixes with an IPv4 next hop go into the message's own fields, everything else into MP_REACH_NLRI, which comes
-    /// first (RFC 7606 §5.1). Nothing is appended for no routes.
+    /// IPv4 prefixes with an IPv4 next hop go into the message's own fields, everything else into
+    /// MP_REACH_NLRI, which comes first (RFC 7606 §5.1). Nothing is appended for no routes.
     ///
     /// # Errors
-    /// [`TooLong`] when not even one prefix fits; messages that were complete before are appended nevertheless.
+    /// [`TooLong`] when not even one prefix fits; messages that were complete before are appended
+    /// nevertheless.
     pub fn announce<P: Prefix>(
         &self,
         out: &mut BytesMut,
@@ -173,7 +175,8 @@ fn place_of_next_hop(attributes: &[u8]) -> usize {
     attributes.len() - rest.len()
 }
 
-/// Appends the length of attributes, to be patched, and a multiprotocol attribute with what `value` appends after the family.
+/// Appends the length of attributes, to be patched, and a multiprotocol attribute with what `value` appends
+/// after the family.
 fn put_multiprotocol(out: &mut BytesMut, type_code: u8, family: AfiSafi, value: impl FnOnce(&mut BytesMut)) {
     out.put_u16(0);
     let flags = AttributeFlags::OPTIONAL | AttributeFlags::EXTENDED_LENGTH;

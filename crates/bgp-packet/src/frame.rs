@@ -61,7 +61,8 @@ pub struct Frame {
     pub body: Bytes,
 }
 
-/// Cuts the next message from the front of `buf`; `None` when it is not complete yet. The octets are not copied.
+/// Cuts the next message from the front of `buf`; `None` when it is not complete yet. The octets are not
+/// copied.
 ///
 /// `max` is the longest message that the session allows: [`MAX_LENGTH`] or [`MAX_EXTENDED_LENGTH`].
 ///
@@ -79,7 +80,8 @@ pub fn next_frame(buf: &mut BytesMut, max: usize) -> Result<Option<Frame>, Notif
     Ok(Some(Frame { kind, body: message.freeze() }))
 }
 
-/// Kind and length, header included, of the message at the front of `octets`; `None` when its header is not complete yet.
+/// Kind and length, header included, of the message at the front of `octets`; `None` when its header is not
+/// complete yet.
 ///
 /// # Errors
 /// As [`next_frame`].

@@ -1,8 +1,9 @@
 //! BGP-4 wire codec: messages, capabilities, path attributes, NLRI; RFC 7606 verdicts as values.
 //!
-//! Octets become values here, and values octets. What is wrong with octets is a value as well: a [`Notification`] when the session
-//! cannot go on, and otherwise a [`Treatment`] of RFC 7606 with an [`AttributeFault`] that says why. There is no I/O, no clock and no
-//! policy in this crate, nothing in it panics on what a peer sends, and nothing is allocated per prefix.
+//! Octets become values here, and values octets. What is wrong with octets is a value as well: a
+//! [`Notification`] when the session cannot go on, and otherwise a [`Treatment`] of RFC 7606 with an
+//! [`AttributeFault`] that says why. There is no I/O, no clock and no policy in this crate, nothing in it
+//! panics on what a peer sends, and nothing is allocated per prefix.
 //!
 //! ```
 //! use bytes::BytesMut;

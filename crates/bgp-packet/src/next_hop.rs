@@ -22,8 +22,8 @@ impl NextHop {
         Self { global, link_local: None }
     }
 
-    /// Whether no router can have this address: unspecified, loopback, multicast, broadcast or class E. Such a route is
-    /// unusable, which is no fault of the session (RFC 4271 §6.3).
+    /// Whether no router can have this address: unspecified, loopback, multicast, broadcast or class E. Such
+    /// a route is unusable, which is no fault of the session (RFC 4271 §6.3).
     pub fn is_martian(&self) -> bool {
         match self.global {
             IpAddr::V4(address) => {

@@ -1,4 +1,5 @@
-//! Prefixes on the wire (RFC 4271 §4.3, RFC 7911 §3). Fields are checked once, then iterated without failure or allocation.
+//! Prefixes on the wire (RFC 4271 §4.3, RFC 7911 §3). Fields are checked once, then iterated without failure
+//! or allocation.
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -35,7 +36,8 @@ mod sealed {
 
     /// How a prefix is read and written; not for callers.
     pub trait Wire: Sized {
-        /// The prefix of `length` bits whose octets start `octets`; host bits are masked. `length` was checked.
+        /// The prefix of `length` bits whose octets start `octets`; host bits are masked. `length` was
+        /// checked.
         fn read(length: u8, octets: &[u8]) -> Self;
         /// Appends length and octets.
         fn write(self, out: &mut BytesMut);
@@ -54,7 +56,8 @@ macro_rules! wire {
         impl sealed::Wire for $net {
             #[inline]
             fn read(length: u8, octets: &[u8]) -> Self {
-                // Mostly something follows the prefix, and one load of full width is cheaper than a copy of some octets.
+                // Mostly something follows the prefix, and one load of full width is cheaper than a copy of
+                // some octets.
                 let bits = match octets.first_chunk::<$octets>() {
                     Some(wide) => <$integer>::from_be_bytes(*wide),
                     None => {

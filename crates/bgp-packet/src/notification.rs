@@ -256,7 +256,8 @@ impl Notification {
 }
 
 impl fmt::Display for Notification {
-    /// Code and subcode in words and numbers, then the text or the data: "Cease: administrative shutdown (6/2) "maintenance"".
+    /// Code and subcode in words and numbers, then the text or the data: "Cease: administrative shutdown
+    /// (6/2) "maintenance"".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (code, subcode) = names::of(self.code, self.subcode);
         f.write_str(code)?;

@@ -31,7 +31,8 @@ pub struct Open {
 }
 
 impl Open {
-    /// An OPEN that says `asn` in full: the 4-octet AS capability is put first, so `capabilities` are the others.
+    /// An OPEN that says `asn` in full: the 4-octet AS capability is put first, so `capabilities` are the
+    /// others.
     pub fn new(
         asn: Asn,
         hold_time: u16,
@@ -82,8 +83,8 @@ impl Open {
         Ok(Self { asn, hold_time: fixed.hold_time, id: fixed.id, capabilities })
     }
 
-    /// Appends the whole message, with all capabilities in one parameter and extended lengths only where they are needed.
-    /// Capabilities that would make it longer than 4096 octets are left out.
+    /// Appends the whole message, with all capabilities in one parameter and extended lengths only where they
+    /// are needed. Capabilities that would make it longer than 4096 octets are left out.
     pub fn encode(&self, out: &mut BytesMut) {
         let start = out.len();
         frame::message(out, MessageType::Open, |out| {
@@ -95,7 +96,8 @@ impl Open {
             for capability in &self.capabilities {
                 let before = encoded.len();
                 capability.encode(&mut encoded);
-                // The extended form adds the length of the parameters and two octets to that of the parameter.
+                // The extended form adds the length of the parameters and two octets to that of the
+                // parameter.
                 if out.len() - start + 4 + 3 + encoded.len() > MAX_LENGTH {
                     encoded.truncate(before);
                 }

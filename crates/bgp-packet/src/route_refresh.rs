@@ -48,11 +48,12 @@ impl RefreshSubtype {
 }
 
 impl RouteRefresh {
-    /// Reads the body of a ROUTE-REFRESH. A request may be longer: outbound route filters (RFC 5291) are never
-    /// offered by us, so what follows is not looked at.
+    /// Reads the body of a ROUTE-REFRESH. A request may be longer: outbound route filters (RFC 5291) are
+    /// never offered by us, so what follows is not looked at.
     ///
     /// # Errors
-    /// 7/1 for a body that is too short, and for a `BoRR` or `EoRR` of any but the exact length (RFC 7313 §5).
+    /// 7/1 for a body that is too short, and for a `BoRR` or `EoRR` of any but the exact length (RFC 7313
+    /// §5).
     pub fn decode(body: &[u8]) -> Result<Self, Notification> {
         let [high, low, subtype, safi, filters @ ..] = body else { return Err(bad_length(body)) };
         let subtype = RefreshSubtype::from_octet(*subtype);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::{AfiSafi, Notification, UpdateError};
 
-/// What a fault in an UPDATE leads to (RFC 7606 §2), from the weakest to the strongest. Of several, the strongest wins.
+/// What a fault in an UPDATE leads to (RFC 7606 §2), from the weakest to the strongest. Of several, the
+/// strongest wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Treatment {
     /// Nothing is wrong.
@@ -29,7 +30,7 @@ pub struct AttributeFault {
     pub error: UpdateError,
     /// What it leads to.
     pub treatment: Treatment,
-    /// Where the attribute starts, in octets from the start of the block that was parsed.
+    /// Where the attribute starts, in octets from the start of the attributes that were looked at.
     pub offset: usize,
     /// What is wrong, for people.
     pub reason: &'static str,

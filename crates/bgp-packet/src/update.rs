@@ -14,20 +14,29 @@ use crate::nlri::{NlriError, NlriField, PathIds};
 use crate::{AfiSafi, AttributeFault, DecodeContext, Family, Notification, Treatment, UpdateError, wire};
 use multiprotocol::Multiprotocol;
 
-/// An UPDATE whose lengths and prefixes were checked, while its attributes were only passed over: nothing is copied and nothing
-/// is allocated.
+/// An UPDATE whose lengths and prefixes were checked, while its attributes were only passed over: nothing is
+/// copied and nothing is allocated.
 ///
-/// What the message means is decided in two steps, so that the same attributes need to be interpreted only once:
-/// [`parse_attributes`](crate::parse_attributes) on [`attribute_block`](Self::attribute_block), then
+/// What the message means is decided in two steps, so that the same attributes need to be interpreted only
+/// once: [`parse_attributes`](crate::parse_attributes) on [`attribute_block`](Self::attribute_block), then
 /// [`verdict`](Self::verdict).
 #[derive(Clone, Debug)]
 pub struct UpdateView<'a> {
+    /// Whether the message's own fields, which are IPv4 unicast, are of a negotiated family.
+    own_fields: OwnFields,
     withdrawn: NlriField<'a, Ipv4Net>,
     announced: NlriField<'a, Ipv4Net>,
     reach: Multiprotocol<MpReach<'a>>,
     unreach: Multiprotocol<MpUnreach<'a>>,
     block: AttributeBlock<'a>,
     structure: Structure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnFields {
+    Used,
+    /// RFC 4760 §6: routes of a family that was not negotiated are ignored.
+    Ignored,
 }
 
 /// What is wrong with a message apart from the values of its attributes.
@@ -43,14 +52,19 @@ impl<'a> UpdateView<'a> {
     /// Reads the body of an UPDATE: one walk over the headers of its attributes and one over its prefixes.
     ///
     /// # Errors
-    /// What cannot be worked around, so that the session must end: 3/1 for lengths that do not fit together and repeated
-    /// multiprotocol attributes, 3/9 for multiprotocol attributes that are malformed, 3/10 for prefixes that are
-    /// (RFC 7606 §3 and §5).
+    /// What cannot be worked around, so that the session must end: 3/1 for lengths that do not fit together
+    /// and repeated multiprotocol attributes, 3/9 for multiprotocol attributes that are malformed, 3/10 for
+    /// prefixes that are (RFC 7606 §3 and §5).
     pub fn parse(context: DecodeContext, body: &'a [u8]) -> Result<Self, Notification> {
         let malformed = |_| Notification::update(UpdateError::MalformedAttributeList, &[]);
         let (rest, withdrawn) = wire::block16(body).map_err(malformed)?;
         let (announced, attributes) = wire::block16(rest).map_err(malformed)?;
         let mut view = Self {
+            own_fields: if context.families.contains(Family::Ipv4Unicast) {
+                OwnFields::Used
+            } else {
+                OwnFields::Ignored
+            },
             withdrawn: own_field(context, withdrawn)?,
             announced: own_field(context, announced)?,
             reach: Multiprotocol::Absent,
@@ -134,14 +148,21 @@ impl<'a> UpdateView<'a> {
         Ok(())
     }
 
-    /// IPv4 prefixes of the Withdrawn Routes field. A prefix that is also announced counts as announced (RFC 4271 §4.3).
+    /// IPv4 prefixes of the Withdrawn Routes field. A prefix that is also announced counts as announced (RFC
+    /// 4271 §4.3).
     pub const fn withdrawn(&self) -> NlriField<'a, Ipv4Net> {
-        self.withdrawn
+        match self.own_fields {
+            OwnFields::Used => self.withdrawn,
+            OwnFields::Ignored => NlriField::EMPTY,
+        }
     }
 
     /// IPv4 prefixes of the NLRI field, whose next hop is the NEXT_HOP attribute.
     pub const fn announced(&self) -> NlriField<'a, Ipv4Net> {
-        self.announced
+        match self.own_fields {
+            OwnFields::Used => self.announced,
+            OwnFields::Ignored => NlriField::EMPTY,
+        }
     }
 
     /// What MP_REACH_NLRI announces, if its family was negotiated.
@@ -154,8 +175,8 @@ impl<'a> UpdateView<'a> {
         self.unreach.used()
     }
 
-    /// All attributes but MP_REACH_NLRI and MP_UNREACH_NLRI: with the [`AttributeContext`](crate::AttributeContext) the key under
-    /// which interpreted attributes can be kept.
+    /// All attributes but MP_REACH_NLRI and MP_UNREACH_NLRI: with the
+    /// [`AttributeContext`](crate::AttributeContext) the key under which interpreted attributes can be kept.
     pub const fn attribute_block(&self) -> &AttributeBlock<'a> {
         &self.block
     }
@@ -177,23 +198,28 @@ impl<'a> UpdateView<'a> {
         }
     }
 
+    /// What is wrong with the message apart from what [`parse_attributes`](crate::parse_attributes) finds in
+    /// its block, if that can be made up for by withdrawing. [`verdict`](Self::verdict) takes it into
+    /// account.
+    pub const fn fault(&self) -> Option<&AttributeFault> {
+        self.structure.fault.as_ref()
+    }
+
     /// Whether the message announces anything that we understand.
     pub fn is_reachable(&self) -> bool {
-        !self.announced.is_empty() || self.reach.used().is_some()
+        !self.announced().is_empty() || self.reach.used().is_some()
     }
 }
 
 /// A field of the message's own, which is IPv4 unicast (RFC 4271 §4.3).
 fn own_field(context: DecodeContext, octets: &[u8]) -> Result<NlriField<'_, Ipv4Net>, Notification> {
-    let field = NlriField::check(octets, path_ids(context, Family::Ipv4Unicast)).map_err(
+    NlriField::check(octets, path_ids(context, Family::Ipv4Unicast)).map_err(
         |NlriError { offset, .. }| {
-            // The data is what cannot be read; prefixes are at most 21 octets long.
-            let wrong = &octets[offset..octets.len().min(offset + 21)];
+            // The data is what cannot be read; with its identifier a prefix is at most 9 octets long.
+            let wrong = &octets[offset..octets.len().min(offset + 9)];
             Notification::update(UpdateError::InvalidNetworkField, wrong)
         },
-    )?;
-    // RFC 4760 §6: routes of a family that was not negotiated are ignored.
-    Ok(if context.families.contains(Family::Ipv4Unicast) { field } else { NlriField::EMPTY })
+    )
 }
 
 fn path_ids(context: DecodeContext, family: Family) -> PathIds {

@@ -1,5 +1,5 @@
-//! The fuzz targets on a stable toolchain without a fuzzer: every seed, every seed cut anywhere, every seed with any one octet
-//! changed to a value that often matters, and everything that fuzzing ever found.
+//! The fuzz targets on a stable toolchain without a fuzzer: every seed, every seed cut anywhere, every seed
+//! with any one octet changed to a value that often matters, and everything that fuzzing ever found.
 
 #[cfg(test)]
 #[path = "../fuzz/src/seeds.rs"]

@@ -1,7 +1,7 @@
 //! The few socket options that no crate offers: TCP-MD5 and minimum TTL.
 //!
-//! This is the only place for `unsafe`. It knows sockets and nothing of what is spoken over them; options that
-//! [`socket2`] has (TTL, `TCP_USER_TIMEOUT`, binding to a device) are not repeated here.
+//! This is the only place for `unsafe`. It knows sockets and nothing of what is spoken over them; options
+//! that [`socket2`] has (TTL, `TCP_USER_TIMEOUT`, binding to a device) are not repeated here.
 //!
 //! ```
 //! use muslin_sockopt::{Md5Scope, set_md5_key, set_minimum_ttl};
@@ -26,8 +26,9 @@ pub use md5::{MD5_KEY_MAX, Md5Scope, remove_md5_key, set_md5_key};
 
 use option::set;
 
-/// Drops packets that arrive with a smaller TTL or hop limit, before TCP sees them (RFC 5082). On a listener it holds for
-/// connections to come as well. An IPv6 socket is told for both families, since it may serve IPv4 too.
+/// Drops packets that arrive with a smaller TTL or hop limit, before TCP sees them (RFC 5082). On a listener
+/// it holds for connections to come as well. An IPv6 socket is told for both families, since it may serve
+/// IPv4 too.
 ///
 /// # Errors
 /// What the kernel says.
@@ -43,7 +44,8 @@ pub fn set_minimum_ttl(socket: &impl AsFd, ttl: u8) -> io::Result<()> {
 /// Sets the receive buffer to `size` octets, also beyond `net.core.rmem_max`.
 ///
 /// # Errors
-/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) without `CAP_NET_ADMIN` in the machine's own user namespace.
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) without `CAP_NET_ADMIN` in the machine's own user
+/// namespace.
 pub fn force_receive_buffer(socket: &impl AsFd, size: usize) -> io::Result<()> {
     let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
     set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)

@@ -42,21 +42,23 @@ struct Md5Signature {
     key: [u8; MD5_KEY_MAX],
 }
 
-// SAFETY: the fields are those of `struct tcp_md5sig` in their order, and their sizes leave no padding, as is asserted below;
-// `SockAddrStorage` is a transparent `sockaddr_storage`, whose octets are all initialized because it starts out zeroed.
+// SAFETY: the fields are those of `struct tcp_md5sig` in their order, and their sizes leave no padding, as is
+// asserted below; `SockAddrStorage` is a transparent `sockaddr_storage`, whose octets are all initialized
+// because it starts out zeroed.
 unsafe impl OptionValue for Md5Signature {}
 
 const _: () = assert!(size_of::<Md5Signature>() == size_of::<SockAddrStorage>() + 8 + MD5_KEY_MAX);
 
-/// Requires and sends signatures with `key` on connections with these peers: those that a listener accepts, or the one that a
-/// socket is about to make. A key that is there already for the same scope is replaced; connections that are up follow it.
+/// Requires and sends signatures with `key` on connections with these peers: those that a listener accepts,
+/// or the one that a socket is about to make. A key that is there already for the same scope is replaced;
+/// connections that are up follow it.
 ///
 /// An IPv6 socket takes IPv4 peers too and then means their mapped addresses.
 ///
 /// # Errors
-/// [`InvalidInput`](io::ErrorKind::InvalidInput) for an empty key, one of more than [`MD5_KEY_MAX`] octets, or a prefix
-/// longer than its address; otherwise what the kernel says, such as `ENOMEM` when the socket's option memory
-/// (`net.core.optmem_max`) is full, or `ENOPROTOOPT` when it has no TCP-MD5.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) for an empty key, one of more than [`MD5_KEY_MAX`] octets,
+/// or a prefix longer than its address; otherwise what the kernel says, such as `ENOMEM` when the socket's
+/// option memory (`net.core.optmem_max`) is full, or `ENOPROTOOPT` when it has no TCP-MD5.
 pub fn set_md5_key(socket: &impl AsFd, scope: Md5Scope, key: &[u8]) -> io::Result<()> {
     if key.is_empty() || key.len() > MD5_KEY_MAX {
         return Err(io::Error::new(

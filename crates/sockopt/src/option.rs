@@ -19,8 +19,8 @@ pub(crate) fn set<T: OptionValue>(
     name: libc::c_int,
     value: &T,
 ) -> io::Result<()> {
-    // SAFETY: the descriptor is open for as long as it is borrowed, and the kernel reads `size_of::<T>()` octets, all of
-    // them initialized (`OptionValue`), from a pointer that is valid while the call lasts.
+    // SAFETY: the descriptor is open for as long as it is borrowed, and the kernel reads `size_of::<T>()`
+    // octets, all of them initialized (`OptionValue`), from a pointer that is valid while the call lasts.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

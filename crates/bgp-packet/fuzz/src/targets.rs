@@ -56,8 +56,8 @@ pub fn route_refresh(body: &[u8]) {
     }
 }
 
-/// A stream gives the same messages, and ends with the same error, whether it arrives at once or in pieces. The first octet is the
-/// length of a piece.
+/// A stream gives the same messages, and ends with the same error, whether it arrives at once or in pieces.
+/// The first octet is the length of a piece.
 pub fn frame(octets: &[u8]) {
     let Some((&piece, stream)) = octets.split_first() else { return };
     for max in [MAX_LENGTH, MAX_EXTENDED_LENGTH] {
@@ -84,8 +84,8 @@ fn frames<'a>(pieces: impl Iterator<Item = &'a [u8]>, max: usize) -> Frames {
     (frames, None)
 }
 
-/// Attributes never end a session by themselves, and those that are accepted are written and read back as the same. The first
-/// octet is the context.
+/// Attributes never end a session by themselves, and those that are accepted are written and read back as the
+/// same. The first octet is the context.
 pub fn attributes(octets: &[u8]) {
     let Some((&context, block)) = octets.split_first() else { return };
     let context = decode_context(context).attributes;
@@ -114,8 +114,8 @@ fn survives(context: AttributeContext, attributes: PathAttributes) {
     again.attributes.encode_canonical(AsWidth::Two, &mut wire);
 }
 
-/// An UPDATE is viewed, its prefixes are all there, and routes that are accepted are packed and read back as the same. The first
-/// octet is the context.
+/// An UPDATE is viewed, its prefixes are all there, and routes that are accepted are packed and read back as
+/// the same. The first octet is the context.
 pub fn update(octets: &[u8]) {
     let Some((&context, body)) = octets.split_first() else { return };
     let context = decode_context(context);

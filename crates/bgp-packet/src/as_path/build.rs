@@ -13,7 +13,8 @@ impl AsPath {
         path
     }
 
-    /// The path with `asn` put before it `times` times; a new segment begins when one is full (RFC 4271 §5.1.2 b).
+    /// The path with `asn` put before it `times` times; a new segment begins when one is full (RFC 4271
+    /// §5.1.2 b).
     #[must_use]
     pub fn prepended(&self, asn: Asn, times: u8) -> Self {
         self.prepended_as(SegmentKind::Sequence, asn, times)

@@ -14,8 +14,8 @@ impl AsPath {
         Self::read(octets, AsWidth::Four).map(|path| path.without_confederation())
     }
 
-    /// The true path of a route that came with this AS_PATH of 2-octet numbers and that AS4_PATH: what the AS_PATH has
-    /// more in front, then the AS4_PATH. An AS4_PATH that is longer than the AS_PATH is ignored.
+    /// The true path of a route that came with this AS_PATH of 2-octet numbers and that AS4_PATH: what the
+    /// AS_PATH has more in front, then the AS4_PATH. An AS4_PATH that is longer than the AS_PATH is ignored.
     #[must_use]
     pub fn merged_with_as4(&self, as4_path: &Self) -> Self {
         let Some(mut missing) = self.length().checked_sub(as4_path.length()) else { return self.clone() };

@@ -14,8 +14,8 @@ const TRANSITIVE: AttributeFlags = AttributeFlags::OPTIONAL.union(AttributeFlags
 const NON_TRANSITIVE: AttributeFlags = AttributeFlags::OPTIONAL;
 
 impl PathAttributes {
-    /// Appends all attributes but NEXT_HOP, which [`UpdateEncoder`](crate::UpdateEncoder) adds where it belongs, in ascending
-    /// order of type (RFC 4271 §5).
+    /// Appends all attributes but NEXT_HOP, which [`UpdateEncoder`](crate::UpdateEncoder) adds where it
+    /// belongs, in ascending order of type (RFC 4271 §5).
     pub fn encode_canonical(&self, width: AsWidth, out: &mut BytesMut) {
         let mut encoder = Encoder { out, unknown: &self.unknown };
         encoder.put(WELL_KNOWN, type_code::ORIGIN, &[self.origin as u8]);

@@ -55,7 +55,8 @@ pub(crate) struct RawAttribute<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// The next attribute. It fails when the header or the value is not complete, which is all that can be wrong here.
+/// The next attribute. It fails when the header or the value is not complete, which is all that can be wrong
+/// here.
 pub(crate) fn raw_attribute(input: &[u8]) -> Parsed<'_, RawAttribute<'_>> {
     let (rest, flags) = be_u8(input)?;
     let flags = AttributeFlags::from_bits_retain(flags);

@@ -46,10 +46,12 @@ impl ParsedAttributes {
     }
 }
 
-/// Interprets a block of path attributes: [`UpdateView::attribute_block`](crate::UpdateView::attribute_block).
-/// MP_REACH_NLRI and MP_UNREACH_NLRI are not part of such a block and are skipped.
+/// Interprets a block of path attributes:
+/// [`UpdateView::attribute_block`](crate::UpdateView::attribute_block). MP_REACH_NLRI and MP_UNREACH_NLRI are
+/// not part of such a block and are skipped.
 ///
-/// It never fails: every fault is returned as a value with the treatment of RFC 7606, none of which ends a session.
+/// It never fails: every fault is returned as a value with the treatment of RFC 7606, none of which ends a
+/// session.
 pub fn parse_attributes(context: AttributeContext, block: &[u8]) -> ParsedAttributes {
     let mut parser = Parser::default();
     let mut rest = block;
@@ -160,8 +162,8 @@ impl Parser {
     /// An attribute without a rule: passed on or dropped as its flags say (RFC 4271 §5).
     fn unknown(&mut self, raw: &RawAttribute<'_>) -> Result<(), Rejection> {
         if !raw.flags.contains(AttributeFlags::OPTIONAL) {
-            // RFC 4271 §6.3 resets the session; but nobody can tell a new well-known attribute from flags that somebody far
-            // away got wrong, so the rule for conflicting flags applies (RFC 7606 §3 c).
+            // RFC 4271 §6.3 resets the session; but nobody can tell a new well-known attribute from flags
+            // that somebody far away got wrong, so the rule for conflicting flags applies (RFC 7606 §3 c).
             return Err(Rejection {
                 error: UpdateError::UnrecognizedWellKnown,
                 treatment: Treatment::TreatAsWithdraw,

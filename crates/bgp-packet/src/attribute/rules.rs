@@ -1,7 +1,7 @@
 //! The one table of what a path attribute must look like, and what happens when it does not (RFC 7606 §7).
 //!
-//! The verdict on an attribute is decided by its type, who sent it, its flags and its length, in this order; only
-//! then is its value looked at.
+//! The verdict on an attribute is decided by its type, who sent it, its flags and its length, in this order;
+//! only then is its value looked at.
 
 use super::header::{AttributeFlags, RawAttribute, type_code};
 use crate::{AsWidth, AttributeContext, PeerKind, Treatment, UpdateError};
@@ -35,7 +35,8 @@ enum Senders {
     Internal,
     /// RFC 6793 §6: a speaker of 4-octet numbers must not send it.
     TwoOctetSpeakers,
-    /// Reserved, or deprecated by IANA. Such attributes reset old receivers more than once, so they are not passed on.
+    /// Reserved, or deprecated by IANA. Such attributes reset old receivers more than once, so they are not
+    /// passed on.
     Nobody,
 }
 
@@ -49,7 +50,8 @@ enum Shape {
     Items(usize),
     /// AS number of the session's width and address.
     Aggregator,
-    /// At least one, with type and length of so many octets. We pass these on and do not break others by doing so.
+    /// At least one, with type and length of so many octets. We pass these on and do not break others by
+    /// doing so.
     Tlvs(TlvHeader),
 }
 
@@ -89,7 +91,8 @@ use type_code as t;
 
 #[rustfmt::skip]
 static RULES: &[Rule] = table![
-    // type                         name                  class          senders           shape                     malformed
+    // type                         name                  class          senders           shape
+    // malformed
     t::ORIGIN,                     "ORIGIN",              WellKnown,     Anyone,           Octets(1),                WITHDRAW; // RFC 7606 §7.1
     t::AS_PATH,                    "AS_PATH",             WellKnown,     Anyone,           Any,                      WITHDRAW; // §7.2
     t::NEXT_HOP,                   "NEXT_HOP",            WellKnown,     Anyone,           Octets(4),                WITHDRAW; // §7.3
@@ -135,13 +138,9 @@ pub(super) fn of(type_code: u8) -> Option<&'static Rule> {
 impl Rule {
     /// Everything that can be said before the value is interpreted.
     pub(super) fn check(&self, raw: &RawAttribute<'_>, context: AttributeContext) -> Result<(), Rejection> {
-        if !self.senders.include(context) {
+        if let Some(reason) = self.senders.refuse(context) {
             // RFC 7606 §7: discarded even if it is malformed, so nothing else of it is looked at.
-            return Err(Rejection {
-                error: UpdateError::OptionalAttribute,
-                treatment: DISCARD,
-                reason: "not taken from this kind of peer",
-            });
+            return Err(Rejection { error: UpdateError::OptionalAttribute, treatment: DISCARD, reason });
         }
         if !self.class.agrees_with(raw.flags) {
             return Err(Rejection {
@@ -179,13 +178,16 @@ impl Class {
 }
 
 impl Senders {
-    fn include(self, context: AttributeContext) -> bool {
+    /// Why the attribute is not taken from this peer.
+    fn refuse(self, context: AttributeContext) -> Option<&'static str> {
         match self {
-            Self::Anyone => true,
-            Self::OurAs => context.peer != PeerKind::External,
-            Self::Internal => context.peer == PeerKind::Internal,
-            Self::TwoOctetSpeakers => context.as_width == AsWidth::Two,
-            Self::Nobody => false,
+            Self::OurAs if context.peer == PeerKind::External => Some("from an external peer"),
+            Self::Internal if context.peer != PeerKind::Internal => Some("from a peer that is not internal"),
+            Self::TwoOctetSpeakers if context.as_width == AsWidth::Four => {
+                Some("from a speaker of 4-octet AS numbers")
+            }
+            Self::Nobody => Some("neither used nor passed on"),
+            _ => None,
         }
     }
 }

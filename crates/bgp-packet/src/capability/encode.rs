@@ -6,7 +6,8 @@ use super::Capability;
 use crate::AfiSafi;
 
 impl Capability {
-    /// Appends code, length and value. What does not fit into the 255 octets of a value is left out, item by item.
+    /// Appends code, length and value. What does not fit into the 255 octets of a value is left out, item by
+    /// item.
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         out.put_u8(self.code());
         let at_length = out.len();

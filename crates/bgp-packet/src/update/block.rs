@@ -1,6 +1,7 @@
 //! The attributes of an UPDATE that its routes have in common, as a key.
 
-/// At most three runs of an UPDATE's octets: what is before, between and behind MP_REACH_NLRI and MP_UNREACH_NLRI.
+/// At most three runs of an UPDATE's octets: what is before, between and behind MP_REACH_NLRI and
+/// MP_UNREACH_NLRI.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttributeBlock<'a> {
     runs: [&'a [u8]; 3],
@@ -33,8 +34,8 @@ impl<'a> AttributeBlock<'a> {
         self.used == 0
     }
 
-    /// The octets in one piece, to be used as a key: mostly a slice of the message itself; otherwise they are copied into
-    /// `scratch`, whose former content is lost.
+    /// The octets in one piece, to be used as a key: mostly a slice of the message itself; otherwise they are
+    /// copied into `scratch`, whose former content is lost.
     pub fn contiguous<'s>(&self, scratch: &'s mut Vec<u8>) -> &'s [u8]
     where
         'a: 's,

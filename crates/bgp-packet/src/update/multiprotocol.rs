@@ -117,7 +117,8 @@ fn afi_safi(value: &[u8]) -> Parsed<'_, AfiSafi> {
     Ok((rest, AfiSafi { afi: u16::from_be_bytes([high, low]), safi }))
 }
 
-/// RFC 7606 §5.3 and §7.11 leave the choice: the family is disabled where the session has others, otherwise it is of no use.
+/// RFC 7606 §5.3 and §7.11 leave the choice: the family is disabled where the session has others, otherwise
+/// it is of no use.
 fn malformed<T>(
     context: DecodeContext,
     family: Family,

@@ -5,19 +5,21 @@ use crate::attribute::Absent;
 use crate::{AttributeFault, Notification, Treatment, UpdateError};
 
 impl UpdateView<'_> {
-    /// The treatment of the message, given what [`parse_attributes`](crate::parse_attributes) found in its block: the strongest
-    /// of all. For a block without faults, as one that was met before, pass `absent` and an empty slice.
+    /// The treatment of the message, given what [`parse_attributes`](crate::parse_attributes) found in its
+    /// block: the strongest of all. For a block without faults, as one that was met before, pass `absent` and
+    /// an empty slice.
     ///
-    /// [`Treatment::TreatAsWithdraw`] means that everything announced is withdrawn, and what is withdrawn as well.
-    /// [`Treatment::DisableFamily`] concerns that family; announcements of another one are to be withdrawn
-    /// exactly if [`withdraws_announcements`](Self::withdraws_announcements).
+    /// [`Treatment::TreatAsWithdraw`] means that everything announced is withdrawn, and what is withdrawn as
+    /// well. [`Treatment::DisableFamily`] concerns that family; announcements of another one are to be
+    /// withdrawn exactly if [`withdraws_announcements`](Self::withdraws_announcements).
     pub fn verdict(&self, absent: Absent, faults: &[AttributeFault]) -> Treatment {
         let disabled = self.structure.disabled.map_or(Treatment::None, Treatment::DisableFamily);
         let attributes = self.attributes_verdict(absent, faults);
         disabled.max(attributes)
     }
 
-    /// Whether the announced routes must be treated as withdrawn, also when a stronger [`verdict`](Self::verdict) hides it.
+    /// Whether the announced routes must be treated as withdrawn, also when a stronger
+    /// [`verdict`](Self::verdict) hides it.
     pub fn withdraws_announcements(&self, absent: Absent, faults: &[AttributeFault]) -> bool {
         self.attributes_verdict(absent, faults) == Treatment::TreatAsWithdraw
     }
@@ -37,7 +39,7 @@ impl UpdateView<'_> {
             return Absent::empty();
         }
         // NEXT_HOP belongs to the message's own NLRI field (RFC 4760 §3).
-        if self.announced.is_empty() { absent.difference(Absent::NEXT_HOP) } else { absent }
+        if self.announced().is_empty() { absent.difference(Absent::NEXT_HOP) } else { absent }
     }
 
     /// Whether there are routes that a fault can be made up for by withdrawing, known to us or not.

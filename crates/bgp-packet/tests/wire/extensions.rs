@@ -33,6 +33,11 @@ fn rfc4760_1_routes_of_a_family_that_was_not_negotiated_are_ignored() {
     let body = update(&PREFIX, &[mp_reach(), mandatory()].concat(), &PREFIX);
     let view = UpdateView::parse(ipv6_only, &body).unwrap();
     assert_eq!((view.withdrawn().len(), view.announced().len(), view.mp_reach().is_some()), (0, 0, true));
+    // They are no End-of-RIB either, and a wrong attribute of theirs concerns nobody.
+    let ignored = update(&PREFIX, &[], &[]);
+    assert_eq!(UpdateView::parse(ipv6_only, &ignored).unwrap().end_of_rib(), None);
+    let wrong = announcing(&attribute(TRANSITIVE, 8, &[1]));
+    assert_eq!(receive(ipv6_only, &wrong).1, Treatment::TreatAsWithdraw);
 }
 
 #[test]

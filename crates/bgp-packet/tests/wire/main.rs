@@ -1,4 +1,5 @@
-//! What the codec makes of octets, told by identifier of the project's list of behaviours and by section of the RFC.
+//! What the codec makes of octets, told by identifier of the project's list of behaviours and by section of
+//! the RFC.
 
 #[cfg(test)]
 mod as_path;

@@ -228,6 +228,7 @@ fn rfc7606_6_an_attribute_beyond_the_attributes_withdraws_the_routes_behind_them
         assert_eq!(treatment, Treatment::TreatAsWithdraw, "{overrun:02x?}");
         assert_eq!(parsed.attributes.as_path.to_string(), "65001");
         let view = UpdateView::parse(session(EXTERNAL), &body).unwrap();
+        assert_eq!(view.fault().map(|fault| fault.offset), Some(mandatory().len()));
         let prefixes: Vec<_> = view.announced().iter().map(|nlri| nlri.prefix.to_string()).collect();
         assert_eq!(prefixes, ["10.1.0.0/16"]);
     }
