@@ -17,15 +17,15 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::UnixListener;
 
-pub use self::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
+pub(crate) use self::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
 use crate::daemon::Daemon;
 
 /// Name of the socket in the run folder.
-pub const SOCKET: &str = "muslin.sock";
+pub(crate) const SOCKET: &str = "muslin.sock";
 
 /// The open socket.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listener: UnixListener,
     file: SocketFile,
 }
@@ -42,11 +42,14 @@ impl Drop for SocketFile {
 }
 
 /// Opens the socket in `run_dir`. One that a dead daemon left is replaced; a living daemon's is not.
-pub fn listen(run_dir: &Path) -> anyhow::Result<Server> {
+pub(crate) fn listen(run_dir: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(run_dir)?;
     let path = run_dir.join(SOCKET);
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-        anyhow::bail!("{}: another daemon answers there; give this one a --run-dir of its own", path.display());
+        anyhow::bail!(
+            "{}: another daemon answers there; give this one a --run-dir of its own",
+            path.display()
+        );
     }
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -59,12 +62,12 @@ pub fn listen(run_dir: &Path) -> anyhow::Result<Server> {
 
 impl Server {
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.file.0
     }
 
     /// Answers until the daemon ends.
-    pub async fn run(self, daemon: Arc<Daemon>) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, daemon: Arc<Daemon>) -> anyhow::Result<()> {
         let router = Router::new()
             .route("/v1/status", get(handlers::status))
             .route("/v1/ready", get(handlers::ready))

@@ -8,15 +8,15 @@ use ipnet::IpNet;
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
 #[command(name = "muslin", version, propagate_version = true, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The commands; each has a module of its own.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run on a node: announce its pods and Services, install what is learned, serve the CNI plugin
     Agent(AgentArgs),
     /// Run a stand-alone router or route reflector, without pods
@@ -37,105 +37,105 @@ pub enum Command {
 
 /// Where a daemon finds its state and keeps its own.
 #[derive(Args, Clone, Debug)]
-pub struct DaemonArgs {
+pub(crate) struct DaemonArgs {
     /// Folder of manifests: Kubernetes objects and Muslin's resources; followed as it changes
     #[arg(long, value_name = "DIR")]
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// Folder for the local socket
     #[arg(long, value_name = "DIR", default_value = "/run/muslin")]
-    pub run_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
     /// What to log, e.g. `info` or `muslin_bgp_speaker=debug`
     #[arg(long, value_name = "FILTER", env = "MUSLIN_LOG", default_value = "info")]
-    pub log: String,
+    pub(crate) log: String,
     /// How to log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 /// `muslin agent`
 #[derive(Args, Clone, Debug)]
-pub struct AgentArgs {
+pub(crate) struct AgentArgs {
     /// State and socket.
     #[command(flatten)]
-    pub daemon: DaemonArgs,
+    pub(crate) daemon: DaemonArgs,
     /// This node's name, as the Kubernetes Node object has it
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node: String,
+    pub(crate) node: String,
     /// Folder shared with the CNI plugin: address store and `network.json`
     #[arg(long, value_name = "DIR", default_value = "/var/lib/muslin/cni")]
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Where the container runtime looks for CNI configuration; written once the node is ready
     #[arg(long, value_name = "DIR")]
-    pub cni_conf_dir: Option<PathBuf>,
+    pub(crate) cni_conf_dir: Option<PathBuf>,
 }
 
 /// `muslin speaker`
 #[derive(Args, Clone, Debug)]
-pub struct SpeakerArgs {
+pub(crate) struct SpeakerArgs {
     /// State and socket.
     #[command(flatten)]
-    pub daemon: DaemonArgs,
+    pub(crate) daemon: DaemonArgs,
 }
 
 /// What all commands that ask a running daemon share.
 #[derive(Args, Clone, Debug)]
-pub struct QueryArgs {
+pub(crate) struct QueryArgs {
     /// The daemon's socket
     #[arg(long, value_name = "PATH", env = "MUSLIN_SOCKET", default_value = "/run/muslin/muslin.sock")]
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// How to print the answer
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// `muslin routes`
 #[derive(Args, Clone, Debug)]
-pub struct RoutesArgs {
+pub(crate) struct RoutesArgs {
     /// Which routes
     #[arg(value_enum, default_value_t = RouteView::Best)]
-    pub view: RouteView,
+    pub(crate) view: RouteView,
     /// Only this peer (received, advertised)
     #[arg(long, value_name = "PEER")]
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// Only what was refused, with the reason (received)
     #[arg(long)]
-    pub rejected: bool,
+    pub(crate) rejected: bool,
     /// Most routes to print
     #[arg(long, default_value_t = 1_000)]
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// Socket and output.
     #[command(flatten)]
-    pub query: QueryArgs,
+    pub(crate) query: QueryArgs,
 }
 
 /// `muslin explain`
 #[derive(Args, Clone, Debug)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// The prefix, or an address: then the routes that cover it
     #[arg(value_parser = prefix_or_address)]
-    pub prefix: IpNet,
+    pub(crate) prefix: IpNet,
     /// Socket and output.
     #[command(flatten)]
-    pub query: QueryArgs,
+    pub(crate) query: QueryArgs,
 }
 
 /// `muslin plan`
 #[derive(Args, Clone, Debug)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// Folder of manifests
     #[arg(long, value_name = "DIR")]
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// The node to plan for; without it, the plan of a stand-alone speaker
     #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
+    pub(crate) node: Option<String>,
     /// How to print the plan
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
 /// Which table of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RouteView {
+pub(crate) enum RouteView {
     /// Adj-RIB-In: what peers sent, also what was refused
     Received,
     /// Loc-RIB: the best path of every destination, and why
@@ -148,7 +148,7 @@ pub enum RouteView {
 
 /// Output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// For people
     Table,
     /// For programs
@@ -157,7 +157,7 @@ pub enum Output {
 
 /// Log formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     Text,
     /// For programs

@@ -12,15 +12,22 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 /// Asks for `path` (with its query) and reads the JSON answer.
-pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+pub(crate) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
     let body = get_raw(socket, path).await?;
     serde_json::from_slice(&body).with_context(|| {
-        format!("{}: the daemon's answer is of another version; use the `muslin` that the daemon runs", socket.display())
+        format!(
+            "{}: the daemon's answer is of another version; use the `muslin` that the daemon runs",
+            socket.display()
+        )
     })
 }
 
 /// Asks for `path` with these parameters and reads the JSON answer.
-pub async fn get_with<T: DeserializeOwned>(socket: &Path, path: &str, query: &impl Serialize) -> anyhow::Result<T> {
+pub(crate) async fn get_with<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    query: &impl Serialize,
+) -> anyhow::Result<T> {
     let query = serde_urlencoded::to_string(query)?;
     get(socket, &format!("{path}?{query}")).await
 }
@@ -31,7 +38,8 @@ async fn get_raw(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let request = Request::get(path).header(hyper::header::HOST, "muslin").body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.with_context(|| format!("{}: no answer", socket.display()))?;
+    let response =
+        sender.send_request(request).await.with_context(|| format!("{}: no answer", socket.display()))?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     driver.abort();

@@ -14,7 +14,7 @@ use crate::daemon::{self, NodeRole, Role};
 use crate::logging;
 
 /// Carries out everything but the lab, which wants a process without threads.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -40,6 +40,6 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Says on standard error why a command failed: one line, with its causes.
 #[expect(clippy::print_stderr, reason = "the last word of a command")]
-pub fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("muslin: {error:#}");
 }

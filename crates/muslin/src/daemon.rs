@@ -30,14 +30,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-pub use self::plan::Plan;
-pub use self::readiness::{Goal, Readiness, wait};
+pub(crate) use self::plan::Plan;
+pub(crate) use self::readiness::{Goal, Readiness, wait};
 use crate::api;
 use crate::cli::DaemonArgs;
 
 /// What this daemon is.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub(crate) enum Role {
     /// The agent of a node.
     Node(NodeRole),
     /// A router or reflector without pods.
@@ -46,33 +46,33 @@ pub enum Role {
 
 /// Where a node's agent meets pods.
 #[derive(Clone, Debug)]
-pub struct NodeRole {
+pub(crate) struct NodeRole {
     /// Name of the Node object.
-    pub name: String,
+    pub(crate) name: String,
     /// Folder shared with the CNI plugin.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Where to announce the plugin to the container runtime.
-    pub cni_conf_dir: Option<PathBuf>,
+    pub(crate) cni_conf_dir: Option<PathBuf>,
 }
 
 /// All that the parts of a daemon share.
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// What it is.
-    pub role: Role,
+    pub(crate) role: Role,
     /// When it started.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// The plan in force; none until the cluster state has what the role needs.
-    pub plan: watch::Sender<Option<Arc<Plan>>>,
+    pub(crate) plan: watch::Sender<Option<Arc<Plan>>>,
     /// Why parts of the plan could not be carried out.
-    pub faults: watch::Sender<planner::Faults>,
+    pub(crate) faults: watch::Sender<planner::Faults>,
     /// The speaker, from the first plan on.
-    pub speaker: OnceLock<SpeakerHandle>,
+    pub(crate) speaker: OnceLock<SpeakerHandle>,
     /// Routes into the kernel, and its view.
-    pub programmer: Programmer,
+    pub(crate) programmer: Programmer,
 }
 
 /// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay.
-pub async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
+pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let source = FolderSource::watch(&args.state)?;
@@ -87,7 +87,8 @@ pub async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
         speaker: OnceLock::new(),
         programmer,
     });
-    let server = api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
+    let server =
+        api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
     info!(state = %args.state.display(), socket = %server.path().display(), "muslin is up");
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,

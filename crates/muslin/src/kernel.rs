@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 /// What a plan depends on, out of the whole view. Link-local addresses and pods' interfaces are left out, so
 /// that a plan does not change with every pod.
-pub fn facts(view: &KernelView) -> KernelFacts {
+pub(crate) fn facts(view: &KernelView) -> KernelFacts {
     let name = |index| view.link(index).map(|link| Arc::<str>::from(link.name.as_str()));
     let mut facts = KernelFacts { uplink_mtu: view.uplink_mtu(), ..KernelFacts::default() };
     for local in view.local_addresses().filter(|local| is_routable(local.address.addr())) {
@@ -41,7 +41,7 @@ fn is_routable(address: IpAddr) -> bool {
 }
 
 /// Resolves the speaker's next hops in the latest view of the kernel, which holds none of our own routes.
-pub struct ViewResolver(pub watch::Receiver<Arc<KernelView>>);
+pub(crate) struct ViewResolver(pub watch::Receiver<Arc<KernelView>>);
 
 impl NextHopResolver for ViewResolver {
     fn resolve(&self, next_hop: IpAddr, interface: Option<u32>) -> Option<Resolution> {
@@ -75,7 +75,7 @@ fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {
 }
 
 /// A change of the speaker's best paths as a change of the kernel's routes.
-pub fn route_change(change: FibChange) -> RouteChange {
+pub(crate) fn route_change(change: FibChange) -> RouteChange {
     let route = change.route.map(|route| {
         DesiredRoute::over(route.next_hops.into_iter().map(|hop| NextHop {
             gateway: Some(hop.gateway),

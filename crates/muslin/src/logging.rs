@@ -6,9 +6,10 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::LogFormat;
 
 /// Starts logging with a filter such as `info,muslin_bgp_speaker=debug`; colour only on a terminal.
-pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("--log {filter}: not a log filter; try `info` or `muslin_bgp_speaker=debug`"))?;
+pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("--log {filter}: not a log filter; try `info` or `muslin_bgp_speaker=debug`")
+    })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

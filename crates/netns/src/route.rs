@@ -69,11 +69,11 @@ impl Namespace {
         let builder = if let [gateway] = *gateways {
             builder.gateway(gateway).map_err(|error| self.invalid(&action, error))?
         } else {
-                let family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-                let hop = |gateway: &IpAddr| RouteNextHopBuilder::new(family).via(*gateway);
-                let hops: Result<Vec<_>, _> = gateways.iter().map(hop).collect();
-                let hops = hops.map_err(|error| self.invalid(&action, error))?;
-                builder.multipath(hops.into_iter().map(RouteNextHopBuilder::build).collect())
+            let family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+            let hop = |gateway: &IpAddr| RouteNextHopBuilder::new(family).via(*gateway);
+            let hops: Result<Vec<_>, _> = gateways.iter().map(hop).collect();
+            let hops = hops.map_err(|error| self.invalid(&action, error))?;
+            builder.multipath(hops.into_iter().map(RouteNextHopBuilder::build).collect())
         };
         self.netlink(|netlink| async move {
             let added = netlink.route().add(builder.build()).execute().await;

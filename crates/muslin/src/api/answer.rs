@@ -15,54 +15,54 @@ use crate::daemon::Readiness;
 /// A daemon on one screen.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub(crate) struct Status {
     /// Version of the daemon.
-    pub version: String,
+    pub(crate) version: String,
     /// Name of the node; none for a stand-alone speaker.
-    pub node: Option<String>,
+    pub(crate) node: Option<String>,
     /// Our AS, once there is a plan.
-    pub asn: Option<u32>,
+    pub(crate) asn: Option<u32>,
     /// Our BGP identifier, once there is a plan.
-    pub router_id: Option<Ipv4Addr>,
+    pub(crate) router_id: Option<Ipv4Addr>,
     /// How long it has been running.
-    pub uptime_seconds: u64,
+    pub(crate) uptime_seconds: u64,
     /// How far it has arrived.
-    pub readiness: Readiness,
+    pub(crate) readiness: Readiness,
     /// What is wrong with the cluster state.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// What could not be carried out.
-    pub faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// What is worth knowing and is not wrong.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// The peers.
-    pub peers: Vec<PeerStatus>,
+    pub(crate) peers: Vec<PeerStatus>,
     /// Routes that we originate.
-    pub originated: usize,
+    pub(crate) originated: usize,
     /// The kernel's routes.
-    pub kernel: KernelStatus,
+    pub(crate) kernel: KernelStatus,
     /// The node's address blocks.
-    pub blocks: Vec<BlockUsage>,
+    pub(crate) blocks: Vec<BlockUsage>,
 }
 
 /// The query of `/v1/routes/{view}`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RouteQuery {
+pub(crate) struct RouteQuery {
     /// Only this peer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// Only refused routes.
     #[serde(default)]
-    pub rejected: bool,
+    pub(crate) rejected: bool,
     /// Most routes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// Routes of one view.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Routes {
+pub(crate) enum Routes {
     /// Of the speaker: a table a peer, or one for all peers.
     Bgp(Vec<PeerRoutes>),
     /// Of the kernel.
@@ -72,25 +72,25 @@ pub enum Routes {
 /// Routes to or from one peer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PeerRoutes {
+pub(crate) struct PeerRoutes {
     /// The peer; none for the Loc-RIB.
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// The routes, at most as many as were asked for.
-    pub routes: Vec<RouteView>,
+    pub(crate) routes: Vec<RouteView>,
     /// Whether there are more.
-    pub more: bool,
+    pub(crate) more: bool,
 }
 
 /// Why a prefix is here or not.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Explained {
+pub(crate) struct Explained {
     /// The prefix that was asked for.
-    pub asked: IpNet,
+    pub(crate) asked: IpNet,
     /// What the plan says of it: originated because, or withheld because.
-    pub plan: Vec<String>,
+    pub(crate) plan: Vec<String>,
     /// What the speaker knows.
-    pub speaker: Option<muslin_bgp_speaker::rib::Explanation>,
+    pub(crate) speaker: Option<muslin_bgp_speaker::rib::Explanation>,
     /// Where the kernel stands.
-    pub kernel: Option<RouteReport>,
+    pub(crate) kernel: Option<RouteReport>,
 }

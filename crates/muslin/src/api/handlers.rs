@@ -68,18 +68,35 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
 /// The query of `/v1/ready`.
 #[derive(Deserialize)]
 pub(super) struct ReadyQuery {
+    /// What is waited for; without it the answer comes at once.
     wait: Option<Goal>,
-    /// Seconds.
-    timeout: Option<f64>,
+    /// For how long at most: `30s`.
+    timeout: Option<String>,
 }
 
+/// 200 when the goal (convergence, if none is named) is reached, else 503; both with the same body, so that a
+/// probe needs only the code and a person sees what is missing.
 pub(super) async fn ready(
     State(daemon): State<Arc<Daemon>>,
     Query(query): Query<ReadyQuery>,
-) -> Answered<Readiness> {
-    let Some(goal) = query.wait else { return Ok(Json(Readiness::of(&daemon).await)) };
-    let limit = query.timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(MAX_WAIT);
-    Ok(Json(wait(&daemon, goal, limit.min(MAX_WAIT)).await))
+) -> Result<(StatusCode, Json<Readiness>), (StatusCode, String)> {
+    let limit = match query.timeout.as_deref() {
+        None => MAX_WAIT,
+        Some(text) => seconds(text).ok_or_else(|| {
+            (StatusCode::BAD_REQUEST, format!("timeout={text}: write seconds, such as 30s"))
+        })?,
+    };
+    let goal = query.wait.unwrap_or(Goal::Converged);
+    let readiness = match query.wait {
+        Some(goal) => wait(&daemon, goal, limit.min(MAX_WAIT)).await,
+        None => Readiness::of(&daemon).await,
+    };
+    let code = if readiness.reaches(goal) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((code, Json(readiness)))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.strip_suffix('s').unwrap_or(text).parse().ok()?).ok()
 }
 
 pub(super) async fn peers(State(daemon): State<Arc<Daemon>>) -> Answered<Vec<PeerStatus>> {
@@ -113,7 +130,12 @@ pub(super) async fn routes(
             }
             tables
         }
-        _ => return Err((StatusCode::NOT_FOUND, format!("{view}: views are received, best, advertised, kernel"))),
+        _ => {
+            return Err((
+                StatusCode::NOT_FOUND,
+                format!("{view}: views are received, best, advertised, kernel"),
+            ));
+        }
     };
     Ok(Json(Routes::Bgp(tables)))
 }
@@ -138,13 +160,11 @@ async fn chosen_peers(
     let all = speaker.peers().await.map_err(gone)?.into_iter().map(|peer| peer.key);
     let Some(name) = name else { return Ok(all.collect()) };
     let all: Vec<PeerKey> = all.collect();
-    match all.iter().find(|key| &*key.0 == name) {
-        Some(key) => Ok(vec![key.clone()]),
-        None => {
-            let known = all.iter().map(|key| &*key.0).collect::<Vec<_>>().join(", ");
-            Err((StatusCode::BAD_REQUEST, format!("--peer {name}: there is no such peer; there are: {known}")))
-        }
+    if let Some(key) = all.iter().find(|key| &*key.0 == name) {
+        return Ok(vec![key.clone()]);
     }
+    let known = all.iter().map(|key| &*key.0).collect::<Vec<_>>().join(", ");
+    Err((StatusCode::BAD_REQUEST, format!("--peer {name}: there is no such peer; there are: {known}")))
 }
 
 /// The query of `/v1/explain`.
@@ -183,7 +203,8 @@ fn in_plan(plan: &Plan, prefix: IpNet) -> Vec<String> {
         Plan::Speaker(_) => &[],
     };
     let withheld = withheld.iter().filter(|route| route.prefix == prefix);
-    let withheld = withheld.map(|route| format!("not originated, although {} asks for it: {}", route.cause, route.reason));
+    let withheld = withheld
+        .map(|route| format!("not originated, although {} asks for it: {}", route.cause, route.reason));
     originated.chain(withheld).collect()
 }
 

@@ -11,7 +11,7 @@ use crate::cli::ExplainArgs;
 use crate::client;
 
 /// Prints the chain; fails when nothing is known of the prefix.
-pub async fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let query = [("prefix", args.prefix.to_string())];
     let explained: Explained = client::get_with(&args.query.socket, "/v1/explain", &query).await?;
     print(args.query.output, &explained, render)?;
@@ -48,9 +48,11 @@ fn render(explained: &Explained) -> String {
 
 fn paths(known: &Explanation) -> Vec<String> {
     let one = |route: &RouteView, cause: &str| {
-        let from = route.peer.as_ref().map_or_else(|| "originated here".to_owned(), |peer| format!("from {peer}"));
+        let from =
+            route.peer.as_ref().map_or_else(|| "originated here".to_owned(), |peer| format!("from {peer}"));
         let next_hop = route.next_hop.map(|hop| format!(" via {hop}")).unwrap_or_default();
-        let path = if route.as_path.is_empty() { String::new() } else { format!(", AS path {}", route.as_path) };
+        let path =
+            if route.as_path.is_empty() { String::new() } else { format!(", AS path {}", route.as_path) };
         let why = route.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let state = format!("{:?}", route.state).to_lowercase();
         format!("{state}: {from}{next_hop}{path}{why} [{cause}]")

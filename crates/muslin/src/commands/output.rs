@@ -10,7 +10,11 @@ use serde::Serialize;
 use crate::cli::Output;
 
 /// Prints `answer` as the format asks; `table` renders it for people.
-pub fn print<T: Serialize>(format: Output, answer: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+pub(crate) fn print<T: Serialize>(
+    format: Output,
+    answer: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
     let text = match format {
         Output::Table => table(answer),
         Output::Json => serde_json::to_string_pretty(answer)?,
@@ -27,9 +31,9 @@ fn write_line(text: &str) -> anyhow::Result<()> {
 }
 
 /// A table without lines, as `kubectl` prints them.
-pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> String {
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
@@ -44,12 +48,12 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 }
 
 /// A cell that is good (green) or not (red), where colour is shown.
-pub fn verdict(text: impl ToString, good: bool) -> Cell {
+pub(crate) fn verdict(text: impl ToString, good: bool) -> Cell {
     Cell::new(text).fg(if good { Color::Green } else { Color::Red })
 }
 
 /// An age as people read it: `7s`, `3m20s`, `5h12m`, `9d4h`.
-pub fn age(age: Duration) -> String {
+pub(crate) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -61,7 +65,7 @@ pub fn age(age: Duration) -> String {
 }
 
 /// A list in one cell; a dash when it is empty.
-pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let text = items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
     if text.is_empty() { "-".to_owned() } else { text }
 }

@@ -12,7 +12,7 @@ use super::output::{list, print, table};
 use crate::cli::PlanArgs;
 
 /// Prints the plan; fails when a part of the manifests is refused.
-pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let view = view(&args.state, args.node.as_deref())?;
     print(args.output, &view, render)?;
     let well = view.problems.iter().all(|problem| problem.effect == Effect::Advice);
@@ -32,7 +32,8 @@ fn view(state: &Path, node: Option<&str>) -> anyhow::Result<PlanView> {
 }
 
 fn render(plan: &PlanView) -> String {
-    let who = plan.node.as_ref().map_or_else(|| "stand-alone speaker".to_owned(), |node| format!("node {node}"));
+    let who =
+        plan.node.as_ref().map_or_else(|| "stand-alone speaker".to_owned(), |node| format!("node {node}"));
     let mut parts = vec![format!("{who}: AS {}, router id {}", plan.asn, plan.router_id)];
     let mut section = |title: &str, text: String| {
         if !text.is_empty() {
@@ -95,10 +96,12 @@ fn withheld(plan: &PlanView) -> String {
 
 fn policies(plan: &PlanView) -> String {
     let rows = plan.policies.iter().flat_map(|policy| {
-        let rules = policy.rules.iter().map(|rule| {
-            [Cell::new(&policy.name), Cell::new(&rule.value), Cell::new(&rule.cause)]
-        });
-        let rest = [Cell::new(&policy.name), Cell::new(format!("{} all else", policy.otherwise)), Cell::new("-")];
+        let rules = policy
+            .rules
+            .iter()
+            .map(|rule| [Cell::new(&policy.name), Cell::new(&rule.value), Cell::new(&rule.cause)]);
+        let rest =
+            [Cell::new(&policy.name), Cell::new(format!("{} all else", policy.otherwise)), Cell::new("-")];
         rules.chain([rest])
     });
     if plan.policies.is_empty() { String::new() } else { table(["POLICY", "RULE", "CAUSE"], rows) }
@@ -112,8 +115,18 @@ fn guard(plan: &PlanView) -> String {
         .iter()
         .map(|range| line("only within", range.value.to_string(), &range.cause))
         .chain(guard.never_over.iter().map(|range| line("never over", range.value.to_string(), &range.cause)))
-        .chain(guard.never_within.iter().map(|range| line("never within", range.value.to_string(), &range.cause)))
-        .chain(guard.from_owner_only.iter().map(|block| line("only from its owner", block.value.clone(), &block.cause)))
+        .chain(
+            guard
+                .never_within
+                .iter()
+                .map(|range| line("never within", range.value.to_string(), &range.cause)),
+        )
+        .chain(
+            guard
+                .from_owner_only
+                .iter()
+                .map(|block| line("only from its owner", block.value.clone(), &block.cause)),
+        )
         .collect();
     if rows.is_empty() { String::new() } else { table(["RULE", "RANGE", "CAUSE"], rows) }
 }

@@ -13,7 +13,7 @@ use crate::cli::{RouteView, RoutesArgs};
 use crate::client;
 
 /// Prints the routes of one view.
-pub async fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     let view = match args.view {
         RouteView::Received => "received",
         RouteView::Best => "best",

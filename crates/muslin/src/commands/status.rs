@@ -12,7 +12,7 @@ use crate::cli::QueryArgs;
 use crate::client;
 
 /// Prints the status; fails when the daemon has not converged or something is wrong.
-pub async fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     let status: Status = client::get(&args.socket, "/v1/status").await?;
     print(args.output, &status, render)?;
     let well = status.readiness.converged && problems(&status).is_empty();

@@ -7,7 +7,7 @@ use crate::kernel::route_change;
 
 /// Runs until the speaker or the programmer ends. The programmer takes the next batch only when it has room;
 /// until then the speaker keeps the newest state of each destination.
-pub async fn run(mut fib: FibStream, programmer: Programmer) {
+pub(crate) async fn run(mut fib: FibStream, programmer: Programmer) {
     while let Some(update) = fib.next().await {
         let taken = match update {
             FibUpdate::Changes(changes) => {

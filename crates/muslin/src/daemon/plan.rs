@@ -9,7 +9,7 @@ use super::Role;
 
 /// What a daemon is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// A node.
     Node(Box<NodePlan>),
     /// A stand-alone speaker.
@@ -19,7 +19,7 @@ pub enum Plan {
 impl Plan {
     /// The plan for the role; none while the state lacks its Node object: a node that nobody knows must not
     /// withdraw what it announced before.
-    pub fn of(role: &Role, state: &ClusterState, facts: &KernelFacts) -> Option<Self> {
+    pub(crate) fn of(role: &Role, state: &ClusterState, facts: &KernelFacts) -> Option<Self> {
         match role {
             Role::Node(node) if !state.nodes.contains_key(node.name.as_str()) => None,
             Role::Node(node) => Some(Self::Node(Box::new(plan(state, facts, &node.name)))),
@@ -28,7 +28,7 @@ impl Plan {
     }
 
     /// The speaker's part.
-    pub fn speaker(&self) -> &SpeakerConfig {
+    pub(crate) fn speaker(&self) -> &SpeakerConfig {
         match self {
             Self::Node(plan) => &plan.speaker,
             Self::Speaker(plan) => &plan.speaker,
@@ -36,7 +36,7 @@ impl Plan {
     }
 
     /// What is wrong with the state.
-    pub fn problems(&self) -> &[Problem] {
+    pub(crate) fn problems(&self) -> &[Problem] {
         match self {
             Self::Node(plan) => &plan.problems,
             Self::Speaker(plan) => &plan.problems,
@@ -44,7 +44,7 @@ impl Plan {
     }
 
     /// Blocks whose unused addresses lead nowhere.
-    pub fn blackholes(&self) -> &[Caused<IpNet>] {
+    pub(crate) fn blackholes(&self) -> &[Caused<IpNet>] {
         match self {
             Self::Node(plan) => &plan.blackholes,
             Self::Speaker(_) => &[],

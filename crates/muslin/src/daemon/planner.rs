@@ -16,15 +16,18 @@ use crate::kernel::{ViewResolver, facts};
 
 /// Parts of the plan that could not be carried out, each a sentence with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The speaker's configuration: the one before stays in force.
-    pub speaker: Option<String>,
+    pub(crate) speaker: Option<String>,
     /// Address blocks, firewall or CNI configuration.
-    pub pods: Option<String>,
+    pub(crate) pods: Option<String>,
 }
 
 /// Runs as long as the daemon.
-pub async fn run(daemon: Arc<Daemon>, mut state: watch::Receiver<Arc<ClusterState>>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    daemon: Arc<Daemon>,
+    mut state: watch::Receiver<Arc<ClusterState>>,
+) -> anyhow::Result<()> {
     let mut view = daemon.programmer.watch_view();
     let mut pods = match &daemon.role {
         Role::Node(node) => Some(Pods::new(node.clone())),

@@ -15,7 +15,7 @@ use super::NodeRole;
 const NETWORK: &str = "muslin";
 
 /// Carries out a plan's part for pods; remembers what is in force to leave it alone.
-pub struct Pods {
+pub(crate) struct Pods {
     node: NodeRole,
     firewall: Option<FirewallPlan>,
     network: Option<NetworkFile>,
@@ -23,13 +23,13 @@ pub struct Pods {
 
 impl Pods {
     /// Nothing is in force yet.
-    pub fn new(node: NodeRole) -> Self {
+    pub(crate) fn new(node: NodeRole) -> Self {
         Self { node, firewall: None, network: None }
     }
 
     /// Forwarding and firewall first, then the addresses that pods may have, then the plugin itself: no pod
     /// sends a packet that the filter does not know.
-    pub fn apply(&mut self, plan: &NodePlan, facts: &KernelFacts) -> anyhow::Result<()> {
+    pub(crate) fn apply(&mut self, plan: &NodePlan, facts: &KernelFacts) -> anyhow::Result<()> {
         let uplinks: BTreeSet<&str> = facts.connected.iter().map(|link| &*link.interface).collect();
         let uplinks: Vec<&str> =
             uplinks.into_iter().filter(|name| !name.starts_with(HOST_INTERFACE_PREFIX)).collect();

@@ -12,7 +12,7 @@ use super::Daemon;
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Goal {
+pub(crate) enum Goal {
     /// The plan is in force and every session is established.
     Established,
     /// Also every peer's End-of-RIB was seen and the kernel agrees.
@@ -22,17 +22,18 @@ pub enum Goal {
 /// How far the daemon is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Every session that is not shut down is established.
-    pub established: bool,
+    pub(crate) established: bool,
     /// Every peer's routes are known, and the kernel holds what follows from them.
-    pub converged: bool,
+    pub(crate) converged: bool,
     /// What is missing, in words; empty when nothing is.
-    pub waiting_for: Vec<String>,
+    pub(crate) waiting_for: Vec<String>,
 }
 
 impl Readiness {
-    fn reaches(&self, goal: Goal) -> bool {
+    /// Whether the goal is reached.
+    pub(crate) fn reaches(&self, goal: Goal) -> bool {
         match goal {
             Goal::Established => self.established,
             Goal::Converged => self.converged,
@@ -40,7 +41,7 @@ impl Readiness {
     }
 
     /// How far the daemon is now.
-    pub async fn of(daemon: &Daemon) -> Self {
+    pub(crate) async fn of(daemon: &Daemon) -> Self {
         let (mut sessions, mut routes) = (Vec::new(), Vec::new());
         match daemon.speaker.get() {
             None => sessions.push("a plan: the state has no usable configuration for this daemon".to_owned()),
@@ -78,7 +79,7 @@ async fn missing(speaker: &SpeakerHandle, sessions: &mut Vec<String>, routes: &m
 }
 
 /// Waits for the goal, at most `limit`; returns how far it came.
-pub async fn wait(daemon: &Daemon, goal: Goal, limit: Duration) -> Readiness {
+pub(crate) async fn wait(daemon: &Daemon, goal: Goal, limit: Duration) -> Readiness {
     let deadline = Instant::now() + limit;
     let mut plan = daemon.plan.subscribe();
     let mut kernel = daemon.programmer.watch_status();
