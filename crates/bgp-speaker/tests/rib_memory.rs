@@ -3,21 +3,19 @@
 //! One test in a process of its own, so that the resident set is that of the RIB.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+mod rib_support;
+
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ipnet::Ipv4Net;
 use muslin_bgp_packet::{
-    AsPath, AsWidth, Asn, Community, DecodeContext, FamilySet, NextHop, Nlri, PathAttributes, PeerKind,
-    UpdateEncoder, next_frame,
+    AsPath, AsWidth, Asn, Community, NextHop, Nlri, PathAttributes, PeerKind, UpdateEncoder, next_frame,
 };
-use muslin_bgp_speaker::config::{ImportGuard, NextHopMode, PeerKey, Policy, ReflectorRole};
-use muslin_bgp_speaker::rib::{
-    AddPathSend, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerView, Pull, Resolution, Rib,
-    RibConfig, UpdateOutcome,
-};
+use muslin_bgp_speaker::rib::{PeerIndex, PeerLoss, Pull, Rib, UpdateOutcome};
+
+use rib_support::{address, rib, view};
 
 /// Prefixes of the table; without optimisation a fifth of a full one is enough to see the slope.
 const PREFIXES: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
@@ -30,51 +28,15 @@ const FURTHER_PEER: u64 = 24 + 26;
 /// What does not grow with the table, in octets.
 const FIXED: u64 = 3 << 20;
 
-struct OnLink;
-
-impl NextHopResolver for OnLink {
-    fn resolve(&self, next_hop: IpAddr, _: Option<u32>) -> Option<Resolution> {
-        Some(Resolution { gateway: next_hop, interface: 1, metric: 0, direct: true })
-    }
-
-    fn is_local(&self, _: IpAddr) -> bool {
-        false
-    }
-}
-
-fn view(index: u8) -> PeerView {
-    let address = Ipv4Addr::new(10, 0, 0, index);
-    PeerView {
-        key: PeerKey(address.to_string().into()),
-        asn: Asn(65000 + u32::from(index)),
-        local_as: Asn(65000),
-        id: address,
-        address: address.into(),
-        local: LocalAddresses { ipv4: Some(Ipv4Addr::new(10, 0, 0, 254)), ..LocalAddresses::default() },
-        interface: None,
-        decode: DecodeContext::new(PeerKind::External, FamilySet::ALL),
-        families: FamilySet::ALL,
-        add_path_send: AddPathSend::default(),
-        extended_next_hop: FamilySet::EMPTY,
-        max_message: 4096,
-        enhanced_refresh: false,
-        reflector: ReflectorRole::NonClient,
-        next_hop: NextHopMode::Auto,
-        import: Arc::new(Policy::accept_all("in")),
-        export: Arc::new(Policy::accept_all("out")),
-        allowed_own_as: 0,
-        max_prefixes: None,
-    }
-}
-
 /// The table of a peer as UPDATE bodies, one a set of attributes.
-fn table(index: u8) -> impl Iterator<Item = bytes::Bytes> {
+fn table(index: u16) -> impl Iterator<Item = Bytes> {
     let encoder = UpdateEncoder::new(4096);
-    let next_hop = NextHop::new(Ipv4Addr::new(10, 0, 0, index).into());
+    let neighbour = view(index, PeerKind::External).asn;
+    let next_hop = NextHop::new(address(index).into());
     (0..PREFIXES / SHARING).map(move |set| {
         let hops: Vec<_> =
             (0..2 + set % 4).map(|hop| Asn(1000 + set.rotate_left(8 * hop) % 400_000)).collect();
-        let asns: Vec<_> = std::iter::once(Asn(65000 + u32::from(index))).chain(hops).collect();
+        let asns: Vec<_> = std::iter::once(neighbour).chain(hops).collect();
         let attributes = PathAttributes {
             as_path: AsPath::from_sequence(&asns),
             communities: (0..set % 6).map(|number| Community(set << 4 | number)).collect(),
@@ -100,7 +62,7 @@ fn resident() -> u64 {
 }
 
 /// Feeds the table of a peer while the sink reads and the kernel's changes are taken.
-fn feed(rib: &mut Rib, now: Instant, index: u8) -> usize {
+fn feed(rib: &mut Rib, now: Instant, index: u16) -> usize {
     let (mut out, mut changes) = (Vec::new(), Vec::new());
     let mut octets = 0;
     let mut read = |rib: &mut Rib| loop {
@@ -111,7 +73,7 @@ fn feed(rib: &mut Rib, now: Instant, index: u8) -> usize {
         }
     };
     for (number, body) in table(index).enumerate() {
-        let outcome = rib.update(now, PeerIndex(u16::from(index)), &body);
+        let outcome = rib.update(now, PeerIndex(index), &body);
         assert!(matches!(outcome, UpdateOutcome::Accepted(_)), "{outcome:?}");
         if number % 256 == 0 {
             read(rib);
@@ -126,16 +88,9 @@ fn feed(rib: &mut Rib, now: Instant, index: u8) -> usize {
 #[test]
 fn a_full_table_stays_within_its_budget() {
     let now = Instant::now();
-    let config = RibConfig {
-        asn: Asn(65000),
-        router_id: Ipv4Addr::new(10, 0, 0, 254),
-        cluster_id: None,
-        max_paths: 16,
-        guard: ImportGuard::default(),
-    };
-    let mut rib = Rib::new(now, config, Box::new(OnLink));
+    let mut rib = rib(now);
     for index in [1, 2, 9] {
-        rib.peer_up(now, PeerIndex(u16::from(index)), view(index));
+        rib.peer_up(now, PeerIndex(index), view(index, PeerKind::External));
     }
     let empty = resident();
     let begun = Instant::now();
