@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns when the user closes the input (Ctrl-D).
+/// Returns when the input is closed: Ctrl-D ends the program in order.
 async fn interrupted() {
     let mut line = [0];
     while matches!(tokio::io::AsyncReadExt::read(&mut tokio::io::stdin(), &mut line).await, Ok(1..)) {}

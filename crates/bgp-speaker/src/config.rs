@@ -16,7 +16,7 @@ mod validate;
 
 pub use self::validate::ConfigError;
 
-/// Why something is configured: the object and field, as text for people ("Node n1 .spec.podCIDRs[0]").
+/// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
 pub type Cause = Arc<str>;
 
 /// The whole desired state of a speaker.
@@ -249,7 +249,7 @@ pub enum Verdict {
 /// One line of a policy. All conditions that are present must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// Where the line is written ("`BGPFilter` tor .spec.import[2]").
+    /// Where the line is written ("`BGPFilter tor .spec.import[2]`").
     pub cause: Cause,
     /// Prefix condition: any of these.
     pub prefixes: Vec<PrefixMatch>,

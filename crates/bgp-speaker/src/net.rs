@@ -1,4 +1,4 @@
-//! The speaker under tokio: sockets, clock and channels around the sans-I/O [`Speaker`].
+//! The speaker under tokio: sockets, clock and channels around the sans-I/O [`Speaker`](crate::Speaker).
 //!
 //! Everything runs on one thread of its own with a current-thread runtime:
 //!
