@@ -13,6 +13,7 @@
 //!
 //! Outcomes of a batch are handed back before the next input.
 
+mod events;
 mod foreign;
 mod objects;
 mod operation;
@@ -21,6 +22,7 @@ mod paths;
 mod plan;
 mod report;
 mod resync;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+pub(crate) use events::Change;
 pub(crate) use operation::{Operation, Outcome};
 
 use crate::config::{NextHopObjects, ProgrammerConfig, Resilience};
@@ -37,83 +40,15 @@ use crate::path::{Family, Path};
 use crate::route::{NextHop, RouteChange};
 use crate::status::{Adopted, Clash, Counters, ProgrammerEvent};
 use crate::wire::constants::IP6_RT_PRIO_USER;
-use crate::wire::nexthop::NextHopMessage;
-use crate::wire::refusal::KernelRefusal;
-use crate::wire::route::RouteMessage;
 use foreign::Foreign;
-use objects::State;
 use paths::{PathId, Paths};
+use slot::{Actual, Entry, RouteRefusal, Slot};
 
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 pub(crate) type Set<K> = hashbrown::HashSet<K, foldhash::fast::RandomState>;
 
 /// Most events that wait to be fetched; later ones are only counted.
 const EVENT_LIMIT: usize = 256;
-
-/// One of our routes, in short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    path: PathId,
-    metric: u32,
-}
-
-/// What the kernel has for a prefix of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Actual {
-    Absent,
-    Present(Entry),
-    /// It carries our protocol, but we would not have written it so.
-    Odd {
-        metric: u32,
-    },
-}
-
-impl Actual {
-    fn metric(self) -> Option<u32> {
-        match self {
-            Self::Absent => None,
-            Self::Present(entry) => Some(entry.metric),
-            Self::Odd { metric } => Some(metric),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Slot {
-    desired: Option<Entry>,
-    actual: Actual,
-    queued: bool,
-    /// Found on start, not asked for, and not yet synced.
-    unclaimed: bool,
-    /// Of the last full read that saw it.
-    generation: u8,
-}
-
-/// How far a refused route has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It contradicts what we believe: wait for the full read.
-    Doubtful,
-    /// May be tried once more.
-    Retry,
-    /// Stays refused until something changes.
-    Settled,
-}
-
-#[derive(Clone, Debug)]
-struct RouteRefusal {
-    refusal: KernelRefusal,
-    stage: Stage,
-}
-
-/// Whether a route is there or was taken away, as an event told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Added,
-    /// In the place of another one with its key.
-    Replaced,
-    Deleted,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -129,7 +64,7 @@ pub(crate) struct Reconciler {
     strays: Map<IpNet, SmallVec<[u32; 1]>>,
     synced: bool,
     started: bool,
-    generation: u8,
+    generation: u32,
     wants_resync: bool,
     next_audit: Instant,
     desired: usize,
@@ -283,111 +218,9 @@ impl Reconciler {
         }
     }
 
-    /// Takes an event about a route, of ours or not, that we did not cause.
-    pub(crate) fn handle_route(&mut self, route: &RouteMessage, change: Change) {
-        if route.table != self.config.table {
-            return;
-        }
-        if route.protocol == self.config.protocol {
-            self.handle_own_route(route, change);
-            return;
-        }
-        match change {
-            Change::Added | Change::Replaced => self.foreign.insert(route, change == Change::Replaced),
-            Change::Deleted => self.foreign.remove(route),
-        }
-        let Some(slot) = self.slots.get(&route.prefix) else { return };
-        if change == Change::Replaced && route.tos == 0 && slot.actual.metric() == Some(route.metric) {
-            // Another program replaced, and the kernel let it replace ours.
-            self.disturb(route.prefix);
-        }
-        self.refusals.remove(&route.prefix);
-        self.enqueue(route.prefix);
-    }
-
-    fn handle_own_route(&mut self, route: &RouteMessage, change: Change) {
-        let prefix = route.prefix;
-        let known = self.slots.get(&prefix).map_or(Actual::Absent, |slot| slot.actual);
-        if change == Change::Deleted {
-            if known.metric() == Some(route.metric) {
-                self.disturb(prefix);
-            } else if let Some(strays) = self.strays.get_mut(&prefix) {
-                strays.retain(|metric| *metric != route.metric);
-            }
-        } else {
-            // Somebody writes in our name. A read tells what came of it.
-            self.wants_resync = true;
-        }
-    }
-
-    /// A route of ours is gone.
-    fn disturb(&mut self, prefix: IpNet) {
-        self.set_actual(prefix, Actual::Absent);
-        self.refusals.remove(&prefix);
-        self.disturbed += 1;
-        self.counters.disturbed += 1;
-        self.enqueue(prefix);
-    }
-
-    /// Takes an event about a next-hop object that we did not cause. Routes go with a deleted object, of
-    /// IPv4 without a word.
-    pub(crate) fn handle_next_hop(&mut self, object: &NextHopMessage, change: Change) {
-        if object.protocol == self.config.protocol || change == Change::Deleted {
-            self.wants_resync = true;
-        }
-    }
-
-    /// It is not known what became of a batch.
-    pub(crate) fn handle_batch_lost(&mut self, batch: &[Operation]) {
-        for operation in batch {
-            match operation {
-                Operation::CreateNextHop { object, .. } | Operation::CreateGroup { object, .. } => {
-                    self.paths.objects.set_state(*object, State::Absent);
-                }
-                Operation::WriteRoute { route, .. } => self.enqueue(route.prefix),
-                Operation::DeleteRoute { prefix, .. } => self.enqueue(*prefix),
-                Operation::ReplaceGroup { .. } | Operation::DeleteNextHop { .. } => {}
-            }
-        }
-        self.wants_resync = true;
-    }
-
     /// Settings of groups, which change when the kernel does not have them.
     pub(crate) fn resilience(&self) -> Option<Resilience> {
         self.config.resilience
-    }
-
-    /// A link or its addresses changed. The kernel drops routes of a link that goes down, some of them
-    /// without a word, and refuses what it accepts once the link is back: so read, and try again.
-    pub(crate) fn handle_interface(&mut self, interface: u32) {
-        if self.paths.uses_interface(interface) {
-            self.wants_resync = true;
-        }
-    }
-
-    /// Events were lost.
-    pub(crate) fn handle_overrun(&mut self) {
-        self.counters.overruns += 1;
-        self.wants_resync = true;
-        self.event(ProgrammerEvent::Overrun);
-    }
-
-    /// The kernel's state changed while it was read, each time it was tried.
-    pub(crate) fn handle_interrupted(&mut self) {
-        self.wants_resync = true;
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
-    pub(crate) fn poll_timeout(&self) -> Instant {
-        self.next_audit
-    }
-
-    /// Time has passed; the audit may be due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if now >= self.next_audit {
-            self.next_audit = now + self.config.audit_interval;
-            self.wants_resync = true;
-        }
     }
 
     /// Whether the kernel's state must be read before anything else is done.
@@ -432,16 +265,5 @@ impl Reconciler {
         if actual == Actual::Absent && std::mem::take(&mut slot.unclaimed) {
             self.unclaimed -= 1;
         }
-    }
-}
-
-impl Slot {
-    fn empty() -> Self {
-        Self { desired: None, actual: Actual::Absent, queued: false, unclaimed: false, generation: 0 }
-    }
-
-    /// Both sides agree and the slot is worth keeping: no look at it is needed.
-    fn rests(&self) -> bool {
-        matches!((self.desired, self.actual), (Some(desired), Actual::Present(actual)) if desired == actual)
     }
 }

@@ -144,6 +144,11 @@ impl KernelView {
         self.routes.iter()
     }
 
+    /// Routes for exactly this prefix that are not ours, best metric first.
+    pub fn foreign_routes_for(&self, prefix: IpNet) -> &[ForeignRoute] {
+        self.routes.get(prefix)
+    }
+
     /// How the destination is reached by routes that are not ours: the longest match, then the lowest
     /// metric, over links that are up. Nothing for addresses of this host, for destinations that a
     /// foreign route discards, and for link-local ones, which need [`route_on_link`](Self::route_on_link).

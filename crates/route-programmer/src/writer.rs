@@ -59,9 +59,12 @@ impl Writer {
             } else {
                 tracing::debug!(sent, "answers of a batch were lost; its messages are sent one by one");
                 for (offset, answer) in answers.into_iter().enumerate() {
+                    let operation = &operations[start + offset];
                     outcomes.push(match answer {
                         Some(answer) => answer,
-                        None => self.execute_singly(&operations[start + offset])?,
+                        // Made twice it would be there twice. A full read finds it if it was made.
+                        None if operation.creates() => Outcome::Done(None),
+                        None => self.execute_singly(operation)?,
                     });
                 }
             }

@@ -4,38 +4,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Command;
 use crate::config::ProgrammerConfig;
-use crate::dump::{End, Reader};
-use crate::mirror::{Mirror, Presence};
+use crate::dump::Reader;
+use crate::mirror::Mirror;
 use crate::monitor;
-use crate::path::Family;
-use crate::reconcile::{Change, Operation, Reconciler};
+use crate::reconcile::{Operation, Reconciler};
 use crate::socket::RouteSocket;
 use crate::status::{ProgrammerEvent, Status};
 use crate::view::KernelView;
-use crate::wire::constants::{
-    NLM_F_REPLACE, RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWADDR,
-    RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP, RTM_NEWROUTE,
-};
-use crate::wire::link::{parse_address, parse_link, parse_router};
-use crate::wire::message::{Message, messages};
-use crate::wire::nexthop::NextHopMessage;
-use crate::wire::request::Dump;
-use crate::wire::route::{Owner, RouteMessage};
+use crate::wire::route::Owner;
 use crate::writer::{BATCH, Writer};
 
 /// Commands taken in before the next batch, so that changes that come together are seen together.
 const COMMANDS_AT_ONCE: usize = 16;
-/// Event datagrams taken in before the next batch.
-const EVENTS_AT_ONCE: usize = 8192;
-/// Full reads that the kernel interrupts are begun again this often, then left for later.
-const READS: usize = 4;
 /// Rest between full reads, in durations of the last one, so that they never take more than a fifth of
 /// the time however often something asks for one.
 const REST: u32 = 4;
@@ -54,18 +40,20 @@ pub(super) struct Outputs {
 
 #[derive(Debug)]
 pub(super) struct Task {
-    reconciler: Reconciler,
-    mirror: Mirror,
-    writer: Writer,
-    reader: Reader,
-    monitor: AsyncFd<RouteSocket>,
+    pub(super) reconciler: Reconciler,
+    pub(super) mirror: Mirror,
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) monitor: AsyncFd<RouteSocket>,
     commands: mpsc::Receiver<Command>,
     outputs: Outputs,
     settling: Vec<oneshot::Sender<Arc<Status>>>,
     batch: Vec<Operation>,
     batches: u32,
-    /// No full read, and after a failure no write, before this time.
+    /// No full read before this time.
     rest_until: Instant,
+    /// A batch was lost: nothing is written until a full read has told what became of it.
+    lost: bool,
 }
 
 impl Task {
@@ -96,6 +84,7 @@ impl Task {
             batch: Vec::with_capacity(BATCH),
             batches: 0,
             rest_until: now,
+            lost: false,
         })
     }
 
@@ -119,7 +108,10 @@ impl Task {
             if drained && self.reconciler.wants_resync() && self.rest_until <= Instant::now() {
                 let begun = Instant::now();
                 let rest = match self.resync().await {
-                    Ok(()) => begun.elapsed() * REST,
+                    Ok(()) => {
+                        self.lost = false;
+                        begun.elapsed() * REST
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot read the kernel's routing state; it is tried again");
                         REST_AFTER_FAILURE
@@ -197,31 +189,12 @@ impl Task {
         }
     }
 
-    /// Takes in the kernel's events that wait; false when some are left.
-    fn take_events(&mut self) -> bool {
-        for _ in 0..EVENTS_AT_ONCE {
-            match self.monitor.get_mut().receive() {
-                Ok(Some(datagram)) => {
-                    for message in messages(datagram) {
-                        take_event(&mut self.reconciler, &mut self.mirror, self.writer.port(), &message);
-                    }
-                }
-                Ok(None) => return true,
-                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
-                    self.reconciler.handle_overrun();
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot receive the kernel's events");
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
     /// Has the kernel do what can be done now; false when there is nothing.
     fn write_batch(&mut self) -> bool {
         self.batch.clear();
+        if self.lost {
+            return false;
+        }
         self.reconciler.next_batch(BATCH, &mut self.batch);
         if self.batch.is_empty() {
             return false;
@@ -236,67 +209,11 @@ impl Task {
                 tracing::warn!(%error, "cannot write routes; the kernel's state is read again");
                 self.reconciler.handle_batch_lost(&self.batch);
                 self.rest_until = Instant::now() + REST_AFTER_FAILURE;
+                self.lost = true;
             }
         }
         self.writer.set_resilience(self.reconciler.resilience());
         true
-    }
-
-    /// Reads everything: the view and our own routes and next-hop objects.
-    async fn resync(&mut self) -> io::Result<()> {
-        for attempt in 1..=READS {
-            if self.read_all().await? == End::Complete {
-                return Ok(());
-            }
-            tracing::debug!(attempt, "the kernel's state changed while it was read");
-        }
-        self.reconciler.handle_interrupted();
-        Ok(())
-    }
-
-    async fn read_all(&mut self) -> io::Result<End> {
-        let mut mirror = self.mirror.fresh();
-        let mut interrupted = false;
-        let mut note = |end: End| {
-            interrupted |= end == End::Interrupted;
-            end != End::Unsupported
-        };
-        let links = self.reader.dump(Dump::Links, |message| {
-            if let Some(link) = parse_link(message.body) {
-                mirror.link(&link, Presence::Here);
-            }
-        });
-        note(links.await?);
-        let addresses = self.reader.dump(Dump::Addresses, |message| {
-            if let Some(address) = parse_address(message.body) {
-                mirror.address(address, Presence::Here);
-            }
-        });
-        note(addresses.await?);
-        let neighbours = self.reader.dump(Dump::Neighbours, |message| {
-            if let Some(router) = parse_router(message.body) {
-                mirror.router(router, Presence::Here);
-            }
-        });
-        note(neighbours.await?);
-        let mut objects = Vec::new();
-        let next_hops =
-            self.reader.dump(Dump::NextHops, |message| objects.extend(NextHopMessage::parse(message.body)));
-        let supported = note(next_hops.await?);
-
-        let mut resync = self.reconciler.begin_resync(supported.then_some(&objects));
-        for family in [Family::V4, Family::V6] {
-            let routes = self.reader.dump(Dump::Routes(family), |message| {
-                if let Some(route) = RouteMessage::parse(message.body) {
-                    mirror.route(&route, Change::Added);
-                    self.reconciler.resync_route(&mut resync, &route);
-                }
-            });
-            note(routes.await?);
-        }
-        self.reconciler.end_resync(resync);
-        self.mirror.replace(mirror.into_view());
-        Ok(if interrupted { End::Interrupted } else { End::Complete })
     }
 
     fn publish_view(&mut self) {
@@ -315,6 +232,7 @@ impl Task {
             modified
         });
         while let Some(event) = self.reconciler.poll_event() {
+            log(&event);
             // Nobody listens, perhaps.
             let _ = self.outputs.events.send(event);
         }
@@ -327,52 +245,24 @@ impl Task {
     }
 }
 
-fn take_event(reconciler: &mut Reconciler, mirror: &mut Mirror, writer: u32, message: &Message<'_>) {
-    // Our own echoes, where the kernel could not be told to leave them out.
-    if message.port == writer {
-        return;
-    }
-    let presence = match message.kind {
-        RTM_DELLINK | RTM_DELADDR | RTM_DELNEIGH => Presence::Gone,
-        _ => Presence::Here,
-    };
-    match message.kind {
-        RTM_NEWLINK | RTM_DELLINK => {
-            if let Some(link) = parse_link(message.body)
-                && mirror.link(&link, presence)
-            {
-                reconciler.handle_interface(link.index);
-            }
+/// Refusals are many when a peer announces nonsense, and are in the status.
+fn log(event: &ProgrammerEvent) {
+    match event {
+        ProgrammerEvent::Clash(clash) => {
+            tracing::warn!(prefix = %clash.prefix, protocol = clash.protocol, metric = clash.metric,
+                effect = ?clash.effect, "another program has a route for a prefix of ours");
         }
-        RTM_NEWADDR | RTM_DELADDR => {
-            if let Some(address) = parse_address(message.body)
-                && mirror.address(address, presence)
-            {
-                reconciler.handle_interface(address.interface);
-            }
+        ProgrammerEvent::Disturbed(routes) => {
+            tracing::warn!(routes, "routes of ours were deleted by someone else; they are put back");
         }
-        RTM_NEWNEIGH | RTM_DELNEIGH => {
-            if let Some(router) = parse_router(message.body) {
-                mirror.router(router, presence);
-            }
+        ProgrammerEvent::Refused(subject, refusal) => {
+            tracing::debug!(?subject, %refusal, "the kernel refused a route or next hop");
         }
-        RTM_NEWROUTE | RTM_DELROUTE => {
-            if let Some(route) = RouteMessage::parse(message.body) {
-                let change = match message.kind {
-                    RTM_DELROUTE => Change::Deleted,
-                    _ if message.flags & NLM_F_REPLACE != 0 => Change::Replaced,
-                    _ => Change::Added,
-                };
-                mirror.route(&route, change);
-                reconciler.handle_route(&route, change);
-            }
+        ProgrammerEvent::Overrun => tracing::warn!("kernel events were lost; everything is read again"),
+        ProgrammerEvent::Resynced { drifted: 0 } => {}
+        ProgrammerEvent::Resynced { drifted } => {
+            tracing::info!(drifted, "a full read found routes of ours different; they are put right");
         }
-        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => {
-            if let Some(object) = NextHopMessage::parse(message.body) {
-                let change = if message.kind == RTM_DELNEXTHOP { Change::Deleted } else { Change::Added };
-                reconciler.handle_next_hop(&object, change);
-            }
-        }
-        _ => {}
+        ProgrammerEvent::Swept(routes) => tracing::info!(routes, "leftovers of an earlier process removed"),
     }
 }

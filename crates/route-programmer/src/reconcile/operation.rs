@@ -41,10 +41,18 @@ pub(crate) enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether it makes an object whose id the kernel picks.
+    pub(crate) fn creates(&self) -> bool {
+        matches!(self, Self::CreateNextHop { .. } | Self::CreateGroup { .. })
+    }
+}
+
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Done; of a new next-hop object, the id that the kernel gave it, if its answer was not lost.
+    /// Done; of a new next-hop object with the id that the kernel gave it. Without one the answer was lost,
+    /// and whether it is there is not known.
     Done(Option<u32>),
     Refused(KernelRefusal),
 }

@@ -4,7 +4,8 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::objects::{ObjectKey, Spec, State};
-use super::{Actual, Entry, Operation, Outcome, Reconciler, RouteRefusal, Stage};
+use super::slot::{Actual, Entry, RouteRefusal, Slot, Stage};
+use super::{Operation, Outcome, Reconciler};
 use crate::path::Hop;
 use crate::route::NextHop;
 use crate::status::{ProgrammerEvent, Refused};
@@ -70,6 +71,22 @@ impl Reconciler {
         }
     }
 
+    /// It is not known what became of a batch.
+    pub(crate) fn handle_batch_lost(&mut self, batch: &[Operation]) {
+        for operation in batch {
+            match operation {
+                Operation::WriteRoute { route, .. } => self.enqueue(route.prefix),
+                Operation::DeleteRoute { prefix, .. } => self.enqueue(*prefix),
+                // Pending ones stay so until the read, and the others are planned anew by it.
+                Operation::CreateNextHop { .. }
+                | Operation::CreateGroup { .. }
+                | Operation::ReplaceGroup { .. }
+                | Operation::DeleteNextHop { .. } => {}
+            }
+        }
+        self.wants_resync = true;
+    }
+
     fn handle_deletion(&mut self, prefix: IpNet, metric: u32, outcome: Outcome) {
         // What cannot be deleted is found again by the next full read, so it is not tried in a loop.
         if let Outcome::Refused(refusal) = outcome
@@ -90,7 +107,7 @@ impl Reconciler {
     }
 
     fn look_again(&mut self, prefix: IpNet) {
-        let settled = self.strays.is_empty() && self.slots.get(&prefix).is_some_and(super::Slot::rests);
+        let settled = self.strays.is_empty() && self.slots.get(&prefix).is_some_and(Slot::rests);
         if !settled {
             self.enqueue(prefix);
         }
@@ -116,11 +133,8 @@ impl Reconciler {
                 self.paths.objects.mark_groups_of(key);
                 self.release_waiting(key);
             }
-            // It is there, under an id that we do not know: the read will tell.
-            Outcome::Done(None) => {
-                self.paths.objects.set_state(key, State::Absent);
-                self.wants_resync = true;
-            }
+            // It stays pending until the read tells, so that it is not made twice.
+            Outcome::Done(None) => self.wants_resync = true,
             Outcome::Refused(refusal) if refusal.is(Errno::OPNOTSUPP) => self.do_without(key, &refusal),
             Outcome::Refused(refusal) => {
                 let is_group =

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::objects::{ObjectKey, Spec, State};
 use super::paths::PathId;
-use super::{Actual, Entry, Operation, Reconciler, Stage};
+use super::slot::{Actual, Entry, Slot, Stage};
+use super::{Operation, Reconciler};
 use crate::path::Path;
 use crate::status::{ClashEffect, ProgrammerEvent};
 use crate::wire::refusal::KernelRefusal;
@@ -254,8 +255,7 @@ impl Reconciler {
     }
 
     fn forget_if_empty(&mut self, prefix: IpNet) {
-        let empty =
-            |slot: &super::Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;
+        let empty = |slot: &Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;
         if self.slots.get(&prefix).is_some_and(empty) && !self.strays.contains_key(&prefix) {
             self.slots.remove(&prefix);
             self.refusals.remove(&prefix);

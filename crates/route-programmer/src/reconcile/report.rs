@@ -2,8 +2,9 @@
 
 use ipnet::IpNet;
 
+use super::Reconciler;
 use super::objects::{Spec, State};
-use super::{Actual, Reconciler};
+use super::slot::Actual;
 use crate::path::Path;
 use crate::route::NextHop;
 use crate::status::{Refusal, Refused, RouteReport, RouteState, Status};

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::objects::{ObjectKey, Objects, Spec, State};
 use super::paths::PathId;
-use super::{Actual, Entry, Map, Reconciler, Slot, Stage};
+use super::slot::{Actual, Entry, Slot, Stage};
+use super::{Map, Reconciler};
 use crate::path::Hop;
 use crate::status::{Adopted, ProgrammerEvent};
 use crate::wire::nexthop::{Content, Members, NextHopMessage};
@@ -111,6 +112,8 @@ impl Reconciler {
                 self.unclaimed += usize::from(slot.unclaimed);
             }
         }
+        let slots = &self.slots;
+        self.refusals.retain(|prefix, _| slots.get(prefix).is_some_and(|slot| !slot.rests()));
         for refused in self.refusals.values_mut() {
             refused.stage = Stage::Retry;
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::{Operation, Reconciler};
+use super::{Operation, Outcome, Reconciler};
 use crate::config::{NextHopObjects, ProgrammerConfig};
 use crate::route::{DesiredRoute, NextHop, RouteChange};
 use model::{Kernel, KernelEvent};
@@ -18,12 +18,25 @@ const OURS: u8 = ProgrammerConfig::DEFAULT_PROTOCOL;
 const METRIC: u32 = ProgrammerConfig::DEFAULT_METRIC;
 const BATCH: usize = 8;
 
+/// What comes back of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Answers {
+    #[default]
+    Come,
+    /// The socket's buffer was too small: the writer sends again what may be sent again.
+    Lost,
+    /// The system call failed after half of it.
+    Unknown,
+}
+
 /// A core and a kernel, joined as the task joins them.
 struct Machine {
     reconciler: Reconciler,
     kernel: Kernel,
     /// Everything that was ever sent.
     sent: Vec<Operation>,
+    /// What happens to the answers of the next batch.
+    answers: Answers,
 }
 
 impl Machine {
@@ -33,7 +46,12 @@ impl Machine {
 
     fn on(kernel: Kernel, next_hop_objects: NextHopObjects) -> Self {
         let config = ProgrammerConfig { next_hop_objects, ..ProgrammerConfig::default() };
-        Self { reconciler: Reconciler::new(config, Instant::now()), kernel, sent: Vec::new() }
+        Self {
+            reconciler: Reconciler::new(config, Instant::now()),
+            kernel,
+            sent: Vec::new(),
+            answers: Answers::Come,
+        }
     }
 
     fn restart(self, objects: NextHopObjects) -> Self {
@@ -65,14 +83,34 @@ impl Machine {
                 return;
             }
             let foreign = self.kernel.foreign_routes();
-            for operation in batch {
-                let outcome = self.kernel.execute(&operation);
-                self.reconciler.handle_outcome(&operation, outcome);
-                assert_eq!(self.kernel.foreign_routes(), foreign, "{operation:?} touched a foreign route");
-                self.sent.push(operation);
+            match std::mem::take(&mut self.answers) {
+                Answers::Unknown => {
+                    for operation in batch.iter().take(batch.len() / 2) {
+                        self.kernel.execute(operation);
+                    }
+                    self.reconciler.handle_batch_lost(&batch);
+                }
+                answers => self.execute(&batch, answers),
             }
+            assert_eq!(self.kernel.foreign_routes(), foreign, "{batch:?} touched a foreign route");
+            self.sent.extend(batch);
         }
         panic!("no rest after 500 rounds: {:#?}", self.reconciler.status());
+    }
+
+    fn execute(&mut self, batch: &[Operation], answers: Answers) {
+        let mut outcomes: Vec<_> = batch.iter().map(|operation| self.kernel.execute(operation)).collect();
+        if answers == Answers::Lost {
+            for (operation, outcome) in batch.iter().zip(&mut outcomes) {
+                *outcome = match operation.creates() {
+                    true => Outcome::Done(None),
+                    false => self.kernel.execute(operation),
+                };
+            }
+        }
+        for (operation, outcome) in batch.iter().zip(outcomes) {
+            self.reconciler.handle_outcome(operation, outcome);
+        }
     }
 
     fn resync(&mut self) {

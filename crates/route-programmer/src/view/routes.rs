@@ -75,6 +75,12 @@ impl ForeignRoute {
         })
     }
 
+    /// Whether the other route is this one with the same next hops, or with more.
+    fn is_within(&self, other: &Self) -> bool {
+        let same = |route: &Self| (route.metric, route.tos, route.protocol, route.kind);
+        same(self) == same(other) && self.hops.iter().all(|hop| other.hops.contains(hop))
+    }
+
     fn same_key(&self, other: &Self) -> bool {
         (self.metric, self.tos) == (other.metric, other.tos)
     }
@@ -96,7 +102,8 @@ impl RouteTable {
             IpNet::V4(prefix) => self.v4.entry(prefix).or_default(),
             IpNet::V6(prefix) => self.v6.entry(prefix).or_default(),
         };
-        routes.retain(|known| *known != route && !(replace && known.same_key(&route)));
+        // An IPv6 route that gains a next hop is told anew, whole, and not as a replacement.
+        routes.retain(|known| !(known.same_key(&route) && (replace || known.is_within(&route))));
         let position = routes.partition_point(|known| known.metric <= route.metric);
         routes.insert(position, route);
     }
@@ -134,6 +141,15 @@ impl RouteTable {
                 choose(&mut covering, usable)
             }
         }
+    }
+
+    /// The routes of exactly this prefix, best metric first.
+    pub(crate) fn get(&self, prefix: IpNet) -> &[ForeignRoute] {
+        let routes = match prefix {
+            IpNet::V4(prefix) => self.v4.get(&prefix),
+            IpNet::V6(prefix) => self.v6.get(&prefix),
+        };
+        routes.map_or(&[], Routes::as_slice)
     }
 
     pub(crate) fn defaults(&self) -> impl Iterator<Item = &ForeignRoute> {
@@ -176,10 +192,14 @@ fn choose<'a>(
 
 fn remove_from<P: prefix_trie::Prefix>(map: &mut PrefixMap<P, Routes>, prefix: &P, route: &ForeignRoute) {
     let Some(routes) = map.get_mut(prefix) else { return };
-    let position = routes.iter().position(|known| known == route).or_else(|| {
+    if let Some(position) = routes.iter().position(|known| known == route) {
+        routes.remove(position);
+    } else if let Some(position) = routes.iter().position(|known| route.is_within(known)) {
+        // An IPv6 route that loses one of its next hops.
+        routes[position].hops.retain(|hop| !route.hops.contains(hop));
+    } else if let Some(position) =
         routes.iter().position(|known| known.same_key(route) && known.protocol == route.protocol)
-    });
-    if let Some(position) = position {
+    {
         routes.remove(position);
     }
     if routes.is_empty() {

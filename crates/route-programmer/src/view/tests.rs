@@ -148,3 +148,22 @@ fn a_deleted_route_uncovers_the_one_behind_it() {
     mirror.route(&first, Change::Deleted);
     assert_eq!(way(&mirror.into_view(), "10.1.0.1"), Some(3));
 }
+
+#[test]
+fn an_ipv6_route_gains_and_loses_next_hops_one_by_one() {
+    let one = |gateway: &str, interface| route("fd44::/64", Some(gateway), interface, 1024);
+    let both = RouteMessage {
+        hops: [one("fe80::1", 1), one("fe80::2", 2)].into_iter().flat_map(|route| route.hops).collect(),
+        ..one("fe80::1", 1)
+    };
+    let mut mirror = mirror(&[one("fe80::1", 1), both]);
+    let hops = |view: &KernelView| {
+        let routes = view.foreign_routes_for("fd44::/64".parse().unwrap());
+        routes.iter().map(|route| route.hops.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(hops(&mirror.take_changed().unwrap()), [2]);
+    mirror.route(&one("fe80::1", 1), Change::Deleted);
+    let view = mirror.take_changed().unwrap();
+    assert_eq!(hops(&view), [1]);
+    assert_eq!(way(&view, "fd44::1"), Some(2));
+}

@@ -150,7 +150,7 @@ fn a_next_hop_object_leaves_its_id_to_the_kernel() {
 #[test]
 #[cfg(target_endian = "little")]
 fn a_resilient_group_carries_its_buckets_and_timer() {
-    let resilience = Some(Resilience { buckets: 256, idle: Duration::from_secs(60) });
+    let resilience = Some(Resilience { buckets: 256, idle: Duration::from_mins(1) });
     let group = GroupWrite { id: Some(9), members: &[(1, 1), (2, 4)], resilience };
     let bytes = encoded(|buffer| nexthop::encode_group(buffer, 77, group, 0, 4));
     let expected = [

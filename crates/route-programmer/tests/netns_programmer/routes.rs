@@ -58,7 +58,8 @@ fn routes_of_every_kind_are_added_replaced_and_deleted() {
             running.withdraw(prefix);
         }
         assert_eq!(host.own_routes(), []);
-        assert_eq!(next_hop_objects(&host.namespace), 0, "objects go with their last route");
+        let status = running.settled();
+        assert_eq!(next_hop_objects(&host.namespace), 0, "objects go with their last route: {status:#?}");
     }
 }
 
@@ -169,6 +170,27 @@ fn a_next_hop_off_the_link_is_refused_in_the_kernels_words_and_taken_once_an_add
         host.await_hops("10.2.0.0/16", &[far]);
         assert!(running.await_status(|status| status.agreement).refusals.is_empty());
     }
+}
+
+#[test]
+fn each_refused_message_of_a_batch_is_known_and_the_others_are_done() {
+    let host = Host::new();
+    let running = host.start_with(NextHopObjects::Never);
+    let (near, far) = (running.via("eth0", "10.0.0.2"), running.via("eth0", "192.0.2.2"));
+    let prefixes: Vec<_> =
+        (0..1000).map(|number| format!("10.{}.{}.0/24", 1 + number / 256, number % 256)).collect();
+    let routes: Vec<_> = prefixes
+        .iter()
+        .enumerate()
+        .map(|(number, prefix)| (prefix.as_str(), over(&[if number % 10 == 0 { near } else { far }])))
+        .collect();
+    let status = running.install(&routes);
+    assert_eq!((status.installed, status.refusal_count), (100, 900));
+    assert_eq!(status.refusals.len(), muslin_route_programmer::Status::SAMPLES);
+    assert_eq!(host.own_routes().len(), 100);
+    let reports = running.wait(running.programmer.routes(None, 2000)).unwrap();
+    let refused = reports.iter().filter(|report| matches!(report.state, RouteState::Refused(_))).count();
+    assert_eq!(refused, 900);
 }
 
 #[test]

@@ -16,6 +16,7 @@ enum Action {
     LinkDown(u32),
     LinkUp(u32),
     LoseEvents,
+    LoseAnswers(Answers),
     NextHopLost(u32, u8),
     MarkSynced,
     Settle,
@@ -39,6 +40,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (1..4_u32).prop_map(Action::LinkDown),
         2 => (1..4_u32).prop_map(Action::LinkUp),
         1 => Just(Action::LoseEvents),
+        1 => prop_oneof![Just(Answers::Lost), Just(Answers::Unknown)].prop_map(Action::LoseAnswers),
         1 => hop.prop_map(|(link, last)| Action::NextHopLost(link, last)),
         1 => Just(Action::MarkSynced),
         4 => Just(Action::Settle),
@@ -75,6 +77,7 @@ fn run(actions: Vec<Action>, objects: NextHopObjects, without_objects: bool) {
             Action::LinkDown(link) => machine.kernel.link_down(link),
             Action::LinkUp(link) => machine.kernel.link_up(link),
             Action::LoseEvents => machine.kernel.lose_events(),
+            Action::LoseAnswers(answers) => machine.answers = answers,
             Action::NextHopLost(link, last) => {
                 machine.reconciler.next_hop_lost(&gateway(link, last));
                 lost.push((link, last));
