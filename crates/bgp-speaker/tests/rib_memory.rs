@@ -3,6 +3,7 @@
 //! One test in a process of its own, so that the resident set is that of the RIB.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
+#[path = "support/rib.rs"]
 mod rib_support;
 
 use std::net::Ipv4Addr;

@@ -1,6 +1,7 @@
 //! A reflector with many clients encodes each change once, and all clients are handed the same octets.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
+#[path = "support/rib.rs"]
 mod rib_support;
 
 use std::collections::{HashMap, HashSet};

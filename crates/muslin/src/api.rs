@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::UnixListener;
 
-pub(crate) use self::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
+pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 use crate::daemon::Daemon;
 
 /// Name of the socket in the run folder.

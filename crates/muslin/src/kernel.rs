@@ -65,6 +65,12 @@ impl NextHopResolver for ViewResolver {
     fn is_local(&self, address: IpAddr) -> bool {
         self.0.borrow().is_local(address)
     }
+
+    fn addresses_of(&self, interface: u32) -> Vec<IpAddr> {
+        let view = self.0.borrow();
+        let own = view.local_addresses().filter(|local| local.interface == interface && !local.tentative);
+        own.map(|local| local.address.addr()).collect()
+    }
 }
 
 fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {

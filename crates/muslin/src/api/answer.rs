@@ -1,5 +1,6 @@
 //! What the API answers, beyond the views that the crates have of themselves.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
@@ -66,8 +67,21 @@ pub(crate) enum Routes {
     /// Of the speaker: a table a peer, or one for all peers.
     Bgp(Vec<PeerRoutes>),
     /// Of the kernel.
-    Kernel(Vec<RouteReport>),
+    Kernel(KernelRoutes),
 }
+
+/// What Muslin wants in the kernel, and whether it is there.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KernelRoutes {
+    /// The routes, at most as many as were asked for.
+    pub(crate) routes: Vec<RouteReport>,
+    /// Names of the interfaces that they name by index.
+    pub(crate) interfaces: Interfaces,
+}
+
+/// Interfaces by index.
+pub(crate) type Interfaces = BTreeMap<u32, String>;
 
 /// Routes to or from one peer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,4 +107,6 @@ pub(crate) struct Explained {
     pub(crate) speaker: Option<muslin_bgp_speaker::rib::Explanation>,
     /// Where the kernel stands.
     pub(crate) kernel: Option<RouteReport>,
+    /// Names of the interfaces that it names by index.
+    pub(crate) interfaces: Interfaces,
 }

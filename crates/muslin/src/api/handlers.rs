@@ -12,9 +12,10 @@ use muslin_bgp_speaker::net::SpeakerHandle;
 use muslin_bgp_speaker::rib::RouteFilter;
 use muslin_bgp_speaker::{Answer, PeerStatus, Query as Ask};
 use muslin_pod_network::ipam;
+use muslin_route_programmer::RouteReport;
 use serde::Deserialize;
 
-use super::answer::{Explained, PeerRoutes, RouteQuery, Routes, Status};
+use super::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, wait};
 
 /// An answer, or a status with one sentence.
@@ -113,7 +114,9 @@ pub(super) async fn routes(
 ) -> Answered<Routes> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if view == "kernel" {
-        return Ok(Json(Routes::Kernel(daemon.programmer.routes(None, limit).await.map_err(gone)?)));
+        let routes = daemon.programmer.routes(None, limit).await.map_err(gone)?;
+        let interfaces = interfaces(&daemon, &routes);
+        return Ok(Json(Routes::Kernel(KernelRoutes { routes, interfaces })));
     }
     let Some(speaker) = daemon.speaker.get() else { return Ok(Json(Routes::Bgp(Vec::new()))) };
     let filter = RouteFilter { refused: query.rejected, limit, ..RouteFilter::default() };
@@ -186,12 +189,21 @@ pub(super) async fn explain(
     };
     let prefix = known.as_ref().map_or(query.prefix, |known| known.prefix);
     let plan = daemon.plan.borrow().clone();
+    let kernel = daemon.programmer.route(prefix).await.map_err(gone)?;
     Ok(Json(Explained {
         asked: query.prefix,
         plan: plan.as_deref().map(|plan| in_plan(plan, prefix)).unwrap_or_default(),
         speaker: known,
-        kernel: daemon.programmer.route(prefix).await.map_err(gone)?,
+        interfaces: interfaces(&daemon, kernel.as_slice()),
+        kernel,
     }))
+}
+
+/// Names of the interfaces of these routes.
+fn interfaces(daemon: &Daemon, routes: &[RouteReport]) -> Interfaces {
+    let view = daemon.programmer.view();
+    let indexes = routes.iter().flat_map(|route| &route.next_hops).map(|hop| hop.interface);
+    indexes.filter_map(|index| Some((index, view.link(index)?.name.clone()))).collect()
 }
 
 /// What the plan says of a prefix.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use muslin_bgp_speaker::rib::{Explanation, RouteView};
 use muslin_route_programmer::RouteState;
 
-use super::output::{list, print};
+use super::output::{next_hops, print};
 use crate::api::Explained;
 use crate::cli::ExplainArgs;
 use crate::client;
@@ -78,11 +78,7 @@ fn kernel(explained: &Explained) -> Vec<String> {
     let Some(report) = &explained.kernel else {
         return vec!["nothing is wanted in the kernel for it".to_owned()];
     };
-    let hops = report.next_hops.iter().map(|hop| {
-        let gateway = hop.gateway.map(|gateway| format!("via {gateway} ")).unwrap_or_default();
-        format!("{gateway}on interface {}", hop.interface)
-    });
-    let way = if report.next_hops.is_empty() { "blackhole".to_owned() } else { list(hops) };
+    let way = next_hops(&report.next_hops, &explained.interfaces);
     let state = match &report.state {
         RouteState::Installed => "installed".to_owned(),
         other => format!("{other:?}"),

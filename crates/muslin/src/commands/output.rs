@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use muslin_route_programmer::NextHop;
 use serde::Serialize;
 
+use crate::api::Interfaces;
 use crate::cli::Output;
 
 /// Prints `answer` as the format asks; `table` renders it for people.
@@ -62,6 +64,20 @@ pub(crate) fn age(age: Duration) -> String {
         3_600..86_400 => format!("{hours}h{}m", minutes % 60),
         _ => format!("{days}d{}h", hours % 24),
     }
+}
+
+/// Next hops of a kernel route as `ip route` has them.
+pub(crate) fn next_hops(hops: &[NextHop], interfaces: &Interfaces) -> String {
+    if hops.is_empty() {
+        return "blackhole".to_owned();
+    }
+    list(hops.iter().map(|hop| {
+        let interface = interfaces.get(&hop.interface).cloned().unwrap_or_else(|| hop.interface.to_string());
+        match hop.gateway {
+            Some(gateway) => format!("via {gateway} dev {interface}"),
+            None => format!("dev {interface}"),
+        }
+    }))
 }
 
 /// A list in one cell; a dash when it is empty.

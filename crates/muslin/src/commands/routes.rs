@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use muslin_bgp_speaker::rib::RouteView as Route;
-use muslin_route_programmer::{NextHop, RouteReport, RouteState};
+use muslin_route_programmer::RouteState;
 
-use super::output::{age, list, print, table, verdict};
-use crate::api::{PeerRoutes, RouteQuery, Routes};
+use super::output::{age, next_hops, print, table, verdict};
+use crate::api::{KernelRoutes, PeerRoutes, RouteQuery, Routes};
 use crate::cli::{RouteView, RoutesArgs};
 use crate::client;
 
@@ -59,30 +59,19 @@ fn path(route: &Route) -> String {
     format!("{} {}", route.as_path, route.origin).trim().to_owned()
 }
 
-fn kernel(routes: &[RouteReport]) -> String {
-    if routes.is_empty() {
+fn kernel(kernel: &KernelRoutes) -> String {
+    if kernel.routes.is_empty() {
         return "no routes".to_owned();
     }
-    let rows = routes.iter().map(|route| {
+    let rows = kernel.routes.iter().map(|route| {
         let installed = route.state == RouteState::Installed;
         let state = if installed { "installed".to_owned() } else { format!("{:?}", route.state) };
         [
             Cell::new(route.prefix),
-            Cell::new(if route.next_hops.is_empty() {
-                "blackhole".to_owned()
-            } else {
-                list(route.next_hops.iter().map(next_hop))
-            }),
+            Cell::new(next_hops(&route.next_hops, &kernel.interfaces)),
             Cell::new(route.metric),
             verdict(state, installed),
         ]
     });
     table(["PREFIX", "NEXT HOPS", "METRIC", "STATE"], rows)
-}
-
-fn next_hop(hop: &NextHop) -> String {
-    match hop.gateway {
-        Some(gateway) => format!("{gateway} on interface {}", hop.interface),
-        None => format!("on interface {}", hop.interface),
-    }
 }
