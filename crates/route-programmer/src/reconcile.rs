@@ -126,10 +126,13 @@ impl Reconciler {
             };
             Some(Entry { path, metric })
         });
-        if entry.is_none() && !self.slots.contains_key(&prefix) {
-            return;
-        }
-        let slot = self.slots.entry(prefix).or_insert_with(Slot::empty);
+        let slot = match entry {
+            Some(_) => self.slots.entry(prefix).or_insert_with(Slot::empty),
+            None => match self.slots.get_mut(&prefix) {
+                Some(slot) => slot,
+                None => return,
+            },
+        };
         if let Some(old) = slot.desired {
             self.paths.release(old.path);
             self.desired -= 1;
@@ -139,11 +142,12 @@ impl Reconciler {
             self.refusals.remove(&prefix);
         }
         slot.desired = entry;
-        if slot.unclaimed {
-            slot.unclaimed = false;
+        if std::mem::take(&mut slot.unclaimed) {
             self.unclaimed -= 1;
         }
-        self.enqueue(prefix);
+        if !std::mem::replace(&mut slot.queued, true) {
+            self.queue.push_back(prefix);
+        }
     }
 
     /// All that is desired has been said once: what is left over of an earlier process goes.
@@ -244,15 +248,15 @@ impl Reconciler {
 
     fn enqueue(&mut self, prefix: IpNet) {
         if let Some(slot) = self.slots.get_mut(&prefix)
-            && !slot.queued
+            && !std::mem::replace(&mut slot.queued, true)
         {
-            slot.queued = true;
             self.queue.push_back(prefix);
         }
     }
 
-    fn set_actual(&mut self, prefix: IpNet, actual: Actual) {
-        let Some(slot) = self.slots.get_mut(&prefix) else { return };
+    /// True when the slot rests with it.
+    fn set_actual(&mut self, prefix: IpNet, actual: Actual) -> bool {
+        let Some(slot) = self.slots.get_mut(&prefix) else { return true };
         if let Actual::Present(entry) = actual {
             self.paths.retain(entry.path);
         }
@@ -265,5 +269,6 @@ impl Reconciler {
         if actual == Actual::Absent && std::mem::take(&mut slot.unclaimed) {
             self.unclaimed -= 1;
         }
+        slot.rests()
     }
 }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::objects::{ObjectKey, Spec, State};
-use super::slot::{Actual, Entry, RouteRefusal, Slot, Stage};
+use super::slot::{Actual, Entry, RouteRefusal, Stage};
 use super::{Operation, Outcome, Reconciler};
 use crate::path::Hop;
 use crate::route::NextHop;
@@ -23,11 +23,13 @@ impl Reconciler {
         match (operation, outcome) {
             (Operation::WriteRoute { route, path, .. }, Outcome::Done(_)) => {
                 let entry = Entry { path: *path, metric: route.metric };
-                self.set_actual(route.prefix, Actual::Present(entry));
+                let rests = self.set_actual(route.prefix, Actual::Present(entry));
                 if !self.refusals.is_empty() {
                     self.refusals.remove(&route.prefix);
                 }
-                self.look_again(route.prefix);
+                if !rests || !self.strays.is_empty() {
+                    self.enqueue(route.prefix);
+                }
             }
             (Operation::WriteRoute { write, route, .. }, Outcome::Refused(refusal)) => {
                 let over_object = matches!(route.target, Target::Object(_));
@@ -103,14 +105,7 @@ impl Reconciler {
                 self.strays.remove(&prefix);
             }
         }
-        self.look_again(prefix);
-    }
-
-    fn look_again(&mut self, prefix: IpNet) {
-        let settled = self.strays.is_empty() && self.slots.get(&prefix).is_some_and(Slot::rests);
-        if !settled {
-            self.enqueue(prefix);
-        }
+        self.enqueue(prefix);
     }
 
     /// A refusal that contradicts what we believe is looked into before it counts.

@@ -38,10 +38,10 @@ impl Reconciler {
         let mut deferred: SmallVec<[IpNet; 64]> = SmallVec::new();
         while batch.len() + deferred.len() < max {
             let Some(prefix) = self.queue.pop_front() else { break };
-            if let Some(slot) = self.slots.get_mut(&prefix) {
-                slot.queued = false;
-            }
-            match self.step(prefix, batch) {
+            let Some(slot) = self.slots.get_mut(&prefix) else { continue };
+            slot.queued = false;
+            let sides = (slot.desired, slot.actual);
+            match self.step(prefix, sides, batch) {
                 Step::Rest => self.forget_if_empty(prefix),
                 Step::Emit(operation) => batch.push(operation),
                 Step::Defer => deferred.push(prefix),
@@ -141,9 +141,12 @@ impl Reconciler {
         batch.extend(deletable.map(|id| Operation::DeleteNextHop { id }));
     }
 
-    fn step(&mut self, prefix: IpNet, batch: &mut Vec<Operation>) -> Step {
-        let Some(slot) = self.slots.get(&prefix) else { return Step::Rest };
-        let (desired, actual, unclaimed) = (slot.desired, slot.actual, slot.unclaimed);
+    fn step(
+        &mut self,
+        prefix: IpNet,
+        (desired, actual): (Option<Entry>, Actual),
+        batch: &mut Vec<Operation>,
+    ) -> Step {
         let stage = self.refusals.get(&prefix).map(|refused| refused.stage);
         if stage == Some(Stage::Doubtful) {
             return Step::Rest;
@@ -153,7 +156,7 @@ impl Reconciler {
             self.note_clash(prefix, None);
             return match actual {
                 Actual::Absent => self.stray_step(prefix),
-                _ if unclaimed || stage == Some(Stage::Settled) => Step::Rest,
+                _ if stage == Some(Stage::Settled) || self.is_unclaimed(prefix) => Step::Rest,
                 Actual::Present(Entry { metric, .. }) | Actual::Odd { metric } => delete(metric),
             };
         };
@@ -168,7 +171,7 @@ impl Reconciler {
                 // The new one first, then the old one goes as a stray.
                 self.strays.entry(prefix).or_default().push(metric);
                 self.set_actual(prefix, Actual::Absent);
-                self.step(prefix, batch)
+                self.step(prefix, (Some(desired), Actual::Absent), batch)
             }
             Actual::Absent if blocked => {
                 self.refusals.remove(&prefix);
@@ -252,6 +255,10 @@ impl Reconciler {
             self.event(ProgrammerEvent::Clash(clash.clone()));
         }
         clash.effect == ClashEffect::OursBlocked
+    }
+
+    fn is_unclaimed(&self, prefix: IpNet) -> bool {
+        self.slots.get(&prefix).is_some_and(|slot| slot.unclaimed)
     }
 
     fn forget_if_empty(&mut self, prefix: IpNet) {

@@ -102,10 +102,8 @@ impl Machine {
         let mut outcomes: Vec<_> = batch.iter().map(|operation| self.kernel.execute(operation)).collect();
         if answers == Answers::Lost {
             for (operation, outcome) in batch.iter().zip(&mut outcomes) {
-                *outcome = match operation.creates() {
-                    true => Outcome::Done(None),
-                    false => self.kernel.execute(operation),
-                };
+                let mut again = || self.kernel.execute(operation);
+                *outcome = if operation.creates() { Outcome::Done(None) } else { again() };
             }
         }
         for (operation, outcome) in batch.iter().zip(outcomes) {
