@@ -34,6 +34,7 @@ use smallvec::SmallVec;
 
 pub(crate) use events::Change;
 pub(crate) use operation::{Operation, Outcome};
+pub(crate) use resync::Resync;
 
 use crate::config::{NextHopObjects, ProgrammerConfig, Resilience};
 use crate::path::{Family, Path};

@@ -8,7 +8,7 @@ use super::task::Task;
 use crate::dump::End;
 use crate::mirror::{Mirror, Presence};
 use crate::path::Family;
-use crate::reconcile::{Change, Reconciler};
+use crate::reconcile::{Change, Reconciler, Resync};
 use crate::wire::constants::{
     NLM_F_REPLACE, RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWADDR,
     RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWNEXTHOP, RTM_NEWROUTE,
@@ -89,18 +89,33 @@ impl Task {
         let supported = note(next_hops.await?);
 
         let mut resync = self.reconciler.begin_resync(supported.then_some(&objects));
+        match self.read_routes(&mut mirror, &mut resync).await {
+            Ok(end) => note(end),
+            Err(error) => {
+                self.reconciler.abandon_resync(resync);
+                return Err(error);
+            }
+        };
+        self.reconciler.end_resync(resync);
+        self.mirror.replace(mirror.into_view());
+        Ok(if interrupted { End::Interrupted } else { End::Complete })
+    }
+
+    async fn read_routes(&mut self, mirror: &mut Mirror, resync: &mut Resync) -> io::Result<End> {
+        let mut end = End::Complete;
         for family in [Family::V4, Family::V6] {
             let routes = self.reader.dump(Dump::Routes(family), |message| {
                 if let Some(route) = RouteMessage::parse(message.body) {
                     mirror.route(&route, Change::Added);
-                    self.reconciler.resync_route(&mut resync, &route);
+                    self.reconciler.resync_route(resync, &route);
                 }
             });
-            note(routes.await?);
+            // A kernel without IPv6 has no such routes.
+            if routes.await? == End::Interrupted {
+                end = End::Interrupted;
+            }
         }
-        self.reconciler.end_resync(resync);
-        self.mirror.replace(mirror.into_view());
-        Ok(if interrupted { End::Interrupted } else { End::Complete })
+        Ok(end)
     }
 }
 

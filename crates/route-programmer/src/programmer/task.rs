@@ -52,8 +52,8 @@ pub(super) struct Task {
     batches: u32,
     /// No full read before this time.
     rest_until: Instant,
-    /// A batch was lost: nothing is written until a full read has told what became of it.
-    lost: bool,
+    /// A batch or a full read failed: nothing is written until a full read has told how things are.
+    unsure: bool,
 }
 
 impl Task {
@@ -84,7 +84,7 @@ impl Task {
             batch: Vec::with_capacity(BATCH),
             batches: 0,
             rest_until: now,
-            lost: false,
+            unsure: false,
         })
     }
 
@@ -109,10 +109,11 @@ impl Task {
                 let begun = Instant::now();
                 let rest = match self.resync().await {
                     Ok(()) => {
-                        self.lost = false;
+                        self.unsure = false;
                         begun.elapsed() * REST
                     }
                     Err(error) => {
+                        self.unsure = true;
                         tracing::warn!(%error, "cannot read the kernel's routing state; it is tried again");
                         REST_AFTER_FAILURE
                     }
@@ -192,7 +193,7 @@ impl Task {
     /// Has the kernel do what can be done now; false when there is nothing.
     fn write_batch(&mut self) -> bool {
         self.batch.clear();
-        if self.lost {
+        if self.unsure {
             return false;
         }
         self.reconciler.next_batch(BATCH, &mut self.batch);
@@ -209,7 +210,7 @@ impl Task {
                 tracing::warn!(%error, "cannot write routes; the kernel's state is read again");
                 self.reconciler.handle_batch_lost(&self.batch);
                 self.rest_until = Instant::now() + REST_AFTER_FAILURE;
-                self.lost = true;
+                self.unsure = true;
             }
         }
         self.writer.set_resilience(self.reconciler.resilience());

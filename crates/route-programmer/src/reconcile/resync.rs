@@ -131,6 +131,14 @@ impl Reconciler {
         }
     }
 
+    /// The read failed midway. What it showed is half a truth: nothing may be written before another one.
+    pub(crate) fn abandon_resync(&mut self, resync: Resync) {
+        for path in resync.paths.into_values() {
+            self.paths.release(path);
+        }
+        self.wants_resync = true;
+    }
+
     fn recheck_clashes(&mut self) {
         let clashing: Vec<_> = self.clashes.keys().copied().collect();
         for prefix in clashing {

@@ -37,6 +37,8 @@ struct Machine {
     sent: Vec<Operation>,
     /// What happens to the answers of the next batch.
     answers: Answers,
+    /// The next full read stops midway.
+    read_fails: bool,
 }
 
 impl Machine {
@@ -51,6 +53,7 @@ impl Machine {
             kernel,
             sent: Vec::new(),
             answers: Answers::Come,
+            read_fails: false,
         }
     }
 
@@ -114,8 +117,13 @@ impl Machine {
     fn resync(&mut self) {
         let next_hops = self.kernel.dump_next_hops();
         let mut resync = self.reconciler.begin_resync(next_hops.as_deref());
-        for route in self.kernel.dump_routes() {
-            self.reconciler.resync_route(&mut resync, &route);
+        let routes = self.kernel.dump_routes();
+        let told = if self.read_fails { routes.len() / 2 } else { routes.len() };
+        for route in &routes[..told] {
+            self.reconciler.resync_route(&mut resync, route);
+        }
+        if std::mem::take(&mut self.read_fails) {
+            return self.reconciler.abandon_resync(resync);
         }
         self.reconciler.end_resync(resync);
     }

@@ -17,6 +17,7 @@ enum Action {
     LinkUp(u32),
     LoseEvents,
     LoseAnswers(Answers),
+    FailRead,
     NextHopLost(u32, u8),
     MarkSynced,
     Settle,
@@ -41,6 +42,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (1..4_u32).prop_map(Action::LinkUp),
         1 => Just(Action::LoseEvents),
         1 => prop_oneof![Just(Answers::Lost), Just(Answers::Unknown)].prop_map(Action::LoseAnswers),
+        1 => Just(Action::FailRead),
         1 => hop.prop_map(|(link, last)| Action::NextHopLost(link, last)),
         1 => Just(Action::MarkSynced),
         4 => Just(Action::Settle),
@@ -78,6 +80,7 @@ fn run(actions: Vec<Action>, objects: NextHopObjects, without_objects: bool) {
             Action::LinkUp(link) => machine.kernel.link_up(link),
             Action::LoseEvents => machine.kernel.lose_events(),
             Action::LoseAnswers(answers) => machine.answers = answers,
+            Action::FailRead => machine.read_fails = true,
             Action::NextHopLost(link, last) => {
                 machine.reconciler.next_hop_lost(&gateway(link, last));
                 lost.push((link, last));
