@@ -1,8 +1,9 @@
 //! A witness: every IP packet that a namespace sends or receives, as the network drivers see it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +35,7 @@ pub enum Carried {
 }
 
 /// Which way a packet went past the witness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Received on the interface.
     In,
@@ -43,24 +44,39 @@ pub enum Direction {
 }
 
 /// One kind of packet that was seen; equal ones are counted once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// In this order, so that all sightings of packets to one destination, or between two addresses, lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sighting {
-    /// Interface index in the namespace.
-    pub interface: u32,
-    /// Received or sent.
-    pub direction: Direction,
-    /// Source address.
-    pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
     /// What is inside.
     pub carried: Carried,
+    /// Received or sent.
+    pub direction: Direction,
+    /// Source address.
+    pub source: IpAddr,
+    /// Interface index in the namespace.
+    pub interface: u32,
     /// TTL or hop limit.
     pub ttl: u8,
 }
 
 /// How often each kind of packet was seen.
-pub type Sightings = HashMap<Sighting, u32>;
+pub type Sightings = BTreeMap<Sighting, u32>;
+
+/// The sightings of such packets from any of these sources.
+pub fn matching(
+    seen: &Sightings,
+    destination: IpAddr,
+    carried: Carried,
+    direction: Direction,
+    sources: RangeInclusive<IpAddr>,
+) -> impl Iterator<Item = &Sighting> {
+    let first = Sighting { destination, carried, direction, source: *sources.start(), interface: 0, ttl: 0 };
+    let last = Sighting { source: *sources.end(), interface: u32::MAX, ttl: u8::MAX, ..first };
+    seen.range(first..=last).map(|(sighting, _)| sighting)
+}
 
 /// Most different sightings that are kept: far more than all probes of the largest lab make.
 const LIMIT: usize = 1 << 20;

@@ -143,17 +143,24 @@ fn addresses<'a>(hosts: impl Iterator<Item = &'a Host>) -> Vec<IpAddr> {
     hosts.flat_map(|host| Family::BOTH.map(|family| host.addresses.get(family))).collect()
 }
 
+/// Hosts that ask at the same time. More would only lose packets, at the witnesses first.
+const AT_A_TIME: usize = 8;
+
 fn in_parallel<I: Sync, T: Send>(
     items: &[I],
     work: impl Fn(&I) -> Result<T, LabError> + Sync,
 ) -> Result<Vec<T>, LabError> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
-        let joined = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.collect()
-    })
+    let mut results = Vec::with_capacity(items.len());
+    for wave in items.chunks(AT_A_TIME) {
+        let done = std::thread::scope(|scope| {
+            let threads: Vec<_> = wave.iter().map(|item| scope.spawn(|| work(item))).collect();
+            let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            let joined = joined.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            joined.collect::<Result<Vec<T>, _>>()
+        });
+        results.extend(done?);
+    }
+    Ok(results)
 }
 
 /// Tunnel devices of nodes, routers and pods: "vxlan0 (vxlan) in n1".

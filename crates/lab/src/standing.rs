@@ -23,10 +23,18 @@ use crate::lab::Lab;
 /// In the lab's private `/run`.
 const RECORD: &str = "/run/muslin-lab.json";
 
-/// Held by a lab that may be left standing.
+/// Held by a lab that may be left standing. Its file goes with it.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    path: PathBuf,
     _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // First the name, then the lock: whoever waits for the lock waits for an end, not for a file.
+        drop(std::fs::remove_file(&self.path));
+    }
 }
 
 /// Where things are in a standing lab, as seen inside.
@@ -47,9 +55,10 @@ struct PlaceRecord {
 impl Lock {
     /// Takes the lock; refused if a lab of this user stands already.
     pub(crate) fn take() -> Result<Self, LabError> {
-        let (path, file) = lock_file()?;
+        let path = lock_path();
+        let file = open_lock(&path, OpenOptions::new().create(true)).map_err(LabError::file(&path))?;
         match fcntl(&file, FcntlArg::F_SETLK(&whole_file())) {
-            Ok(_) => Ok(Self { _file: file }),
+            Ok(_) => Ok(Self { path, _file: file }),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 Err(LabError::Missing("a lab stands already: end it with `muslin lab down`".to_owned()))
             }
@@ -76,7 +85,7 @@ pub(crate) fn record(lab: &Lab) -> Result<(), LabError> {
 
 /// Runs a command in a place of the standing lab; its exit code.
 pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCode, LabError> {
-    let lab = holder()?;
+    let (lab, _) = holder()?;
     let process = PathBuf::from(format!("/proc/{lab}"));
     let record = process.join("root").join(RECORD.trim_start_matches('/'));
     let text = std::fs::read(&record).map_err(LabError::file(&record))?;
@@ -129,38 +138,43 @@ fn path_with_own_folder() -> Option<OsString> {
 
 /// Ends the standing lab and waits until it is gone.
 pub(crate) fn down() -> Result<(), LabError> {
-    let lab = holder()?;
-    let (path, file) = lock_file()?;
-    kill(Pid::from_raw(lab), Signal::SIGTERM).map_err(|errno| LabError::file(&path)(errno.into()))?;
+    let (lab, file) = holder()?;
+    let failed = |errno: Errno| LabError::file(lock_path())(errno.into());
+    kill(Pid::from_raw(lab), Signal::SIGTERM).map_err(failed)?;
     // Granted when the lab has let go of it, after its processes are gone.
-    fcntl(&file, FcntlArg::F_SETLKW(&whole_file())).map_err(|errno| LabError::file(&path)(errno.into()))?;
+    fcntl(&file, FcntlArg::F_SETLKW(&whole_file())).map_err(failed)?;
     Ok(())
 }
 
-/// The process of the standing lab.
-fn holder() -> Result<i32, LabError> {
-    let (path, file) = lock_file()?;
+/// The process of the standing lab, and the file that it has locked.
+fn holder() -> Result<(i32, File), LabError> {
+    let none = || LabError::Missing("no lab stands: leave one with `muslin lab --keep`".to_owned());
+    let path = lock_path();
+    let file = match open_lock(&path, &mut OpenOptions::new()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+        opened => opened.map_err(LabError::file(&path))?,
+    };
     let mut lock = whole_file();
     fcntl(&file, FcntlArg::F_GETLK(&mut lock)).map_err(|errno| LabError::file(path)(errno.into()))?;
     if i32::from(lock.l_type) == libc::F_UNLCK || lock.l_pid <= 0 {
-        return Err(LabError::Missing("no lab stands: leave one with `muslin lab --keep`".to_owned()));
+        return Err(none());
     }
-    Ok(lock.l_pid)
+    Ok((lock.l_pid, file))
 }
 
-/// One file per user, the same path inside and outside of a lab.
-fn lock_file() -> Result<(PathBuf, File), LabError> {
-    let path = PathBuf::from(format!("/tmp/muslin-lab-{}.lock", outer_user()));
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits());
-    let file = options.open(&path).map_err(LabError::file(&path))?;
-    let owner = file.metadata().map_err(LabError::file(&path))?.uid();
-    if owner != nix::unistd::geteuid().as_raw() {
-        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user");
-        return Err(LabError::file(path)(refused));
+/// One file per user, the same path inside and outside of a lab, whose `/run` is its own.
+fn lock_path() -> PathBuf {
+    let folder = Some(std::env::temp_dir()).filter(|folder| !folder.starts_with("/run"));
+    folder.unwrap_or_else(|| "/tmp".into()).join(format!("muslin-lab-{}.lock", outer_user()))
+}
+
+fn open_lock(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.read(true).write(true).mode(0o600).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits());
+    let file = options.open(path)?;
+    if file.metadata()?.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
     }
-    Ok((path, file))
+    Ok(file)
 }
 
 /// This user as the outermost user namespace knows it: `uid_map` holds "inside outside count".

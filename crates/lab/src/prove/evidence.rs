@@ -1,13 +1,13 @@
 //! What was asked, answered and seen: the input of the judges.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use muslin_netns::Link;
 
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{Blueprint, Place};
-use crate::capture::{Carried, Direction, Sightings};
+use crate::capture::{Carried, Direction, Sighting, Sightings, matching};
 use crate::lab::Lab;
 use crate::probe::{Answer, Answers, Protocol};
 
@@ -49,16 +49,12 @@ impl Wire {
         named.collect()
     }
 
-    /// Whether such a packet went past on the link of `node`, and with which TTLs.
+    /// TTLs of such packets that went past on the link of `node`.
     pub(super) fn ttls(&self, node: usize, direction: Direction, kind: Kind) -> Vec<u8> {
-        let on_link = self.seen.keys().filter(|sighting| self.links.get(&sighting.interface) == Some(&node));
-        let found = on_link.filter(|sighting| {
-            sighting.direction == direction
-                && sighting.source == kind.source
-                && sighting.destination == kind.destination
-                && sighting.carried == kind.carried
-        });
-        found.map(|sighting| sighting.ttl).collect()
+        let seen = kind.among(&self.seen, direction);
+        seen.filter(|sighting| self.links.get(&sighting.interface) == Some(&node))
+            .map(|sighting| sighting.ttl)
+            .collect()
     }
 }
 
@@ -68,6 +64,13 @@ pub(super) struct Kind {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) carried: Carried,
+}
+
+impl Kind {
+    /// The sightings of such packets.
+    pub(super) fn among(self, seen: &Sightings, direction: Direction) -> impl Iterator<Item = &Sighting> {
+        matching(seen, self.destination, self.carried, direction, self.source..=self.source)
+    }
 }
 
 /// One probe between two members.
@@ -102,11 +105,8 @@ impl Probe<'_> {
     /// Sources and TTLs with which such packets came in at the receiver.
     pub(super) fn arrived(&self) -> impl Iterator<Item = (IpAddr, u8)> {
         let Kind { destination, carried, .. } = self.kind();
-        let came = self.to.seen.keys().filter(move |sighting| {
-            sighting.direction == Direction::In
-                && sighting.destination == destination
-                && sighting.carried == carried
-        });
+        let anywhere = Ipv4Addr::from_bits(0).into()..=Ipv6Addr::from_bits(u128::MAX).into();
+        let came = matching(&self.to.seen, destination, carried, Direction::In, anywhere);
         came.map(|sighting| (sighting.source, sighting.ttl))
     }
 

@@ -227,12 +227,7 @@ pub(super) fn silence(evidence: &Evidence) -> Proof {
             continue;
         }
         let (kind, to_place) = (probe.kind(), probe.to.place);
-        let left = probe.from.seen.keys().any(|sighting| {
-            sighting.direction == Direction::Out
-                && sighting.source == kind.source
-                && sighting.destination == kind.destination
-                && sighting.carried == kind.carried
-        });
+        let left = kind.among(&probe.from.seen, Direction::Out).next().is_some();
         // By any source but those that may arrive: a translated packet that arrives is an arrival too.
         let near = |member: &&Member| member.place == to_place || member.place == Place::Outside;
         let near: Vec<IpAddr> =

@@ -55,7 +55,7 @@ impl Fabric {
         evidence.members[from].answers.insert((destination, protocol), Answer::From(told));
         let see = |seen: &mut Sightings, interface, direction, source, ttl| {
             let carried = protocol.carried();
-            *seen.entry(Sighting { interface, direction, source, destination, carried, ttl }).or_default() +=
+            *seen.entry(Sighting { destination, carried, direction, source, interface, ttl }).or_default() +=
                 1;
         };
         see(&mut evidence.members[from].seen, 1, Direction::Out, own, 64);
