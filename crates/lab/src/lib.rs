@@ -6,6 +6,18 @@
 //!
 //! [`run`] is the `muslin lab` command. [`Lab`] is the same for tests.
 //!
+//! ```no_run
+//! use muslin_lab::{AfterProof, Lab, LabOptions, Progress, RouterKind};
+//!
+//! # fn main() -> Result<(), muslin_lab::LabError> {
+//! // As root in namespaces of one's own, see `muslin_netns::become_root_in_user_namespace`.
+//! let options = LabOptions { router: RouterKind::Bird, ..LabOptions::default() };
+//! let report = Lab::start(options, Progress::Silent)?.prove(AfterProof::Leave)?;
+//! assert!(report.holds);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! This crate must never touch the network of the machine it runs on, and never leave anything behind.
 
 mod addresses;

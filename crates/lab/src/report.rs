@@ -1,5 +1,8 @@
 //! The result of a lab: for people a table, for programs JSON.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io::IsTerminal;
 
