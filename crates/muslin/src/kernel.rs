@@ -74,10 +74,8 @@ impl NextHopResolver for ViewResolver {
 }
 
 fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {
-    let host = IpNet::from(address);
-    view.foreign_routes().any(|(prefix, route)| {
-        prefix == host && route.protocol == POD_ROUTE_PROTOCOL && route.kind == ForeignKind::Unicast
-    })
+    let routes = view.foreign_routes_for(IpNet::from(address));
+    routes.iter().any(|route| route.protocol == POD_ROUTE_PROTOCOL && route.kind == ForeignKind::Unicast)
 }
 
 /// A change of the speaker's best paths as a change of the kernel's routes.

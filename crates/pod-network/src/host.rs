@@ -48,6 +48,12 @@ pub fn prepare(families: &[Family], uplinks: &[&str]) -> Vec<SettingProblem> {
             problems.push(SettingProblem { path, found, wanted, source });
         }
     };
+    // Equal paths are chosen by flow, not by pair of hosts: two pods may well use both uplinks.
+    for name in ["ipv4/fib_multipath_hash_policy", "ipv6/fib_multipath_hash_policy"] {
+        if read(&Path::new(SETTINGS).join(name)) == "0" {
+            set(name, "1");
+        }
+    }
     if families.contains(&Family::V4) {
         set("ipv4/ip_forward", "1");
         for uplink in uplinks {

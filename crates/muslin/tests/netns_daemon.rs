@@ -1,0 +1,256 @@
+//! Real daemons in namespaces, asked by the real commands: two nodes of the example behind its router.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use muslin_netns::{Namespace, connect};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MUSLIN: &str = env!("CARGO_BIN_EXE_muslin");
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The protocol number of routes that Muslin learned.
+const OURS: u8 = 77;
+
+/// A daemon in its namespace; killed with the test.
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    log: Receiver<String>,
+}
+
+impl Daemon {
+    fn start(namespace: &Namespace, folder: &Path, args: &[&str], state: &Path) -> Self {
+        let mut command = Command::new(MUSLIN);
+        command.args(args).arg("--state").arg(state).arg("--run-dir").arg(folder).stderr(Stdio::piped());
+        if args[0] == "agent" {
+            command.arg("--data-dir").arg(folder).arg("--cni-conf-dir").arg(folder.join("net.d"));
+        }
+        let mut child = namespace.spawn(&mut command).unwrap();
+        let log = lines(child.stderr.take().unwrap());
+        let daemon = Self { child, socket: folder.join("muslin.sock"), log };
+        daemon.await_log("muslin is up");
+        daemon
+    }
+
+    /// Reads the log until a line has `text`; returns the line.
+    fn await_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no `{text}` in the log:\n{}", seen.join("\n"));
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
+        Command::new(MUSLIN).args(args).arg("--socket").arg(&self.socket).output().unwrap()
+    }
+
+    fn text(&self, args: &[&str]) -> String {
+        String::from_utf8(self.ask(args).stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.ask(&[args, &["--output", "json"]].concat());
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _dead_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn lines(stderr: ChildStderr) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
+/// The router and two nodes of `examples/three-nodes`, converged.
+struct World {
+    nodes: [(Namespace, Daemon); 2],
+    router: Daemon,
+    state: PathBuf,
+    _gateway: Namespace,
+    _folder: TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/three-nodes");
+        let (state, router_state) = (folder.path().join("state"), folder.path().join("router"));
+        copy(&example, &state);
+        copy(&example.join("router"), &router_state);
+        let gateway = Namespace::new("router").unwrap();
+        gateway.sysctl("net/ipv4/ip_forward", "1").unwrap();
+        let nodes = ["n1", "n2"].map(|name| (name, Namespace::new(name).unwrap()));
+        for (index, (name, node)) in (1..).zip(&nodes) {
+            connect(node, "eth0", &gateway, name).unwrap();
+            for (family, length) in [(format!("172.30.{index}."), 24), (format!("fd30:0:0:{index}::"), 64)] {
+                gateway.add_address(name, format!("{family}1/{length}").parse().unwrap()).unwrap();
+                node.add_address("eth0", format!("{family}2/{length}").parse().unwrap()).unwrap();
+            }
+        }
+        let own = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let router = Daemon::start(&gateway, &own("tor"), &["speaker"], &router_state);
+        let nodes = nodes.map(|(name, namespace)| {
+            let daemon = Daemon::start(&namespace, &own(name), &["agent", "--node", name], &state);
+            (namespace, daemon)
+        });
+        let world = Self { nodes, router, state, _gateway: gateway, _folder: folder };
+        for ((namespace, daemon), other) in world.nodes.iter().zip([2, 1]) {
+            let blocks = [format!("10.244.{other}.0/24"), format!("fd44:0:0:{other}::/64")];
+            let learned = namespace.await_routes(PATIENCE, |routes| {
+                let learned = |block: &String| {
+                    let block = block.parse().unwrap();
+                    routes.iter().any(|route| route.prefix == block && route.protocol == OURS)
+                };
+                blocks.iter().all(learned)
+            });
+            assert!(learned.unwrap(), "{blocks:?} not learned: {}", daemon.text(&["status"]));
+        }
+        world
+    }
+
+    fn n1(&self) -> &Daemon {
+        &self.nodes[0].1
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn explain_names_the_cause_of_a_pod_route_and_of_a_service_route() {
+    let world = World::start();
+    let own = world.n1().text(&["explain", "10.244.1.0/24"]);
+    assert!(own.contains("originated because of Node n1 .spec.podCIDRs[0]"), "{own}");
+    assert!(own.contains("to tor-1-ipv4 with next hop 172.30.1.2"), "{own}");
+    assert!(own.contains("blackhole, metric 77: installed"), "{own}");
+
+    let learned = world.n1().text(&["explain", "10.244.2.7"]);
+    assert!(learned.starts_with("10.244.2.0/24 (longest prefix that covers 10.244.2.7/32)"), "{learned}");
+    assert!(learned.contains("Node n2 .spec.podCIDRs[0]"), "{learned}");
+    assert!(learned.contains("via 172.30.1.1 dev eth0, metric 77: installed"), "{learned}");
+
+    let service = world.n1().text(&["explain", "198.51.100.80"]);
+    assert!(service.contains("originated because of Service"), "{service}");
+    let withheld = world.n1().text(&["explain", "192.0.2.25"]);
+    assert!(withheld.contains("not originated, although Service"), "{withheld}");
+
+    let unknown = world.n1().ask(&["explain", "203.0.113.0/24"]);
+    assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[test]
+fn status_peers_and_routes_tell_the_same_story_to_people_and_programs() {
+    let world = World::start();
+    let status = world.n1().json(&["status"]);
+    assert_eq!((&status["node"], &status["asn"]), (&"n1".into(), &64512.into()));
+    let peers = world.n1().json(&["peers"]);
+    let names: Vec<_> = peers.as_array().unwrap().iter().map(|peer| peer["key"].as_str().unwrap()).collect();
+    assert_eq!(names, ["tor-1-ipv4", "tor-1-ipv6"]);
+    assert!(world.n1().text(&["peers"]).contains("BGPPeer tor-1-ipv4"));
+
+    let best = world.n1().text(&["routes", "best"]);
+    assert!(best.contains("10.244.2.0/24") && best.contains("65000 64512"), "{best}");
+    let kernel = world.n1().json(&["routes", "kernel"]);
+    let prefixes: Vec<_> =
+        kernel["kernel"]["routes"].as_array().unwrap().iter().map(|r| &r["prefix"]).collect();
+    assert!(prefixes.contains(&&Value::from("10.244.2.0/24")), "{kernel}");
+    let sent = world.router.json(&["routes", "advertised"]);
+    assert!(sent.to_string().contains("10.244.2.0/24"), "{sent}");
+
+    let nobody = world.n1().ask(&["routes", "received", "--peer", "tor-9"]);
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(!nobody.status.success() && said.contains("there are: tor-1-ipv4, tor-1-ipv6"), "{said}");
+}
+
+#[test]
+fn a_manifest_gone_bad_is_named_and_its_last_good_state_stays_in_force() {
+    let world = World::start();
+    let path = world.state.join("bgp.yaml");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, good.replace("peerAddress: 172.30.1.1", "peerAdress: 172.30.1.1")).unwrap();
+    let line = world.n1().await_log("did you mean");
+    assert!(line.contains("bgp.yaml:") && line.contains(".spec.peerAdress"), "{line}");
+    let status = world.n1().ask(&["status"]);
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("PROBLEMS\n") && said.contains("did you mean `peerAddress`"), "{said}");
+    assert!(said.contains("tor-1-ipv4") && !said.contains("Idle"), "the peer stays: {said}");
+}
+
+#[test]
+fn a_peer_of_the_wrong_as_says_so_with_the_remedy() {
+    let world = World::start();
+    let path = world.state.join("bgp.yaml");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, good.replacen("peerASN: 65000", "peerASN: 65001", 1)).unwrap();
+    world.n1().await_log("2/2");
+    let peers = world.n1().ask(&["peers"]);
+    let said = String::from_utf8_lossy(&peers.stdout).into_owned();
+    assert_eq!(peers.status.code(), Some(1), "{said}");
+    assert!(said.contains("tor-1-ipv4: ") && said.contains("65000"), "{said}");
+    let other = said.lines().find(|line| line.starts_with("tor-1-ipv6")).unwrap();
+    assert!(other.contains("Established"), "the other session stays up: {said}");
+}
+
+#[test]
+fn a_killed_agent_leaves_its_routes_and_the_next_one_takes_them_over() {
+    let mut world = World::start();
+    let (namespace, daemon) = &mut world.nodes[0];
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    let ours = |namespace: &Namespace| {
+        let routes = namespace.routes().unwrap().into_iter().filter(|route| route.protocol == OURS);
+        let mut prefixes: Vec<_> = routes.map(|route| route.prefix).collect();
+        prefixes.sort();
+        prefixes
+    };
+    let before = ours(namespace);
+    assert!(before.len() >= 4, "{before:?}");
+    let folder = daemon.socket.parent().unwrap().to_owned();
+    *daemon = Daemon::start(namespace, &folder, &["agent", "--node", "n1"], &world.state);
+    daemon.await_log("session established");
+    let status = daemon.json(&["status"]);
+    assert!(status["kernel"]["adopted"]["routes"].as_u64().unwrap() >= 4, "{status}");
+    assert_eq!(ours(namespace), before);
+}
+
+#[test]
+fn a_socket_without_a_daemon_is_one_sentence_with_the_fix() {
+    let output = Command::new(MUSLIN).args(["status", "--socket", "/nowhere/muslin.sock"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("no daemon answers here; is `muslin agent`") && said.lines().count() == 1,
+        "{said}"
+    );
+}
