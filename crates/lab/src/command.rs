@@ -45,7 +45,7 @@ fn build(args: &BuildArgs) -> Result<ExitCode, LabError> {
             let mut lab = Lab::start(options, Progress::Shown)?;
             let after = if args.keep { AfterProof::Restore } else { AfterProof::Leave };
             let report = lab.prove(after)?;
-            print(&report, args.output).map_err(LabError::file("standard output"))?;
+            print(&report, args.output).map_err(LabError::system("print the result"))?;
             match lock {
                 Some(lock) => stand(lab, inside, lock, report.holds),
                 None => Ok(exit_code(report.holds)),

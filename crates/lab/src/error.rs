@@ -27,6 +27,14 @@ pub enum LabError {
         /// What the system said.
         source: io::Error,
     },
+    /// Something that the lab's own process needs of the system.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A process of the lab could not be started or ended by itself.
     #[error("{process} {problem}\n{log}")]
     Process {
@@ -71,6 +79,10 @@ impl LabError {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
+    }
+
+    pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { action, source }
     }
 
     pub(crate) fn probe(host: &str) -> impl Fn(io::Error) -> Self {

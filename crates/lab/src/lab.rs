@@ -65,7 +65,7 @@ impl Lab {
         let folder =
             tempfile::Builder::new().prefix("lab").permissions(permissions).tempdir_in(&options.folder);
         let folder = folder.map_err(LabError::file(&options.folder))?;
-        let runtime = runtime().map_err(LabError::file("tokio"))?;
+        let runtime = runtime().map_err(LabError::system("start a runtime"))?;
 
         let step = progress.step("namespaces and links");
         let network = Network::build(&blueprint)?;
@@ -158,7 +158,7 @@ impl Lab {
         &self,
         listening: impl FnOnce() -> Result<(), muslin_netns::NetnsError>,
     ) -> Result<(), LabError> {
-        let failed = LabError::file("signals");
+        let failed = LabError::system("wait for signals");
         self.runtime.block_on(async {
             let listen = || {
                 Ok((

@@ -97,16 +97,13 @@ fn gather(lab: &Lab) -> Result<Evidence, LabError> {
     let witnesses = Witnesses::start(lab, &hosts)?;
     // Nobody answers on a cluster IP: kube-proxy is not here. What follows passes the same links after it.
     fire(&lab.network.outside, &Family::BOTH.map(|family| Web::CLUSTER_IP.get(family)))?;
-    let answers = in_parallel(&members, |(host, place)| {
-        let others =
-            members.iter().filter(|(other, at)| other.name != host.name && (*place, *at) != BOTH_OUTSIDE);
+    let answers = in_parallel(&members, |(host, _)| {
+        let others = members.iter().filter(|(other, _)| other.name != host.name);
         ask(host, &addresses(others.map(|(host, _)| host)), &Protocol::ALL, PATIENCE)
     })?;
     lab.runtime.block_on(responders.stop());
     witnesses.evidence(lab, answers)
 }
-
-const BOTH_OUTSIDE: (Place, Place) = (Place::Outside, Place::Outside);
 
 /// Questions to pods of other nodes, of which none may arrive; behind them on the same links questions whose answers
 /// prove that the first ones are through or dropped, so that nothing needs a waiting time.

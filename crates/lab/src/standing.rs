@@ -139,7 +139,7 @@ fn path_with_own_folder() -> Option<OsString> {
 /// Ends the standing lab and waits until it is gone.
 pub(crate) fn down() -> Result<(), LabError> {
     let (lab, file) = holder()?;
-    let failed = |errno: Errno| LabError::file(lock_path())(errno.into());
+    let failed = |errno: Errno| LabError::system("end the lab")(errno.into());
     kill(Pid::from_raw(lab), Signal::SIGTERM).map_err(failed)?;
     // Granted when the lab has let go of it, after its processes are gone.
     fcntl(&file, FcntlArg::F_SETLKW(&whole_file())).map_err(failed)?;
@@ -221,7 +221,7 @@ fn enter(process: &Path, descriptor: u32) -> Result<(), LabError> {
     let network = process.join("fd").join(descriptor.to_string());
     steps.push((open(network)?, CloneFlags::CLONE_NEWNET));
     for (namespace, flag) in steps {
-        setns(namespace, flag).map_err(|errno| LabError::file(process)(errno.into()))?;
+        setns(namespace, flag).map_err(|errno| LabError::system("enter the lab")(errno.into()))?;
     }
     Ok(())
 }
