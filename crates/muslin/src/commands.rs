@@ -32,7 +32,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Peers(args) => peers::run(&args).await,
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
-            Command::Plan(args) => plan::run(&args),
+            Command::Plan(args) => plan::run(&args).await,
             Command::Lab(args) => Ok(muslin_lab::run(args)),
         }
     })

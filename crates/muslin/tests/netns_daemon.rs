@@ -254,3 +254,13 @@ fn a_socket_without_a_daemon_is_one_sentence_with_the_fix() {
         "{said}"
     );
 }
+
+#[test]
+fn a_packet_filter_that_somebody_removed_comes_back() {
+    let world = World::start();
+    let (namespace, daemon) = &world.nodes[0];
+    assert!(namespace.run(muslin_pod_network::firewall::is_present).unwrap().unwrap());
+    namespace.run(muslin_pod_network::firewall::remove).unwrap().unwrap();
+    daemon.await_log("somebody removed the packet filter");
+    assert!(namespace.run(muslin_pod_network::firewall::is_present).unwrap().unwrap());
+}

@@ -5,30 +5,49 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::Cell;
+use muslin_cluster::kubernetes::internal_ips;
 use muslin_cluster::{Effect, load_folder};
-use muslin_node_plan::{KernelFacts, PlanView, plan, speaker_plan};
+use muslin_node_plan::{Caused, KernelFacts, PlanView, plan, speaker_plan};
+use muslin_route_programmer::{Programmer, ProgrammerConfig};
 
 use super::output::{list, print, table};
 use crate::cli::PlanArgs;
+use crate::kernel::facts;
 
 /// Prints the plan; fails when a part of the manifests is refused.
-pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let view = view(&args.state, args.node.as_deref())?;
+pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let view = view(&args.state, args.node.as_deref()).await?;
     print(args.output, &view, render)?;
     let well = view.problems.iter().all(|problem| problem.effect == Effect::Advice);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The plan by the manifests alone: facts of this machine's kernel do not belong to another node.
-fn view(state: &Path, node: Option<&str>) -> anyhow::Result<PlanView> {
+async fn view(state: &Path, node: Option<&str>) -> anyhow::Result<PlanView> {
     let state = load_folder(state).with_context(|| format!("--state {}", state.display()))?;
-    let facts = KernelFacts::default();
-    let Some(node) = node else { return Ok(PlanView::from(&speaker_plan(&state, &facts))) };
-    if !state.nodes.contains_key(node) {
-        let known = list(state.nodes.keys());
-        anyhow::bail!("--node {node}: the folder has no such Node; it has {known}");
+    let here = facts_here().await;
+    let Some(name) = node else { return Ok(PlanView::from(&speaker_plan(&state, &here))) };
+    let Some(node) = state.nodes.get(name) else {
+        anyhow::bail!("--node {name}: the folder has no such Node; it has {}", list(state.nodes.keys()));
+    };
+    // Another node's links cannot be seen from here; its plan is then that of the manifests alone.
+    let own =
+        internal_ips(node).iter().any(|ip| here.addresses.iter().any(|local| local.address == ip.value));
+    let facts = if own { here } else { KernelFacts::default() };
+    let mut view = PlanView::from(&plan(&state, &facts, name));
+    if !own {
+        let unseen =
+            "this machine is not the node: what follows from its links, such as a mesh, is not in the plan";
+        view.notes.push(Caused::new(unseen.to_owned(), format!("Node {name} .status.addresses")));
     }
-    Ok(PlanView::from(&plan(&state, &facts, node)))
+    Ok(view)
+}
+
+/// What this machine's kernel says; reading it needs no privilege.
+async fn facts_here() -> KernelFacts {
+    match Programmer::spawn(ProgrammerConfig::default()).await {
+        Ok(programmer) => facts(&programmer.view()),
+        Err(_) => KernelFacts::default(),
+    }
 }
 
 fn render(plan: &PlanView) -> String {

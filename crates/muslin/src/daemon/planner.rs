@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
@@ -13,6 +14,9 @@ use tracing::{info, warn};
 use super::pods::Pods;
 use super::{Daemon, Plan, Role, fib};
 use crate::kernel::{ViewResolver, facts};
+
+/// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
+const AUDIT: Duration = Duration::from_secs(10);
 
 /// Parts of the plan that could not be carried out, each a sentence with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub(crate) async fn run(
         Role::Speaker => None,
     };
     let mut blackholes = BTreeSet::new();
+    let mut audit = tokio::time::interval(AUDIT);
     loop {
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update());
@@ -61,6 +66,9 @@ pub(crate) async fn run(
             speaker.next_hops_changed();
         }
         tokio::select! {
+            _ = audit.tick() => if let Some(pods) = &mut pods {
+                pods.audit();
+            },
             changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }

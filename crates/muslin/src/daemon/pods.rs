@@ -37,6 +37,7 @@ impl Pods {
             warn!("{problem}");
         }
         if self.firewall.as_ref() != Some(&plan.firewall) {
+            self.firewall = None;
             firewall::apply(&plan.firewall)?;
             self.firewall = Some(plan.firewall.clone());
         }
@@ -58,5 +59,19 @@ impl Pods {
             }
         }
         Ok(())
+    }
+
+    /// Puts the packet filter back if somebody removed it.
+    pub(crate) fn audit(&mut self) {
+        let Some(plan) = &self.firewall else { return };
+        let restored = match firewall::is_present() {
+            Ok(true) => return,
+            Ok(false) => firewall::apply(plan).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match restored {
+            Ok(()) => warn!("somebody removed the packet filter (table inet muslin); it is back"),
+            Err(error) => warn!("the packet filter cannot be put back: {error}"),
+        }
     }
 }
