@@ -11,6 +11,7 @@ use muslin_bgp_speaker::config::PeerKey;
 use muslin_bgp_speaker::net::SpeakerHandle;
 use muslin_bgp_speaker::rib::RouteFilter;
 use muslin_bgp_speaker::{Answer, PeerStatus, Query as Ask};
+use muslin_pod_network::firewall::{self, ForwardDrop};
 use muslin_pod_network::ipam;
 use muslin_route_programmer::RouteReport;
 use serde::Deserialize;
@@ -42,6 +43,7 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
     let (mut blocks, mut notes) = (Vec::new(), Vec::new());
     if let (Some(node), Some(Plan::Node(plan))) = (node, plan.as_deref()) {
         notes.extend(plan.notes.iter().map(|note| note.value.clone()));
+        notes.extend(forward_drops());
         let own: Vec<IpNet> = plan.address_blocks.iter().map(|block| block.value).collect();
         match ipam::usage(&node.data_dir, &own) {
             Ok(usage) => blocks = usage,
@@ -64,6 +66,18 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
         kernel: (*daemon.programmer.status()).clone(),
         blocks,
     }))
+}
+
+/// Chains of others that may stop what pods send and get.
+fn forward_drops() -> Vec<String> {
+    let drops = firewall::forward_drops().unwrap_or_default();
+    let note = |drop: ForwardDrop| {
+        format!(
+            "table {}, chain {} drops forwarded packets unless a rule of its own accepts them: accept the pods' ranges there",
+            drop.table, drop.chain
+        )
+    };
+    drops.into_iter().map(note).collect()
 }
 
 /// The query of `/v1/ready`.
