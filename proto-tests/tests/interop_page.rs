@@ -59,8 +59,10 @@ fn render() -> Result<String> {
     let mut rows: Vec<(u32, u32, String, String)> = Vec::new();
     for test in CONFORMANCE.into_iter().flat_map(tests) {
         let words: Vec<&str> = test.split('_').collect();
-        let numbers =
-            words[1..].iter().take_while(|word| word.parse::<u32>().is_ok() || **word == "and").count();
+        let numbers = words[1..]
+            .iter()
+            .take_while(|word| word.parse::<u32>().is_ok() || ["and", "to"].contains(word))
+            .count();
         let (row, rest) = words[1..].split_at(numbers);
         let rfc = words[0].strip_prefix("rfc").and_then(|number| number.parse().ok());
         let source =
@@ -90,9 +92,17 @@ fn sentence(name: &str) -> String {
     for (code, subcode) in (1..=7).flat_map(|code| (0..=10).map(move |subcode| (code, subcode))).rev() {
         words = words.replace(&format!("{code} {subcode}"), &format!("{code}/{subcode}"));
     }
-    for (plain, written) in
-        [("5 n", "5/1 to 5/3"), (" as ", " AS "), ("AS4", "AS4"), ("ipv", "IPv"), ("rfc", "RFC ")]
-    {
+    // An autonomous system, where it is not the conjunction.
+    for before in ["our", "own", "wrong", "the", "another", "one"] {
+        words = format!("{words} ")
+            .replace(&format!(" {before} as "), &format!(" {before} AS "))
+            .trim_end()
+            .to_owned();
+    }
+    for after in ["numbers", "path", "capability", "zero"] {
+        words = words.replace(&format!("as {after}"), &format!("AS {after}"));
+    }
+    for (plain, written) in [("5 n", "5/1 to 5/3"), ("as4", "AS4"), ("ipv", "IPv"), ("rfc", "RFC")] {
         words = words.replace(plain, written);
     }
     words
