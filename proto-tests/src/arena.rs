@@ -223,11 +223,12 @@ impl Arena {
         Ok(fs::rename(new, file)?)
     }
 
-    /// The end of the subject's log.
+    /// The end of the subject's log and, of ours, the routes that it has.
     pub fn log(&self) -> String {
         let log = self.process.log().unwrap_or_else(|error| error.to_string());
         let lines: Vec<&str> = log.lines().collect();
-        format!("the subject's log ends:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
+        let routes = muslin::routes(self.process.path("")).unwrap_or_default();
+        format!("the subject's log ends:\n{}\n{routes}", lines[lines.len().saturating_sub(30)..].join("\n"))
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::daemon::ask;
+
 /// Where the binary under test is: `MUSLIN_BIN`, which `cargo xtask test` sets, or the newest build beside this test.
 ///
 /// # Errors
@@ -28,4 +30,13 @@ pub fn speaker(state: &Path, run: &Path) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command.arg("speaker").arg("--state").arg(state).arg("--run-dir").arg(run);
     Ok(command)
+}
+
+/// What `muslin routes received` prints for the speaker with this run folder.
+///
+/// # Errors
+/// When it does not answer.
+pub fn routes(run: impl AsRef<Path>) -> Result<String> {
+    let socket = run.as_ref().join("muslin.sock");
+    ask(Command::new(binary()?).args(["routes", "received", "--socket"]).arg(socket))
 }

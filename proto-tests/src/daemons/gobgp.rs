@@ -145,7 +145,10 @@ impl Daemon for GoBgp {
         for (family, peer) in
             [("ipv4", self.setup.peer.v4.to_string()), ("ipv6", self.setup.peer.v6.to_string())]
         {
-            let shown = self.json(&["neighbor", &peer, "adj-in", "-a", family])?;
+            let shown = match self.json(&["neighbor", &peer, "adj-in", "-a", family]) {
+                Err(error) if format!("{error:#}").contains("session is not established") => continue,
+                answer => answer?,
+            };
             for (prefix, paths) in shown.as_object().into_iter().flatten() {
                 for path in paths.as_array().into_iter().flatten() {
                     routes.insert(route(prefix, path).with_context(|| path.to_string())?);

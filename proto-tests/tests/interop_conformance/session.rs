@@ -163,10 +163,15 @@ fn rfc4724_1_end_of_rib_follows_the_first_routes_of_each_family() -> Result<()> 
     let list = [wire::common_capabilities(Peer::A.asn()), vec![restarting]].concat();
     let open = Peer::A.open().with_parameters(wire::parameters(&[wire::capabilities(&list)]));
     let mut a = arena.establish_with(Peer::A, &open)?;
-    let mut missing = vec![vec![0, 0, 0, 0], vec![0, 0, 0, 6, 0x80, 15, 3, 0, 2, 1]];
-    while !missing.is_empty() {
-        let message = a.receive().with_context(|| format!("missing {missing:02x?}\n{}", arena.log()))?;
-        missing.retain(|marker| *marker != message.body);
+    // IPv4: an empty UPDATE. IPv6: an MP_UNREACH_NLRI with the family alone, its length in one octet or in two.
+    let end_of_ipv4 = |body: &[u8]| body == [0; 4];
+    let end_of_ipv6 = |body: &[u8]| body.ends_with(&[15, 3, 0, 2, 1]) || body.ends_with(&[15, 0, 3, 0, 2, 1]);
+    let (mut ipv4, mut ipv6) = (false, false);
+    while !(ipv4 && ipv6) {
+        let message =
+            a.await_kind(wire::UPDATE).with_context(|| format!("{ipv4} {ipv6}\n{}", arena.log()))?;
+        ipv4 |= end_of_ipv4(&message.body);
+        ipv6 |= end_of_ipv6(&message.body);
     }
     Ok(())
 }

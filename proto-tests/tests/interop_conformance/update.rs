@@ -256,18 +256,28 @@ fn rfc4760_1_a_family_that_was_not_negotiated_is_ignored_and_the_rest_is_used() 
     scene.a_is_heard()
 }
 
-/// RFC 2545 §3: a global and a link-local address.
-#[test]
-fn rfc4760_2_an_ipv6_next_hop_may_be_32_octets_and_its_reserved_octet_anything() -> Result<()> {
-    let mut scene = Scene::new()?;
-    let mut value = vec![0, 2, 1, 32];
-    value.extend(arena::TESTER_V6.octets());
-    value.extend("fe80::1".parse::<std::net::Ipv6Addr>()?.octets());
-    value.push(0x5a);
+/// An MP_REACH_NLRI for [`P6`] as RFC 2545 §3 has it: a global and a link-local address.
+fn with_link_local(reserved: u8, next_hops: &[std::net::Ipv6Addr]) -> Result<Vec<u8>> {
+    let mut value = vec![0, 2, 1, u8::try_from(next_hops.len() * 16)?];
+    value.extend(next_hops.iter().flat_map(std::net::Ipv6Addr::octets));
+    value.push(reserved);
     value.extend(wire::prefix(P6));
     let attributes =
         [wire::attribute(OPTIONAL, 14, &value), wire::origin(0), wire::as_path(&[Peer::A.asn()])];
-    scene.a.send(&wire::update(&[], &attributes, &[]))?;
+    Ok(wire::update(&[], &attributes, &[]))
+}
+
+#[test]
+fn rfc4760_2_the_reserved_octet_of_mp_reach_may_be_anything() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.a.send(&with_link_local(0x5a, &[arena::TESTER_V6])?)?;
+    scene.b.await_route(P6).map(drop).with_context(|| scene.arena.log())
+}
+
+#[test]
+fn rfc4760_2_an_ipv6_next_hop_may_be_a_global_and_a_link_local_address() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.a.send(&with_link_local(0, &[arena::TESTER_V6, "fe80::1".parse()?])?)?;
     scene.b.await_route(P6).map(drop).with_context(|| scene.arena.log())
 }
 
