@@ -303,11 +303,10 @@ impl Driver {
         Flow::Continue
     }
 
-    /// Whether there is something for the programmer and no room for it.
+    /// Whether there is something for the programmer. Room is not asked for here: it may have taken the last batch
+    /// since it was sent, and then there is nothing else that would wake us.
     fn fib_waits(&self) -> bool {
-        self.fib.capacity() == 0
-            && !self.fib.is_closed()
-            && (self.speaker.has_fib_changes() || self.sync_is_due())
+        !self.fib.is_closed() && (self.speaker.has_fib_changes() || self.sync_is_due())
     }
 
     fn sync_is_due(&self) -> bool {
