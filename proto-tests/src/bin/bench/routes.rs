@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use muslin_netns::{Namespace, connect};
 use muslin_proto_tests::daemon::{Process, ask, write_configuration};
-use muslin_proto_tests::wait;
+use muslin_proto_tests::{wait, wire};
 use serde_json::Value;
 
 use crate::feeder::{self, ADDRESS, ASN, CANDIDATE, CANDIDATE_ASN};
@@ -92,6 +92,11 @@ fn learn(daemon: Daemon, binaries: &Path, table: &[u8], routes: u32, samples: &m
         Ok(feeder::establish(&testers)
             .map_err(|error| format!("{error:#}\n{}", process.log().unwrap_or_default())))
     })?;
+    // A speaker that has just started waits for its peers before it believes that it knows all routes.
+    peer.send(&wire::update(&[], &[], &[]))?;
+    if let Daemon::Muslin = daemon {
+        await_convergence(binaries, &process)?;
+    }
     let before = Usage::of(process.id())?;
     let begun = Instant::now();
     let installed = std::thread::scope(|scope| {
@@ -109,6 +114,17 @@ fn learn(daemon: Daemon, binaries: &Path, table: &[u8], routes: u32, samples: &m
     drop(peer);
     samples[1].push((kernel::await_none(&host, routes)? - lost).as_secs_f64());
     Ok(())
+}
+
+fn await_convergence(binaries: &Path, process: &Process) -> Result<()> {
+    wait::until("convergence of muslin", || {
+        let mut command = Command::new(binaries.join("muslin"));
+        command.args(["status", "--output", "json", "--socket"]).arg(process.path("muslin.sock"));
+        // Its exit code tells whether all is well, which it is not yet.
+        let output = command.output()?;
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Ok(if status["readiness"]["converged"] == true { Ok(()) } else { Err(format!("{status:#}")) })
+    })
 }
 
 fn start_muslin(host: &Namespace, binaries: &Path) -> Result<Process> {
