@@ -60,9 +60,12 @@ fn both_ends_hold_the_same(world: &World, found: &mut Vec<String>) {
     for peering in world.topology.peerings.iter().filter(|p| p.sides.iter().all(|side| !side.absent)) {
         for end in 0..2 {
             let [from, to] = [peering.ends[end], peering.ends[1 - end]];
-            let (Some(there), Some(here)) = (world.key_of(from, to), world.key_of(to, from)) else { continue };
+            let (Some(there), Some(here)) = (world.key_of(from, to), world.key_of(to, from)) else {
+                continue;
+            };
             let filter = everything();
-            let sent = routes(speaker(world, from), &Query::AdjRibOut { peer: there, filter: filter.clone() });
+            let sent =
+                routes(speaker(world, from), &Query::AdjRibOut { peer: there, filter: filter.clone() });
             let held = routes(speaker(world, to), &Query::AdjRibIn { peer: here, filter });
             let (sent, held): (BTreeSet<_>, BTreeSet<_>) =
                 (sent.iter().map(on_the_wire).collect(), held.iter().map(on_the_wire).collect());
@@ -119,9 +122,14 @@ fn blocks_have_one_owner(world: &World, host: usize, routes: &[RouteView], found
     }
     let learned = routes.iter().filter(|route| route.peer.is_some() && is_usable(route));
     for route in learned {
-        let Some(owner) = owner_of(route.prefix).filter(|owner| world.topology.is_node(*owner)) else { continue };
+        let Some(owner) = owner_of(route.prefix).filter(|owner| world.topology.is_node(*owner)) else {
+            continue;
+        };
         if owner == host || origin_as(route) != Some(world.topology.asns[owner]) {
-            found.push(format!("{host} uses {} of node {owner} with AS path [{}]", route.prefix, route.as_path));
+            found.push(format!(
+                "{host} uses {} of node {owner} with AS path [{}]",
+                route.prefix, route.as_path
+            ));
         }
     }
 }
@@ -192,11 +200,13 @@ fn who_can_know_knows(world: &World, tables: &[Vec<RouteView>], found: &mut Vec<
     let prefixes: BTreeSet<IpNet> =
         world.originated.iter().flat_map(|originated| originated.keys().copied()).collect();
     for prefix in prefixes {
-        let is_stolen = owner_of(prefix).is_some_and(|owner| world.originators(prefix).any(|host| host != owner));
+        let is_stolen =
+            owner_of(prefix).is_some_and(|owner| world.originators(prefix).any(|host| host != owner));
         if is_stolen {
             continue;
         }
-        let knows = |host: &usize| tables[*host].iter().any(|route| route.prefix == prefix && is_usable(route));
+        let knows =
+            |host: &usize| tables[*host].iter().any(|route| route.prefix == prefix && is_usable(route));
         let known: BTreeSet<usize> = (0..tables.len()).filter(knows).collect();
         let wanted = who_knows(world, prefix);
         if known != wanted {

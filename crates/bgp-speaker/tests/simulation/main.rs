@@ -71,7 +71,12 @@ fn number(variable: &str) -> Option<u64> {
 fn a_network_at_rest_is_right_whatever_happened_to_it() {
     if let Some(seed) = number("MUSLIN_SEED") {
         let outcome = run(seed, true);
-        assert!(outcome.violations.is_empty(), "seed {seed}, {}: {:#?}", outcome.topology, outcome.violations);
+        assert!(
+            outcome.violations.is_empty(),
+            "seed {seed}, {}: {:#?}",
+            outcome.topology,
+            outcome.violations
+        );
         return;
     }
     let (seeds, began) = (number("MUSLIN_SEEDS").unwrap_or(SEEDS), Instant::now());
@@ -96,7 +101,12 @@ fn a_network_at_rest_is_right_whatever_happened_to_it() {
         running.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     println!("{seeds} seeds in {:.1} s, {} failed", began.elapsed().as_secs_f64(), failures.len());
-    assert!(failures.is_empty(), "{} of {seeds} seeds failed, such as {}", failures.len(), failures[..failures.len().min(5)].join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {seeds} seeds failed, such as {}",
+        failures.len(),
+        failures[..failures.len().min(5)].join("\n")
+    );
 }
 
 #[test]

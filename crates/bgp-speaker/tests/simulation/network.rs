@@ -50,18 +50,43 @@ enum Carried {
     End,
 }
 
+#[derive(Clone, Copy)]
 enum Happening {
     /// An attempt reaches the other host.
-    Attempt { from: usize, life: u32, conn: ConnId, to: IpAddr },
+    Attempt {
+        from: usize,
+        life: u32,
+        conn: ConnId,
+        to: IpAddr,
+    },
     /// The answer to an attempt.
-    Opened { connection: usize, life: u32, conn: ConnId },
-    Failed { host: usize, life: u32, conn: ConnId, error: ErrorKind },
+    Opened {
+        connection: usize,
+        life: u32,
+        conn: ConnId,
+    },
+    Failed {
+        host: usize,
+        life: u32,
+        conn: ConnId,
+        error: ErrorKind,
+    },
     /// The next of what is under way to that end arrives.
-    Arrives { connection: usize, end: usize },
+    Arrives {
+        connection: usize,
+        end: usize,
+    },
     /// Octets that this end sent were taken.
-    Written { connection: usize, end: usize, octets: usize },
+    Written {
+        connection: usize,
+        end: usize,
+        octets: usize,
+    },
     /// That end learns that the other one knows of no connection.
-    Reset { connection: usize, end: usize },
+    Reset {
+        connection: usize,
+        end: usize,
+    },
 }
 
 struct Event {
@@ -433,7 +458,9 @@ impl Network {
     }
 
     fn note(&mut self, host: usize, octets: usize) {
-        let word = self.now.duration_since(self.began).as_nanos() as u64 ^ (host as u64) << 56 ^ (octets as u64) << 40;
+        let word = self.now.duration_since(self.began).as_nanos() as u64
+            ^ (host as u64) << 56
+            ^ (octets as u64) << 40;
         self.digest = (self.digest ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
     }
 

@@ -97,7 +97,8 @@ impl World {
             84..87 => {
                 let side = &mut self.topology.peerings[choice].sides[end];
                 side.shut_down = !side.shut_down;
-                let told = format!("peer of {} on {between:?}: shut down {}", peering.ends[end], side.shut_down);
+                let told =
+                    format!("peer of {} on {between:?}: shut down {}", peering.ends[end], side.shut_down);
                 self.tell(&told);
                 self.configure(peering.ends[end]);
             }

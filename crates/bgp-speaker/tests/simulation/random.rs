@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -34,7 +34,7 @@ impl Random {
 
     /// A time between the two.
     pub(crate) fn time(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = (most - least).as_micros() as u64 + 1;
+        let span = most.saturating_sub(least).as_micros() as u64 + 1;
         least + Duration::from_micros(self.next() % span)
     }
 }

@@ -66,7 +66,9 @@ pub(crate) fn generate(random: &mut Random) -> Topology {
     let kind = random.below(9);
     let (name, asns, pairs, guarding) = match kind {
         0 => ("chain of ASes", distinct(8), (1..8).map(|i| external(i - 1, i)).collect(), Guarding::None),
-        1 => ("ring of ASes", distinct(8), (0..8).map(|i| external(i, (i + 1) % 8)).collect(), Guarding::None),
+        1 => {
+            ("ring of ASes", distinct(8), (0..8).map(|i| external(i, (i + 1) % 8)).collect(), Guarding::None)
+        }
         2 => ("random ASes", distinct(9), random_graph(random, 9), Guarding::None),
         3 => ("internal mesh", vec![65000; 8], mesh(0, 8), Guarding::None),
         4 => ("one reflector", vec![65000; 9], reflect(&[0], 1..9), Guarding::None),

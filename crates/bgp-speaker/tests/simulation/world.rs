@@ -121,7 +121,8 @@ impl World {
         let mut config = SpeakerConfig::new(Asn(self.topology.asns[host]), router_id);
         config.listen = vec!["0.0.0.0:179".parse().expect("an address")];
         config.guard = self.guard(host);
-        config.originated = self.originated[host].iter().map(|(prefix, with)| originate(*prefix, with)).collect();
+        config.originated =
+            self.originated[host].iter().map(|(prefix, with)| originate(*prefix, with)).collect();
         for peering in &self.topology.peerings {
             let Some(end) = peering.ends.iter().position(|end| *end == host) else { continue };
             if peering.sides[end].absent {
@@ -131,7 +132,9 @@ impl World {
             let session = self.session(peering, end);
             if peering.by_range && end == 0 {
                 let range = ListenRange::new(IpNet::from(address(other)), session);
-                config.listen_ranges.push(ListenRange { key: PeerKey::new(&format!("range{other}")), ..range });
+                config
+                    .listen_ranges
+                    .push(ListenRange { key: PeerKey::new(&format!("range{other}")), ..range });
             } else {
                 config.peers.push(PeerConfig::new(address(other), session));
             }
@@ -163,10 +166,18 @@ impl World {
                 ReflectorRole::NonClient
             },
             next_hop: self.next_hop_mode(peering, end),
-            allowed_own_as: if self.topology.is_node(peering.ends[end]) { self.topology.allowed_own_as } else { 0 },
+            allowed_own_as: if self.topology.is_node(peering.ends[end]) {
+                self.topology.allowed_own_as
+            } else {
+                0
+            },
             shutdown: side.shut_down.then(|| "by configuration".into()),
             ..base.with_policies(
-                policy("in", &side.refused_in, side.community.map(|value| community(1, value)).into_iter().collect()),
+                policy(
+                    "in",
+                    &side.refused_in,
+                    side.community.map(|value| community(1, value)).into_iter().collect(),
+                ),
                 policy("out", &side.refused_out, export_actions(side, own_as)),
             )
         }
@@ -180,7 +191,11 @@ impl World {
             .peerings
             .iter()
             .any(|other| other.relation == Relation::External && other.ends.contains(&host));
-        if is_border && peering.relation != Relation::External { NextHopMode::Itself } else { NextHopMode::Auto }
+        if is_border && peering.relation != Relation::External {
+            NextHopMode::Itself
+        } else {
+            NextHopMode::Auto
+        }
     }
 
     fn guard(&self, host: usize) -> ImportGuard {
