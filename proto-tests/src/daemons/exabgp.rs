@@ -116,7 +116,10 @@ fn apply(table: &mut BTreeMap<IpNet, Route>, update: &Value) -> Result<()> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let attributes = &update["attribute"];
     for hops in update["announce"].as_object().into_iter().flat_map(|families| families.values()) {
-        for (next_hop, nlri) in hops.as_object().into_iter().flatten() {
+        // It lists the prefixes once for the global next hop and once for the link-local one beside it.
+        let several = hops.as_object().is_some_and(|hops| hops.len() > 1);
+        let hops = hops.as_object().into_iter().flatten();
+        for (next_hop, nlri) in hops.filter(|(next_hop, _)| !(several && next_hop.starts_with("fe80:"))) {
             for prefix in prefixes(nlri)? {
                 let route = Route {
                     prefix,
