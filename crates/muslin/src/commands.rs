@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::cli::Command;
 use crate::daemon::{self, NodeRole, Role};
+use crate::error::sentence;
 use crate::logging;
 
 /// Carries out everything but the lab, which wants a process without threads.
@@ -41,5 +42,5 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// Says on standard error why a command failed: one line, with its causes.
 #[expect(clippy::print_stderr, reason = "the last word of a command")]
 pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("muslin: {error:#}");
+    eprintln!("muslin: {}", sentence(error));
 }

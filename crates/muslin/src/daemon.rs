@@ -22,13 +22,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use muslin_bgp_speaker::net::SpeakerHandle;
 use muslin_cluster::FolderSource;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
+use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 pub(crate) use self::plan::Plan;
 pub(crate) use self::readiness::{Goal, Readiness, wait};
@@ -75,10 +76,9 @@ pub(crate) struct Daemon {
 pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let source = FolderSource::watch(&args.state)?;
-    let programmer = Programmer::spawn(ProgrammerConfig::default())
-        .await
-        .context("the kernel's routes: run as root or with CAP_NET_ADMIN")?;
+    let source = FolderSource::watch(&args.state).context("--state")?;
+    check_privilege(&role)?;
+    let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
     let daemon = Arc::new(Daemon {
         role,
         started: Instant::now(),
@@ -98,4 +98,19 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     };
     info!("muslin ends; routes stay in the kernel");
     ended
+}
+
+/// A node cannot do its work without `CAP_NET_ADMIN`; a reflector, which forwards nothing, can.
+fn check_privilege(role: &Role) -> anyhow::Result<()> {
+    let permitted = rustix::thread::capabilities(None).context("this process's capabilities")?.effective;
+    match (permitted.contains(CapabilitySet::NET_ADMIN), role) {
+        (true, _) => Ok(()),
+        (false, Role::Node(_)) => {
+            bail!("CAP_NET_ADMIN is missing: run as root, or give the container NET_ADMIN")
+        }
+        (false, Role::Speaker) => {
+            warn!("CAP_NET_ADMIN is missing: routes are exchanged, but none will be installed in the kernel");
+            Ok(())
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::pods::Pods;
 use super::{Daemon, Plan, Role, fib};
+use crate::error::sentence;
 use crate::kernel::{ViewResolver, facts};
 
 /// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
@@ -49,7 +50,7 @@ pub(crate) async fn run(
                 // Unused addresses of our blocks lead nowhere before anyone is told to send packets for them.
                 program_blackholes(&daemon, &mut blackholes, &plan).await?;
                 if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
-                    faults.pods = pods.apply(plan, &kernel).err().map(|error| format!("{error:#}"));
+                    faults.pods = pods.apply(plan, &kernel).err().map(|error| sentence(&error));
                 }
                 faults.speaker = configure(&daemon, &plan).await?.err();
                 report(&daemon, &plan, &faults);

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) const PLUGIN: &str = env!("CARGO_BIN_EXE_muslin-cni");
+pub(crate) const PLUGIN: &str = env!("CARGO_BIN_EXE_cni-under-test");
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A node that forwards, with a block of each family.
