@@ -41,6 +41,8 @@
 pub mod config;
 pub mod export;
 pub mod net;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod policy;
 pub mod rib;
 pub mod session;

@@ -149,6 +149,10 @@ impl Rib {
     /// End-of-RIB came, the time to wait is over, or it does not keep its state after all.
     pub fn flush_stale(&mut self, index: PeerIndex, families: FamilySet) {
         let Some(peer) = self.routes.peers.get_mut(index) else { return };
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::StaleRoutesKept) {
+            return;
+        }
         let stale: FamilySet = families.iter().filter(|family| peer.stale.contains(*family)).collect();
         if !stale.is_empty() {
             peer.stale = peer.stale.iter().filter(|family| !stale.contains(*family)).collect();
@@ -209,10 +213,17 @@ impl Rib {
         let mut exported = Vec::new();
         for PeerPolicies { peer: index, import, export } in policies {
             let Some(peer) = self.routes.peers.get_mut(*index) else { continue };
-            if !has_same_effect(&peer.view.import, import) {
+            let same_import = has_same_effect(&peer.view.import, import);
+            #[cfg(feature = "planted-bugs")]
+            let same_import =
+                same_import || crate::planted::is_planted(crate::planted::Bug::ImportChangeForgotten);
+            if !same_import {
                 self.jobs.push(Task::Rejudge(*index));
             }
             let same_export = has_same_effect(&peer.view.export, export);
+            #[cfg(feature = "planted-bugs")]
+            let same_export =
+                same_export || crate::planted::is_planted(crate::planted::Bug::ExportChangeForgotten);
             let view = Arc::make_mut(&mut peer.view);
             view.import = import.clone();
             view.export = export.clone();
@@ -261,6 +272,10 @@ impl Rib {
 
     /// Looks again where next hops lead.
     pub fn next_hops_changed(&mut self) {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::NextHopChangeMissed) {
+            return;
+        }
         for id in self.routes.attributes.next_hops.resolve_all() {
             self.jobs.push(Task::NextHop(id));
         }

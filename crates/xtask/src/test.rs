@@ -144,11 +144,19 @@ fn unit(count: &mut Count) -> Result<()> {
         command.args(what);
         command
     };
-    // All three run before the first failure is reported.
+    // All of them run before the first failure is reported.
     let units = shell::run_tests(&mut workspace(&["--lib", "--bins"]), count);
     let others = integration_tests(Tier::Unit).and_then(|mut tests| shell::run_tests(&mut tests, count));
     let documentation = shell::run_tests(&mut workspace(&["--doc"]), count);
-    units.and(others).and(documentation)
+    let planted = shell::run_tests(&mut planted_bugs(), count);
+    units.and(others).and(documentation).and(planted)
+}
+
+/// The simulation of the speaker has to find the bugs that a feature plants.
+fn planted_bugs() -> Command {
+    let mut command = cargo(["test", "--locked", "--package", "muslin-bgp-speaker"]);
+    command.args(["--features", "planted-bugs", "--test", "simulation", "every_planted_bug"]);
+    command
 }
 
 fn netns(count: &mut Count) -> Result<()> {

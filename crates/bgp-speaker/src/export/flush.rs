@@ -140,6 +140,12 @@ impl Group {
             // The new source had the route from somebody else until now, and is not sent its own.
             let flipped = |change: &Change| change.source().is_some_and(|source| source != offer.source);
             let flips: Vec<_> = changed.iter().copied().filter(flipped).collect();
+            #[cfg(feature = "planted-bugs")]
+            let flips = if crate::planted::is_planted(crate::planted::Bug::SourceFlipMissed) {
+                Vec::new()
+            } else {
+                flips
+            };
             if !flips.is_empty() {
                 draft.only.withdraw(&self.items(rib, &flips));
                 draft.only_messages.push((offer.source, draft.only.take()));
@@ -179,7 +185,16 @@ impl Group {
     /// Writes withdrawals of routes that came from one source.
     fn withdraw(&mut self, rib: &mut LocRib, run: &[Change], number: u64, draft: &mut Draft) {
         let start = draft.packer.len();
-        draft.packer.withdraw(&self.items(rib, run));
+        #[cfg(feature = "planted-bugs")]
+        let run_sent =
+            if crate::planted::is_planted(crate::planted::Bug::WithdrawalDropped) && number % 4 == 3 {
+                &[]
+            } else {
+                run
+            };
+        #[cfg(not(feature = "planted-bugs"))]
+        let run_sent = run;
+        draft.packer.withdraw(&self.items(rib, run_sent));
         if let Some(source) = run.first().and_then(Change::source) {
             draft.skip(self, source, start);
         }

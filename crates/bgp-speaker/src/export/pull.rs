@@ -82,6 +82,12 @@ impl Group {
 
     fn end_of_rib(&self, families: FamilySet, out: &mut Vec<Bytes>) -> usize {
         let mut packer = Packer::new(&self.key);
+        #[cfg(feature = "planted-bugs")]
+        let families = if crate::planted::is_planted(crate::planted::Bug::EndOfRibForgotten) {
+            families.without(Family::Ipv6Unicast)
+        } else {
+            families
+        };
         families.iter().for_each(|family| packer.end_of_rib(family));
         push(packer.take(), out)
     }
@@ -91,6 +97,10 @@ impl Group {
         let families = std::mem::take(&mut member.asked);
         let mut replay = Replay::new(families, member.cursor, member.cursor);
         let marked = member.enhanced_refresh;
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::RefreshSendsNothing) {
+            replay.resend = FamilySet::EMPTY;
+        }
         if marked {
             replay.refresh = families;
         }

@@ -67,6 +67,10 @@ impl Fib {
             }
             let was = std::mem::replace(&mut destination.in_fib, route.is_some());
             destination.holders = destination.holders + u16::from(route.is_some()) - u16::from(was);
+            #[cfg(feature = "planted-bugs")]
+            if route.is_none() && crate::planted::is_planted(crate::planted::Bug::KernelRemovalForgotten) {
+                continue;
+            }
             out.push(FibChange { prefix: rib.destinations.prefix(id), route });
             rib.destinations.free_if_unused(id);
         }

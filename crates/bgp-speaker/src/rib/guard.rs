@@ -96,6 +96,10 @@ fn refused(refusal: Refusal, range: &GuardRange) -> Refused<'_> {
 
 /// Over external sessions the origin AS tells the owner, over internal ones the preserved next hop does.
 fn comes_from_owner(owned: &OwnedBlock, bearer: Bearer) -> bool {
+    #[cfg(feature = "planted-bugs")]
+    if crate::planted::is_planted(crate::planted::Bug::ForeignBlockAccepted) {
+        return true;
+    }
     if bearer.external {
         owned.origin_as.is_none() || owned.origin_as == bearer.origin
     } else {

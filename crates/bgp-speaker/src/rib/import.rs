@@ -132,6 +132,8 @@ fn refuse(
         let path = attributes.decode(received).as_path;
         path.count(identity.asn) + path.count(view.local_as)
     };
+    #[cfg(feature = "planted-bugs")]
+    let own_as = if crate::planted::is_planted(crate::planted::Bug::OwnAsAccepted) { 0 } else { own_as };
     if own_as > usize::from(view.allowed_own_as) {
         return Some(Refusal::OwnAs);
     }

@@ -66,6 +66,9 @@ impl LocRib {
 
     /// Puts a peer's path in, in place of the one that it announced before.
     pub(crate) fn put(&mut self, peer: PeerIndex, prefix: IpNet, path_id: u32, judged: Judged) {
+        #[cfg(feature = "planted-bugs")]
+        let path_id =
+            if crate::planted::is_planted(crate::planted::Bug::PathIdIgnored) { 0 } else { path_id };
         let id = self.destinations.find_or_insert(prefix);
         let epoch = self.epoch(peer, self.destinations.family(id));
         let (handle, was) = match self.destinations.path_of(id, peer, path_id) {
@@ -238,6 +241,10 @@ impl LocRib {
                 changed |= path.state != state;
                 path.state = state;
             }
+        }
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::MultipathChangeMissed) {
+            changed = best != winners.first().copied();
         }
         // There are at most `max_paths` winners, an octet.
         self.destinations[id].selected = winners.len() as u8;

@@ -7,6 +7,7 @@
 //! ```text
 //! MUSLIN_SEED=17 cargo test -p muslin-bgp-speaker --test simulation -- --nocapture     # one seed, with a trace
 //! MUSLIN_SEEDS=100000 cargo test --release -p muslin-bgp-speaker --test simulation -- --nocapture
+//! cargo test -p muslin-bgp-speaker --features planted-bugs --test simulation planted -- --nocapture  # does it find bugs?
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -114,4 +115,29 @@ fn a_seed_does_the_same_again() {
     for seed in 0..10 {
         assert_eq!(run(seed, false).digest, run(seed, false).digest, "seed {seed}");
     }
+}
+
+/// The simulation is worth as much as it finds.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn every_planted_bug_is_found() {
+    use muslin_bgp_speaker::planted::{Bug, plant};
+
+    // What a bug makes of a network is expected to be ugly; only the outcome is of interest.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let found = (0..SEEDS).find_map(|seed| {
+            plant(Some(*bug));
+            let violations = run_caught(seed).violations;
+            plant(None);
+            Some((seed, violations.into_iter().next()?))
+        });
+        match found {
+            Some((seed, violation)) => println!("{bug:?}: seed {seed}: {violation}"),
+            None => missed.push(bug),
+        }
+    }
+    let _ours = std::panic::take_hook();
+    assert!(missed.is_empty(), "not found within {SEEDS} seeds: {missed:?}");
 }
