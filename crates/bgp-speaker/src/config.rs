@@ -145,7 +145,8 @@ pub struct SessionConfig {
     pub ttl: TtlMode,
     /// TCP-MD5 key (RFC 2385).
     pub password: Option<Secret>,
-    /// Graceful restart (RFC 4724): how long the peer may keep our routes; `None` does not offer it.
+    /// Graceful restart (RFC 4724, 8538): how long the peer may keep our routes; `None` neither asks for that
+    /// nor keeps the peer's, and only says that we send End-of-RIB.
     pub graceful_restart: Option<Duration>,
     /// Reflection.
     pub reflector: ReflectorRole,

@@ -135,6 +135,13 @@ impl Exports {
         self.by_key.entry(key).or_insert(id);
     }
 
+    /// Which routes may be sent changed as a whole.
+    pub(crate) fn look_at_everything(&mut self, rib: &mut LocRib) {
+        for group in self.groups.iter_mut().flatten() {
+            group.look_at_everything(rib);
+        }
+    }
+
     /// See [`Rib::pull`](crate::rib::Rib::pull).
     pub(crate) fn pull(
         &mut self,

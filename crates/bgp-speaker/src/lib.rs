@@ -48,4 +48,4 @@ pub mod rib;
 pub mod session;
 pub mod speaker;
 
-pub use self::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus};
+pub use self::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus, Start};

@@ -30,4 +30,5 @@ mod tests;
 
 pub use self::handle::{
     ConfigureError, FibStream, FibUpdate, Shutdown, SpawnError, SpeakerGone, SpeakerHandle, spawn,
+    spawn_started,
 };

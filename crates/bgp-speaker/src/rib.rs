@@ -270,6 +270,14 @@ impl Rib {
         self.routes.originate(routes);
     }
 
+    /// Whether peers are sent only what originates here, and no End-of-RIB, until everything else is known
+    /// (RFC 4724 §4.1).
+    pub fn defer_learned(&mut self, deferred: bool) {
+        if std::mem::replace(&mut self.routes.defers_learned, deferred) != deferred {
+            self.exports.look_at_everything(&mut self.routes);
+        }
+    }
+
     /// Looks again where next hops lead.
     pub fn next_hops_changed(&mut self) {
         #[cfg(feature = "planted-bugs")]

@@ -42,10 +42,10 @@ pub(crate) use self::capability_words::capability_in_words;
 use self::connection::Connection;
 pub use self::connection::{ConnId, Origin};
 use self::ending::Penalty;
-pub use self::negotiation::{Negotiated, PeerRestart};
+pub use self::negotiation::{Negotiated, PeerRestart, PeerStart};
 pub use self::reason::{EndReason, Stop};
 pub use self::receive::Message;
-pub use self::settings::Settings;
+pub use self::settings::{OwnRestart, Settings};
 pub use self::status::{Counters, MessageCounts, State, Timers};
 
 /// RFC 4271 §8.2.2 suggests four minutes for a peer that has not sent its OPEN.
@@ -108,6 +108,7 @@ pub struct Session {
     connections: SmallVec<[Connection; 1]>,
     backoff: Backoff,
     retention: Option<Instant>,
+    own_restart: OwnRestart,
     last_error: Option<(Instant, EndReason)>,
     counters: Counters,
     shown: State,
@@ -124,6 +125,7 @@ impl Session {
             connections: SmallVec::new(),
             backoff: Backoff::default(),
             retention: None,
+            own_restart: OwnRestart::default(),
             last_error: None,
             counters: Counters::default(),
             shown: State::Idle,
@@ -149,16 +151,18 @@ impl Session {
         if !self.connections.is_empty() {
             self.last_error = Some((now, reason.clone()));
         }
+        self.forget_retention();
         for connection in std::mem::take(&mut self.connections) {
             if let Some(notification) = &notification {
-                self.send_notification(connection.id(), notification);
+                let notification = connection.as_reset(notification.clone());
+                self.send_notification(connection.id(), &notification);
             }
             self.outputs.push_back(SessionOutput::Close(connection.id()));
-            if connection.state() == State::Established {
-                self.outputs.push_back(SessionOutput::Down(reason.clone(), Retention::Flush));
+            if let Some(negotiated) = connection.established() {
+                let retention = self.retain(now, negotiated, &reason);
+                self.outputs.push_back(SessionOutput::Down(reason.clone(), retention));
             }
         }
-        self.forget_retention();
         self.activity = Activity::Stopped;
         if stop.restarts() {
             self.backoff = Backoff::default();
@@ -207,7 +211,7 @@ impl Session {
         }
         let connection = Connection::new(now, id, local, remote);
         self.connections.push(connection);
-        let open = connection::open(&self.settings.open());
+        let open = connection::open(&self.own_open());
         self.counters.sent.open += 1;
         self.outputs.push_back(SessionOutput::Send(id, open));
         self.note_state(now);
@@ -248,11 +252,10 @@ impl Session {
 
     /// Ends one connection with a NOTIFICATION because of what the peer sent on it.
     pub fn fail(&mut self, now: Instant, id: ConnId, notification: Notification, detail: String) {
-        if self.connection(id).is_none() {
-            return;
-        }
-        self.send_notification(id, &notification);
+        let Some(connection) = self.connection(id) else { return };
         let penalty = Penalty::of_sent(&notification);
+        let notification = connection.as_reset(notification);
+        self.send_notification(id, &notification);
         self.outputs.push_back(SessionOutput::Close(id));
         self.lose(now, id, EndReason::Sent { notification, detail }, penalty);
         self.note_state(now);
@@ -300,6 +303,30 @@ impl Session {
     /// What it runs by.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What the OPENs to come say of our own restart; those sent stay as they are.
+    pub fn set_own_restart(&mut self, restart: OwnRestart) {
+        self.own_restart = restart;
+    }
+
+    /// Nothing is kept of an earlier session any more.
+    pub fn end_retention(&mut self) {
+        self.retention = None;
+    }
+
+    /// The OPEN that a new connection is opened with.
+    pub(crate) fn own_open(&self) -> muslin_bgp_packet::Open {
+        self.settings.open(self.own_restart())
+    }
+
+    /// A session that was established before and is lost finds our forwarding as it was: this process never
+    /// stopped (RFC 8538 §4).
+    fn own_restart(&self) -> OwnRestart {
+        match self.counters.established {
+            0 => self.own_restart,
+            _ => OwnRestart { forwarding_kept: FamilySet::ALL, ..self.own_restart },
+        }
     }
 
     /// Sends a ROUTE-REFRESH on the established connection.

@@ -13,6 +13,7 @@
 
 mod command;
 mod configure;
+mod deferral;
 mod egress;
 mod event;
 mod initial_sync;
@@ -21,6 +22,7 @@ mod peer;
 mod peers;
 mod query;
 mod rib_seam;
+mod start;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -30,12 +32,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::command::Command;
+use self::deferral::Deferral;
 pub use self::event::SpeakerEvent;
 use self::initial_sync::InitialSync;
 pub use self::input::{Input, ListenPlan, Output, SocketOptions};
 use self::peer::Peer;
 use self::peers::Peers;
 pub use self::query::{Answer, Query};
+pub use self::start::Start;
 pub use self::status::{
     CapabilityStatus, FamilyStatus, LastError, NegotiatedStatus, PeerStatus, RangeStatus, SpeakerStatus,
 };
@@ -54,6 +58,8 @@ pub struct Speaker {
     rib: Rib,
     timers: TimerQueue,
     sync: InitialSync,
+    start: Start,
+    deferral: Option<Deferral>,
     outputs: VecDeque<Output>,
     /// Peers for which the RIB may have something to send and whose connection has room.
     hungry: VecDeque<PeerIndex>,
@@ -65,11 +71,22 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker with this configuration; its first outputs open listeners and connections.
+    /// A speaker with this configuration that no earlier one precedes; its first outputs open listeners and
+    /// connections.
     pub fn new(
         now: Instant,
         config: SpeakerConfig,
         resolver: Box<dyn NextHopResolver + Send>,
+    ) -> Result<Self, ConfigError> {
+        Self::started(now, config, resolver, Start::Fresh)
+    }
+
+    /// A speaker that comes to life by `start`.
+    pub fn started(
+        now: Instant,
+        config: SpeakerConfig,
+        resolver: Box<dyn NextHopResolver + Send>,
+        start: Start,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let empty = SpeakerConfig::new(config.asn, config.router_id);
@@ -79,6 +96,8 @@ impl Speaker {
             peers: Peers::default(),
             timers: TimerQueue::new(now),
             sync: InitialSync::new(now),
+            start,
+            deferral: start.is_restart().then(|| Deferral::new(now)),
             outputs: VecDeque::new(),
             hungry: VecDeque::new(),
             ready: Vec::new(),
@@ -86,6 +105,7 @@ impl Speaker {
             started: now,
             stopping: false,
         };
+        speaker.rib.defer_learned(start.is_restart());
         speaker.configure(now, config)?;
         Ok(speaker)
     }
@@ -125,13 +145,16 @@ impl Speaker {
     }
 
     /// Moves up to `max` changes of the kernel's routes to `out`, newest state of each destination only.
+    /// After a restart there are none until the peers' routes are known: what was kept stays as it is.
     pub fn fib_changes(&mut self, max: usize, out: &mut Vec<FibChange>) {
-        self.rib.drain_fib(max, out);
+        if self.deferral.is_none() {
+            self.rib.drain_fib(max, out);
+        }
     }
 
     /// Whether [`fib_changes`](Self::fib_changes) has something.
     pub fn has_fib_changes(&self) -> bool {
-        self.rib.has_fib_changes()
+        self.deferral.is_none() && self.rib.has_fib_changes()
     }
 
     /// Whether every peer that can be waited for has sent its routes, so that what a previous run left in

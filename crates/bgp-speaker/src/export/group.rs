@@ -77,6 +77,21 @@ impl Group {
         }
     }
 
+    /// Compares every destination with what was sent of it; members that were drained are looked at again.
+    pub(crate) fn look_at_everything(&mut self, rib: &mut LocRib) {
+        // A walk that tells routes of two keys apart must not start over.
+        while self.previous.is_some() {
+            self.flush(rib);
+        }
+        self.cursor = rib.changes.walk();
+        for peer in self.idle.drain(..) {
+            if let Some(member) = self.members.get_mut(&peer) {
+                member.idle = false;
+            }
+            self.ready.push(peer);
+        }
+    }
+
     /// Whether the Loc-RIB has changes that the group has not looked at.
     pub(crate) fn has_pending(&self, rib: &LocRib) -> bool {
         !rib.changes.drained(self.cursor)

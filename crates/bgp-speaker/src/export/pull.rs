@@ -58,7 +58,7 @@ impl Group {
                 }
                 continue;
             }
-            if !member.end_of_rib.is_empty() && self.cursor.passed(member.joined) {
+            if !member.end_of_rib.is_empty() && !rib.defers_learned && self.cursor.passed(member.joined) {
                 let families = std::mem::take(&mut member.end_of_rib);
                 octets += self.end_of_rib(families, out);
                 continue;

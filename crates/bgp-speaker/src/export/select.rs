@@ -44,6 +44,8 @@ pub enum Withheld {
     TooLong,
     /// It came from the peer itself.
     OwnRoute,
+    /// We restarted, and the routes of the peers are not all known yet (RFC 4724 §4.1).
+    Deferred,
 }
 
 impl fmt::Display for Withheld {
@@ -58,6 +60,7 @@ impl fmt::Display for Withheld {
             Self::NextHop => "there is no address of ours to send as next hop",
             Self::TooLong => "the attributes do not fit into a message",
             Self::OwnRoute => "the route came from this peer",
+            Self::Deferred => "after our restart the routes of all peers are waited for",
         })
     }
 }
@@ -76,6 +79,9 @@ impl GroupKey {
         let refuse = |why| Err((why, None));
         if !self.shape.families.contains(rib.destinations.family(id)) {
             return refuse(Withheld::Family);
+        }
+        if rib.defers_learned && path.peer != PeerIndex::LOCAL {
+            return refuse(Withheld::Deferred);
         }
         let marks = rib.attributes.row(path.attributes).marks;
         if marks.contains(Marks::NO_ADVERTISE) {

@@ -10,7 +10,7 @@ use super::driver::Driver;
 use crate::config::{ConfigError, SpeakerConfig};
 use crate::rib::{FibChange, NextHopResolver};
 use crate::session::Stop;
-use crate::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus};
+use crate::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus, Start};
 
 /// Requests that may wait for the speaker.
 const REQUESTS: usize = 16;
@@ -103,7 +103,16 @@ pub fn spawn(
     config: SpeakerConfig,
     resolver: Box<dyn NextHopResolver + Send>,
 ) -> Result<SpeakerHandle, SpawnError> {
-    let speaker = Speaker::new(Instant::now(), config, resolver)?;
+    spawn_started(config, resolver, Start::Fresh)
+}
+
+/// Like [`spawn`], when an earlier speaker may have preceded it.
+pub fn spawn_started(
+    config: SpeakerConfig,
+    resolver: Box<dyn NextHopResolver + Send>,
+    start: Start,
+) -> Result<SpeakerHandle, SpawnError> {
+    let speaker = Speaker::started(Instant::now(), config, resolver, start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (requests, incoming_requests) = mpsc::channel(REQUESTS);
     let (events, _) = broadcast::channel(EVENTS);

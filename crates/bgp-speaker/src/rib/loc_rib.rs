@@ -30,6 +30,8 @@ pub(crate) struct LocRib {
     pub(crate) max_paths: u8,
     /// Whether somebody follows all paths and not just the selected ones (ADD-PATH).
     pub(crate) follows_all_paths: bool,
+    /// Whether only what originates here is sent to peers.
+    pub(crate) defers_learned: bool,
     /// Seconds since the RIB began.
     pub(crate) seconds: u32,
 }
@@ -60,6 +62,7 @@ impl LocRib {
             originated: Originated::default(),
             max_paths,
             follows_all_paths: false,
+            defers_learned: false,
             seconds: 0,
         }
     }

@@ -5,13 +5,25 @@ use std::time::{Duration, Instant};
 use muslin_bgp_packet::{Cease, Notification};
 
 use super::backoff::Backoff;
-use super::{Activity, ConnId, EndReason, Negotiated, Retention, Session, SessionOutput, State};
+use super::connection::Connection;
+use super::{
+    Activity, ConnId, EndReason, Negotiated, PeerRestart, Retention, Session, SessionOutput, State, Stop,
+};
 
 /// After this long in Established a failure counts as the first again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// A peer that exceeded its prefix limit does so again if let in at once.
 const PREFIX_LIMIT_PAUSE: Duration = Duration::from_mins(1);
+
+/// Ends that are meant: the routes of neither side are to stay in use (RFC 8538 §5).
+const MEANT: [Cease; 5] = [
+    Cease::MaximumPrefixes,
+    Cease::AdministrativeShutdown,
+    Cease::PeerDeconfigured,
+    Cease::AdministrativeReset,
+    Cease::OutOfResources,
+];
 
 /// How soon a peer gets its next chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +68,9 @@ impl Session {
         }
     }
 
-    fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
+    pub(super) fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
         match &negotiated.graceful_restart {
-            Some(restart) if reason.is_loss_of_transport() && !restart.families.is_empty() => {
+            Some(restart) if reason.is_graceful(restart) && !restart.families.is_empty() => {
                 self.retention = Some(now + restart.time);
                 Retention::Retain(restart.families)
             }
@@ -81,6 +93,36 @@ impl Session {
                 let until = now + pause();
                 self.activity = Activity::Waiting { until: self.settings.dials().then_some(until) };
             }
+        }
+    }
+}
+
+impl Connection {
+    /// A NOTIFICATION as it goes to the peer: where any other one would leave our routes in use there, an end
+    /// that is meant is said by a Hard Reset (RFC 8538 §3.1).
+    pub(super) fn as_reset(&self, notification: Notification) -> Notification {
+        let restart = self.established().and_then(|negotiated| negotiated.graceful_restart);
+        if MEANT.iter().any(|reason| notification.is_cease(*reason))
+            && restart.is_some_and(|restart| restart.over_notification)
+        {
+            Notification::hard_reset(&notification)
+        } else {
+            notification
+        }
+    }
+}
+
+impl EndReason {
+    /// Whether the peer's routes stay in use for its restart time: the session broke (RFC 4724 §4.2), or
+    /// ended by a NOTIFICATION that both sides take for a restart (RFC 8538 §4).
+    fn is_graceful(&self, restart: &PeerRestart) -> bool {
+        match self {
+            Self::ClosedByPeer | Self::ConnectionFailed { .. } | Self::ReplacedByPeer => true,
+            Self::Sent { notification, .. } | Self::Received { notification } => {
+                restart.over_notification && !notification.is_cease(Cease::HardReset)
+            }
+            Self::Stopped(Stop::ConfigurationChanged) => restart.over_notification,
+            Self::ConnectFailed { .. } | Self::ConnectTimedOut { .. } | Self::Stopped(_) => false,
         }
     }
 }

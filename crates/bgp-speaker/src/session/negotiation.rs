@@ -33,8 +33,20 @@ pub struct Negotiated {
     pub enhanced_refresh: bool,
     /// The peer's graceful restart, if we offered it as well (RFC 4724).
     pub graceful_restart: Option<PeerRestart>,
+    /// Whether the peer says when it has sent everything, and just restarted itself; `None` if it need not
+    /// send an End-of-RIB.
+    pub end_of_rib: Option<PeerStart>,
     /// The peer's OPEN.
     pub peer_open: Open,
+}
+
+/// How a peer that sends End-of-RIB came to this session (RFC 4724 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerStart {
+    /// It knows its routes.
+    Running,
+    /// It has just restarted (R bit): it may wait for our End-of-RIB, so nobody must wait for its.
+    Restarting,
 }
 
 /// What a peer said of its restart (RFC 4724 §3).
@@ -42,6 +54,8 @@ pub struct Negotiated {
 pub struct PeerRestart {
     /// Whether it has just restarted.
     pub restarting: bool,
+    /// Whether it keeps routes over a NOTIFICATION as well (RFC 8538).
+    pub over_notification: bool,
     /// How long its routes are to be kept.
     pub time: Duration,
     /// Families whose routes survive its restart.
@@ -139,6 +153,9 @@ impl Settings {
             refresh: offer.refresh,
             enhanced_refresh: offer.enhanced_refresh,
             graceful_restart: self.graceful_restart.and(offer.graceful_restart),
+            end_of_rib: offer
+                .graceful_restart
+                .map(|restart| if restart.restarting { PeerStart::Restarting } else { PeerStart::Running }),
             peer_open: open.clone(),
         })
     }
@@ -237,6 +254,7 @@ impl From<&GracefulRestart> for PeerRestart {
         };
         Self {
             restarting: restart.restarted,
+            over_notification: restart.notification,
             time: Duration::from_secs(restart.restart_time.into()),
             families: families(false),
             kept: families(true),

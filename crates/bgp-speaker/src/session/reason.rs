@@ -111,8 +111,8 @@ impl EndReason {
             ),
             Self::ClosedByPeer => Some("look into the peer's log; it may not know our address or our AS"),
             Self::ConnectionFailed { .. } => Some("look at the path to the peer and into the peer's log"),
-            Self::Sent { notification, .. } => sent_remedy(notification),
-            Self::Received { notification } => received_remedy(notification),
+            Self::Sent { notification, .. } => sent_remedy(&meaning(notification)),
+            Self::Received { notification } => received_remedy(&meaning(notification)),
             Self::Stopped(Stop::Shutdown(_)) => Some("remove the shutdown from the peer's configuration"),
             Self::ReplacedByPeer | Self::Stopped(_) => None,
         }
@@ -132,11 +132,11 @@ impl EndReason {
             | Self::Stopped(_) => false,
         }
     }
+}
 
-    /// Whether the peer went without a word, so that graceful restart applies (RFC 4724 §4.2).
-    pub(super) fn is_loss_of_transport(&self) -> bool {
-        matches!(self, Self::ClosedByPeer | Self::ConnectionFailed { .. } | Self::ReplacedByPeer)
-    }
+/// What a Hard Reset stands for (RFC 8538 §3.1); any other NOTIFICATION stands for itself.
+fn meaning(notification: &Notification) -> Notification {
+    notification.inner().unwrap_or_else(|| notification.clone())
 }
 
 fn connect_remedy(error: ErrorKind) -> &'static str {

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use muslin_bgp_packet::{
-    AFI_IPV6, AddPathFamily, AddPathMode, AfiSafi, Asn, Capability, ExtendedNextHop, Family, GracefulFamily,
-    GracefulRestart, Open,
+    AFI_IPV6, AddPathFamily, AddPathMode, AfiSafi, Asn, Capability, ExtendedNextHop, Family, FamilySet,
+    GracefulFamily, GracefulRestart, Open,
 };
 
 use super::SHORTEST_CONNECT_WAIT;
@@ -14,6 +14,15 @@ use crate::config::{AddPathConfig, ConnectMode, RemoteAs, SessionConfig, Speaker
 
 /// What the restart time's twelve bits can say (RFC 4724 §3), in seconds.
 const LONGEST_RESTART: u16 = 4095;
+
+/// What our own OPEN says of restarts (RFC 4724 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnRestart {
+    /// R bit: our process has restarted, and waits for the routes of its peers.
+    pub restarting: bool,
+    /// F bit: families in which packets were forwarded all the while.
+    pub forwarding_kept: FamilySet,
+}
 
 /// The part of the configuration that the state machine follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +45,7 @@ pub struct Settings {
     pub extended_next_hop: bool,
     /// ADD-PATH that we offer.
     pub add_path: AddPathConfig,
-    /// Restart time that we offer.
+    /// Restart time that we offer; `None` only says that we send End-of-RIB.
     pub graceful_restart: Option<Duration>,
     /// Tells this peer from others in everything that is jittered.
     pub salt: u64,
@@ -82,12 +91,12 @@ impl Settings {
     }
 
     /// The OPEN that we send.
-    pub(crate) fn open(&self) -> Open {
+    pub(crate) fn open(&self, restart: OwnRestart) -> Open {
         let hold_time = u16::try_from(self.hold_time.as_secs()).unwrap_or(u16::MAX);
-        Open::new(self.local_as, hold_time, self.router_id, self.capabilities())
+        Open::new(self.local_as, hold_time, self.router_id, self.capabilities(restart))
     }
 
-    fn capabilities(&self) -> Vec<Capability> {
+    fn capabilities(&self, restart: OwnRestart) -> Vec<Capability> {
         let families = || self.families.iter().map(|family| AfiSafi::from(*family));
         let mut capabilities: Vec<_> = families().map(Capability::Multiprotocol).collect();
         capabilities.extend([
@@ -111,17 +120,25 @@ impl Settings {
             capabilities
                 .push(Capability::AddPath(families().map(|family| AddPathFamily { family, mode }).collect()));
         }
-        if let Some(time) = self.graceful_restart {
-            capabilities.push(Capability::GracefulRestart(GracefulRestart {
-                restarted: false,
-                notification: false,
-                restart_time: u16::try_from(time.as_secs()).unwrap_or(u16::MAX).min(LONGEST_RESTART),
-                families: families()
-                    .map(|family| GracefulFamily { family, forwarding_kept: false })
-                    .collect(),
-            }));
-        }
+        capabilities.push(Capability::GracefulRestart(self.restart_capability(restart)));
         capabilities
+    }
+
+    fn restart_capability(&self, restart: OwnRestart) -> GracefulRestart {
+        let Some(time) = self.graceful_restart else {
+            // RFC 4724 §3: without families it says that we send End-of-RIB, and no more.
+            return GracefulRestart { restarted: restart.restarting, ..GracefulRestart::default() };
+        };
+        let family = |family: &Family| GracefulFamily {
+            family: (*family).into(),
+            forwarding_kept: restart.forwarding_kept.contains(*family),
+        };
+        GracefulRestart {
+            restarted: restart.restarting,
+            notification: true,
+            restart_time: u16::try_from(time.as_secs()).unwrap_or(u16::MAX).min(LONGEST_RESTART),
+            families: self.families.iter().map(family).collect(),
+        }
     }
 
     pub(super) fn offers_extended_next_hop(&self) -> bool {

@@ -82,7 +82,8 @@ impl Speaker {
     }
 
     fn add_peer(&mut self, now: Instant, config: &PeerConfig) {
-        let peer = Peer::new(now, &self.config, config);
+        let mut peer = Peer::new(now, &self.config, config);
+        peer.session.set_own_restart(self.start.in_open(self.deferral.is_some()));
         let starts = !peer.is_shut_down();
         let Some(index) = self.peers.insert(peer) else { return };
         if starts && let Some(peer) = self.peers.get_mut(index) {
@@ -115,6 +116,7 @@ impl Speaker {
         };
         let mut peer = Peer::new(now, &self.config, &config);
         peer.range = Some(range.key.clone());
+        peer.session.set_own_restart(self.start.in_open(self.deferral.is_some()));
         peer.session.start(now);
         self.peers.insert(peer)
     }

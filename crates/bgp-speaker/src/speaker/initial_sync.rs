@@ -55,9 +55,10 @@ impl Speaker {
         if self.sync.is_done() {
             return;
         }
+        self.watch_deferral(now);
         let waited = now.saturating_duration_since(self.sync.started);
         let waiting = self.peers.iter().any(|(_, peer)| peer.is_waited_for(waited));
-        if waiting && waited < LONGEST {
+        if self.deferral.is_some() || (waiting && waited < LONGEST) {
             self.sync.next_look = Some(now + LOOK_EVERY);
             return;
         }
@@ -80,7 +81,7 @@ impl Peer {
     /// Begins the wait for the peer's routes.
     pub(super) fn await_routes(&mut self, now: Instant, negotiated: &Negotiated) {
         self.awaiting = negotiated.families();
-        self.quiet = negotiated.graceful_restart.is_none().then(|| now + QUIET);
+        self.quiet = negotiated.end_of_rib.is_none().then(|| now + QUIET);
     }
 
     /// An UPDATE came: the peer is not quiet.

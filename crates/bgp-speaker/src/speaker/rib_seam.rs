@@ -59,6 +59,9 @@ impl Speaker {
             peer.stale = lost.iter().fold(peer.stale, FamilySet::without);
             self.rib.flush_stale(index, lost);
         }
+        if peer.stale.is_empty() {
+            peer.session.end_retention();
+        }
         let event = SpeakerEvent::SessionUp { peer: peer.key.clone(), asn: negotiated.remote_as.0 };
         self.outputs.push_back(Output::Event(event));
     }
@@ -86,6 +89,9 @@ impl Speaker {
             && families.iter().any(|family| peer.stale.contains(family))
         {
             peer.stale = families.iter().fold(peer.stale, FamilySet::without);
+            if peer.stale.is_empty() {
+                peer.session.end_retention();
+            }
             self.rib.flush_stale(index, families);
         }
     }

@@ -297,7 +297,7 @@ impl Peer {
             max_message: negotiated.max_message,
             four_octet_as: negotiated.decode.attributes.as_width == AsWidth::Four,
             capabilities: CapabilityStatus {
-                ours: in_words(&self.session.settings().open().capabilities),
+                ours: in_words(&self.session.own_open().capabilities),
                 theirs: in_words(&negotiated.peer_open.capabilities),
             },
         }

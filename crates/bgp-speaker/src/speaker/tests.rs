@@ -9,6 +9,7 @@ mod lone;
 mod network;
 mod open;
 mod pair;
+mod restart;
 mod routes;
 mod stream;
 mod timers;

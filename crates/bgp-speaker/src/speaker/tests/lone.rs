@@ -14,7 +14,9 @@ use muslin_bgp_packet::{
 use crate::config::{PeerConfig, Policy, RemoteAs, SessionConfig, SpeakerConfig};
 use crate::rib::{NextHopResolver, Resolution};
 use crate::session::{ConnId, State};
-use crate::speaker::{Command, Input, ListenPlan, Output, PeerStatus, SocketOptions, Speaker, SpeakerEvent};
+use crate::speaker::{
+    Command, Input, ListenPlan, Output, PeerStatus, SocketOptions, Speaker, SpeakerEvent, Start,
+};
 
 pub(super) const OUR_AS: Asn = Asn(65001);
 pub(super) const PEER_AS: Asn = Asn(65002);
@@ -68,8 +70,12 @@ impl Lone {
     }
 
     pub(super) fn configured(config: SpeakerConfig) -> Self {
+        Self::started(config, Start::Fresh)
+    }
+
+    pub(super) fn started(config: SpeakerConfig, start: Start) -> Self {
         let now = Instant::now();
-        let speaker = Speaker::new(now, config, Box::new(OneLink)).unwrap();
+        let speaker = Speaker::started(now, config, Box::new(OneLink), start).unwrap();
         let mut lone = Self {
             now,
             speaker,

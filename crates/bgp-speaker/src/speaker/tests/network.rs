@@ -12,7 +12,7 @@ use super::lone::OneLink;
 use crate::config::SpeakerConfig;
 use crate::rib::FibChange;
 use crate::session::{ConnId, State};
-use crate::speaker::{Input, Output, Speaker, SpeakerEvent};
+use crate::speaker::{Input, Output, Speaker, SpeakerEvent, Start};
 
 pub(super) struct Node {
     pub(super) speaker: Speaker,
@@ -130,6 +130,21 @@ impl Network {
             self.nodes[node].speaker.handle_input(self.now, Input::Closed { conn, error });
             self.nodes[link.node].speaker.handle_input(self.now, Input::Closed { conn: link.conn, error });
         }
+    }
+
+    /// Kills a node's process: its connections break, and nothing answers until it is [started](Self::start).
+    pub(super) fn kill(&mut self, node: usize) {
+        self.cut(node);
+        let config = self.nodes[node].speaker.config();
+        let empty = SpeakerConfig::new(config.asn, config.router_id);
+        self.start(node, empty, Start::Fresh);
+    }
+
+    /// Starts a node's process.
+    pub(super) fn start(&mut self, node: usize, config: SpeakerConfig, start: Start) {
+        let arrivals = std::mem::take(&mut self.arrivals).into_iter();
+        self.arrivals = arrivals.filter(|Reverse(arrival)| arrival.node != node).collect();
+        self.nodes[node].speaker = Speaker::started(self.now, config, Box::new(OneLink), start).unwrap();
     }
 
     pub(super) fn states(&self) -> Vec<State> {

@@ -12,12 +12,12 @@ use crate::config::{
 use crate::session::State;
 use crate::speaker::SpeakerEvent;
 
-fn address(host: u8) -> IpAddr {
+pub(super) fn address(host: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, host).into()
 }
 
 /// Speaker `host` of `hosts`, each in an AS of its own, all peers of one another.
-fn member(host: u8, hosts: u8) -> (IpAddr, SpeakerConfig) {
+pub(super) fn member(host: u8, hosts: u8) -> (IpAddr, SpeakerConfig) {
     let session = SessionConfig::external(RemoteAs::External)
         .with_policies(Policy::accept_all("in"), Policy::accept_all("out"));
     let peers = (1..=hosts).filter(|other| *other != host);
@@ -34,7 +34,7 @@ fn member(host: u8, hosts: u8) -> (IpAddr, SpeakerConfig) {
     (address(host), config)
 }
 
-fn mesh(seed: u64, hosts: u8) -> Network {
+pub(super) fn mesh(seed: u64, hosts: u8) -> Network {
     Network::new(seed, (1..=hosts).map(|host| member(host, hosts)).collect())
 }
 

@@ -14,13 +14,13 @@ use crate::rib::{FibChange, RouteFilter};
 use crate::session::{ConnId, State};
 use crate::speaker::{Answer, Command, Query, SpeakerEvent};
 
-fn originating(prefixes: &[&str]) -> SpeakerConfig {
+pub(super) fn originating(prefixes: &[&str]) -> SpeakerConfig {
     let route = |prefix: &&str| OriginatedRoute::new(prefix.parse().unwrap(), RouteSource::Static, "test");
     SpeakerConfig { originated: prefixes.iter().map(route).collect(), ..config_with(open_session()) }
 }
 
 /// IPv4 prefixes announced on a connection since the last look; an empty UPDATE is `"end"`.
-fn announced(lone: &mut Lone, conn: ConnId) -> Vec<String> {
+pub(super) fn announced(lone: &mut Lone, conn: ConnId) -> Vec<String> {
     let context = DecodeContext::new(PeerKind::External, FamilySet::ALL);
     let mut prefixes = Vec::new();
     for frame in lone.frames(conn) {
@@ -38,7 +38,7 @@ fn announced(lone: &mut Lone, conn: ConnId) -> Vec<String> {
 }
 
 /// An UPDATE of the peer's that announces prefixes of 24 bits.
-fn announce(prefixes: impl IntoIterator<Item = [u8; 3]>) -> Vec<u8> {
+pub(super) fn announce(prefixes: impl IntoIterator<Item = [u8; 3]>) -> Vec<u8> {
     let path = [2, 1, 0, 0, 0xfd, 0xea];
     let mut body = vec![0, 0, 0, 20];
     body.extend([0x40, 1, 1, 0]);
@@ -53,13 +53,13 @@ fn withdraw(prefix: [u8; 3]) -> Vec<u8> {
     message(2, &[0, 4, 24, prefix[0], prefix[1], prefix[2], 0, 0])
 }
 
-fn kernel(lone: &mut Lone) -> Vec<FibChange> {
+pub(super) fn kernel(lone: &mut Lone) -> Vec<FibChange> {
     let mut changes = Vec::new();
     lone.speaker.fib_changes(usize::MAX >> 1, &mut changes);
     changes
 }
 
-fn net(prefix: &str) -> IpNet {
+pub(super) fn net(prefix: &str) -> IpNet {
     prefix.parse().unwrap()
 }
 
