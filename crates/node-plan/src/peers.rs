@@ -9,7 +9,9 @@ use muslin_bgp_speaker::config::{
     AddPathConfig, ConnectMode, ListenRange, NextHopMode, PeerConfig, PeerKey, Policy, ReflectorRole,
     RemoteAs, Secret, SessionConfig, TtlMode,
 };
-use muslin_cluster::resources::{self, AddressFamily, BgpPeer, NextHop, PasswordSource, PeerAs};
+use muslin_cluster::resources::{
+    self, AddressFamily, BgpPeer, GracefulRestart, NextHop, PasswordSource, PeerAs,
+};
 use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
 use crate::causes::Subject;
@@ -186,7 +188,11 @@ impl Local<'_> {
                 (None, None) => TtlMode::Direct,
             },
             password,
-            graceful_restart: spec.graceful_restart.map(|restart| restart.restart_time.0),
+            graceful_restart: match spec.graceful_restart {
+                Some(GracefulRestart { enabled: Some(false), .. }) => None,
+                Some(GracefulRestart { restart_time: Some(time), .. }) => Some(time.0),
+                Some(GracefulRestart { restart_time: None, .. }) | None => usual.graceful_restart,
+            },
             reflector: match spec.route_reflector_client {
                 Some(true) => ReflectorRole::Client,
                 _ => ReflectorRole::NonClient,
@@ -246,7 +252,6 @@ impl Local<'_> {
 pub(crate) fn usual(remote_as: RemoteAs) -> SessionConfig {
     SessionConfig {
         extended_next_hop: false,
-        graceful_restart: None,
         max_prefixes: Some(MAX_PREFIXES),
         ..SessionConfig::external(remote_as)
     }

@@ -266,7 +266,10 @@ fn options(session: &SessionConfig) -> Vec<String> {
     if session.password.is_some() {
         options.push("password".to_owned());
     }
-    options.extend(session.graceful_restart.map(|time| format!("graceful restart {} s", time.as_secs())));
+    options.push(match session.graceful_restart {
+        Some(time) => format!("graceful restart {} s", time.as_secs()),
+        None => "no graceful restart".to_owned(),
+    });
     if session.reflector == ReflectorRole::Client {
         options.push("route reflector client".to_owned());
     }

@@ -71,7 +71,7 @@ pub struct BgpPeerSpec {
     /// TCP-MD5 password (RFC 2385).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordSource>,
-    /// The peer keeps our routes while we restart (RFC 4724); not offered if absent.
+    /// Both sides keep routes in use while the other one restarts (RFC 4724, RFC 8538); on if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graceful_restart: Option<GracefulRestart>,
     /// Whether this internal peer is a client of our route reflection (RFC 4456).
@@ -180,8 +180,12 @@ pub struct AddPath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GracefulRestart {
-    /// How long the peer keeps our routes; at most 4095 seconds.
-    pub restart_time: TimeSpan,
+    /// Whether routes outlive a restart; `true` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// How long the peer keeps our routes, at most 4095 seconds; `120s` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_time: Option<TimeSpan>,
 }
 
 /// Where a password comes from.
@@ -274,7 +278,8 @@ impl Check for BgpPeerSpec {
         }
         if self
             .graceful_restart
-            .is_some_and(|restart| !(1..=4095).contains(&restart.restart_time.0.as_secs()))
+            .and_then(|restart| restart.restart_time)
+            .is_some_and(|time| !(1..=4095).contains(&time.0.as_secs()))
         {
             let field = ".gracefulRestart.restartTime";
             fault(field, "found a time that RFC 4724 cannot carry", "write 1s to 4095s");

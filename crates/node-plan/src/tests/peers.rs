@@ -43,6 +43,20 @@ fn what_is_written_is_what_is_planned() {
 }
 
 #[test]
+fn graceful_restart_is_on_unless_it_is_switched_off() {
+    let offered = |extra: &str| {
+        let spec = format!("peerAddress: 172.30.1.1, peerASN: 65000{extra}");
+        let plan = with(&[peer(&spec)]);
+        assert_eq!(plan.problems, []);
+        plan.speaker.peers[0].session.graceful_restart.map(|time| time.as_secs())
+    };
+    assert_eq!(offered(""), Some(120));
+    assert_eq!(offered(", gracefulRestart: {}"), Some(120));
+    assert_eq!(offered(", gracefulRestart: {restartTime: 30s}"), Some(30));
+    assert_eq!(offered(", gracefulRestart: {enabled: false}"), None);
+}
+
+#[test]
 fn nodes_are_selected_by_their_labels() {
     let selected = |selector: &str| {
         let spec = format!("peerAddress: 172.30.1.1, peerASN: 65000, nodeSelector: {selector}");
