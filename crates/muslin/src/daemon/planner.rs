@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use muslin_bgp_speaker::Start;
 use muslin_cluster::ClusterState;
 use muslin_route_programmer::{DesiredRoute, RouteChange};
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ pub(crate) async fn run(
 
 /// Starts the speaker with the first plan, then changes it. The inner error is a configuration that cannot be.
 async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), String>> {
-    use muslin_bgp_speaker::net::{ConfigureError, SpawnError, spawn};
+    use muslin_bgp_speaker::net::{ConfigureError, SpawnError, spawn_started};
 
     if let Some(speaker) = daemon.speaker.get() {
         return match speaker.configure(plan.speaker().clone()).await {
@@ -88,7 +89,7 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let speaker = match spawn(plan.speaker().clone(), resolver) {
+    let speaker = match spawn_started(plan.speaker().clone(), resolver, start(daemon)) {
         Ok(speaker) => speaker,
         Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
         Err(error @ SpawnError::System(_)) => return Err(error.into()),
@@ -99,6 +100,15 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
         bail!("the speaker was started twice");
     }
     Ok(Ok(()))
+}
+
+/// Whether another process of ours has just ended here. Its routes in the kernel tell: a reboot leaves none,
+/// and whatever is there has forwarded packets all the while (RFC 4724 §4.1).
+fn start(daemon: &Daemon) -> Start {
+    match daemon.programmer.status().adopted.routes {
+        0 => Start::Fresh,
+        _ => Start::ROUTES_KEPT,
+    }
 }
 
 async fn program_blackholes(daemon: &Daemon, known: &mut BTreeSet<IpNet>, plan: &Plan) -> anyhow::Result<()> {
