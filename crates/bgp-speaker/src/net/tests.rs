@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use super::{ConfigureError, FibUpdate, Shutdown, SpeakerHandle, spawn};
+use super::{ConfigureError, FibUpdate, Shutdown, SpeakerHandle, spawn, spawn_started};
 use crate::config::{
     ConfigError, ConnectMode, OriginatedRoute, PeerConfig, Policy, RemoteAs, RouteSource, Secret,
     SessionConfig, SpeakerConfig, TtlMode,
 };
 use crate::rib::{NextHopResolver, Resolution};
-use crate::speaker::{PeerStatus, SpeakerEvent};
+use crate::speaker::{PeerStatus, SpeakerEvent, Start};
 
 /// Generous: the tests wait for events, this only ends those that would wait forever.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -112,6 +112,31 @@ async fn two_speakers_meet_and_exchange_routes() {
         |event| matches!(event, SpeakerEvent::SessionDown { reason, .. } if reason.contains("6/3")),
     )
     .await;
+    second.shutdown(Shutdown::Restart).await;
+}
+
+#[tokio::test]
+async fn rfc4724_2_a_speaker_that_restarts_is_not_seen_in_the_other_ones_kernel() {
+    let port = free_port();
+    let (first, second) = comes_up(config(41, port, 42), config(42, port, 41)).await;
+    let mut fib = second.fib().unwrap();
+    while timeout(PATIENCE, fib.next()).await.unwrap() != Some(FibUpdate::Synced) {}
+    let mut events = second.events().unwrap();
+    first.shutdown(Shutdown::Restart).await;
+    let resolver = Box::new(Loopback(Ipv4Addr::new(192, 0, 2, 41)));
+    let first = spawn_started(config(41, port, 42), resolver, Start::ROUTES_KEPT).unwrap();
+    wait_for(&mut events, |event| matches!(event, SpeakerEvent::EndOfRib { .. })).await;
+    // Another route follows the End-of-RIB: all that the restart could have changed comes before it.
+    let mut config = config(41, port, 42);
+    let prefix = "10.77.0.0/16".parse().unwrap();
+    config.originated.push(OriginatedRoute::new(prefix, RouteSource::Static, "test"));
+    first.configure(config).await.unwrap();
+    let Some(FibUpdate::Changes(changes)) = timeout(PATIENCE, fib.next()).await.unwrap() else {
+        panic!("the new route comes")
+    };
+    let changed: Vec<_> = changes.iter().map(|change| change.prefix).collect();
+    assert_eq!(changed, [prefix]);
+    first.shutdown(Shutdown::Deconfigure).await;
     second.shutdown(Shutdown::Restart).await;
 }
 
