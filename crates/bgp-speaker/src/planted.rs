@@ -25,6 +25,8 @@ bugs! {
     StaleRoutesKept,
     /// A family's End-of-RIB is not sent.
     EndOfRibForgotten,
+    /// End-of-RIB is sent before the routes.
+    EndOfRibTooEarly,
     /// Some withdrawals are not written.
     WithdrawalDropped,
     /// Paths of one peer replace one another whatever their identifier.

@@ -23,6 +23,7 @@ mod model;
 mod network;
 mod operations;
 mod random;
+mod restart;
 mod topology;
 mod world;
 
@@ -50,8 +51,12 @@ fn run(seed: u64, trace: bool) -> Outcome {
     }
     world.disturb();
     world.calm();
-    let (topology, digest) = (world.topology.name, world.network.digest);
-    Outcome { topology, violations: violations(&world), digest }
+    let mut found = violations(&world);
+    if found.is_empty() {
+        found = world.restart_gracefully();
+        found.extend(violations(&world));
+    }
+    Outcome { topology: world.topology.name, violations: found, digest: world.network.digest }
 }
 
 /// Runs a seed; a panic is a violation too.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ipnet::IpNet;
-use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::rib::{FibChange, FibRoute};
 use muslin_bgp_speaker::session::ConnId;
 use muslin_bgp_speaker::speaker::{Input, Output};
+use muslin_bgp_speaker::{Speaker, SpeakerEvent};
 
 use crate::random::Random;
 
@@ -123,6 +123,10 @@ pub(crate) struct Network {
     pub(crate) trace: bool,
     /// A hash of all that happened: equal runs have equal ones.
     pub(crate) digest: u64,
+    /// How often a speaker lost a session.
+    pub(crate) lost_sessions: usize,
+    /// Routes that kernels were told to remove.
+    pub(crate) forgotten: Vec<(usize, IpNet)>,
     began: Instant,
     connections: Vec<Connection>,
     down: BTreeSet<(usize, usize)>,
@@ -150,6 +154,8 @@ impl Network {
             random,
             trace: false,
             digest: 0,
+            lost_sessions: 0,
+            forgotten: Vec::new(),
             began: now,
             connections: Vec::new(),
             down: BTreeSet::new(),
@@ -381,10 +387,12 @@ impl Network {
             speaker.fib_changes(1024, &mut changes);
             let mut idle = changes.is_empty() && !more;
             for FibChange { prefix, route } in changes {
-                match route {
-                    Some(route) => self.hosts[host].fib.insert(prefix, route),
-                    None => self.hosts[host].fib.remove(&prefix),
-                };
+                if let Some(route) = route {
+                    self.hosts[host].fib.insert(prefix, route);
+                } else {
+                    self.hosts[host].fib.remove(&prefix);
+                    self.forgotten.push((host, prefix));
+                }
             }
             while let Some(output) = self.hosts[host].speaker.as_mut().and_then(Speaker::poll_output) {
                 idle = false;
@@ -424,6 +432,7 @@ impl Network {
                     self.carry(connection, 1 - end, Carried::End);
                 }
             }
+            Output::Event(SpeakerEvent::SessionDown { .. }) => self.lost_sessions += 1,
             Output::Listen(_) | Output::Tune { .. } | Output::Event(_) => {}
         }
     }

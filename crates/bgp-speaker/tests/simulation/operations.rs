@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::Command;
 use muslin_bgp_speaker::config::PeerKey;
 use muslin_bgp_speaker::session::Stop;
-use muslin_bgp_speaker::speaker::Input;
+use muslin_bgp_speaker::speaker::{Input, Start};
 
 use crate::network::link;
 use crate::random::Random;
@@ -49,7 +49,7 @@ impl World {
         }
         for host in 0..self.network.hosts.len() {
             if self.network.hosts[host].speaker.is_none() {
-                self.start(host);
+                self.start(host, Start::Fresh);
             }
             self.configure(host);
             self.route(host, |table| table.unreachable.clear());
@@ -149,8 +149,7 @@ impl World {
 
     fn restart(&mut self, host: usize) {
         if self.network.hosts[host].speaker.is_none() {
-            self.tell(&format!("host {host} starts"));
-            self.start(host);
+            self.start_again(host);
             return;
         }
         let orderly = self.random().chance(40);
@@ -163,9 +162,14 @@ impl World {
         if self.random().chance(70) {
             let away = self.random().time(Duration::ZERO, Duration::from_secs(5));
             self.network.run(away);
-            self.tell(&format!("host {host} starts"));
-            self.start(host);
+            self.start_again(host);
         }
+    }
+
+    fn start_again(&mut self, host: usize) {
+        let start = self.random().pick(&[Start::Fresh, Start::ROUTES_KEPT]);
+        self.tell(&format!("host {host} starts: {start:?}"));
+        self.start(host, start);
     }
 
     fn change_policy(&mut self, choice: usize, end: usize) {
@@ -249,7 +253,7 @@ impl World {
         &mut self.network.random
     }
 
-    fn tell(&self, what: &str) {
+    pub(crate) fn tell(&self, what: &str) {
         if self.network.trace {
             println!("{:>12.6} == {what}", self.network.elapsed());
         }

@@ -14,7 +14,7 @@ use muslin_bgp_speaker::config::{
     SessionConfig, SpeakerConfig, Verdict,
 };
 use muslin_bgp_speaker::rib::{NextHopResolver, Resolution};
-use muslin_bgp_speaker::speaker::Input;
+use muslin_bgp_speaker::speaker::{Input, Start};
 
 use crate::network::Network;
 use crate::random::Random;
@@ -85,15 +85,15 @@ impl World {
         network.trace = trace;
         let mut world = Self { network, topology, originated, tables };
         for host in 0..hosts {
-            world.start(host);
+            world.start(host, Start::Fresh);
         }
         world
     }
 
-    /// Starts a speaker with what is wanted of it now.
-    pub(crate) fn start(&mut self, host: usize) {
+    /// Starts a speaker with what is wanted of it now; if it knows of its earlier life, it says so to its peers.
+    pub(crate) fn start(&mut self, host: usize, start: Start) {
         let kernel = Box::new(Kernel(self.tables[host].clone()));
-        let speaker = Speaker::new(self.network.now, self.config(host), kernel);
+        let speaker = Speaker::started(self.network.now, self.config(host), kernel, start);
         self.network.start(host, speaker.expect("the configuration of the simulation is valid"));
     }
 

@@ -1,0 +1,49 @@
+//! A graceful restart in a network at rest: no kernel may lose a route for it (RFC 4724).
+
+use std::time::Duration;
+
+use muslin_bgp_speaker::session::Stop;
+use muslin_bgp_speaker::speaker::Start;
+
+use crate::topology::Peering;
+use crate::world::World;
+
+impl World {
+    /// Restarts a speaker whose peers all keep its routes meanwhile; says what kernels forgot meanwhile.
+    pub(crate) fn restart_gracefully(&mut self) -> Vec<String> {
+        let hosts = self.originated.len();
+        let first = self.network.random.below(hosts);
+        let candidates = (0..hosts).map(|host| (first + host) % hosts);
+        let Some(host) = candidates.into_iter().find(|host| self.is_kept_by_all(*host)) else {
+            return Vec::new();
+        };
+        self.tell(&format!("host {host} restarts gracefully"));
+        self.network.on(host, |speaker, now| speaker.stop(now, &Stop::Restart));
+        self.network.crash(host);
+        // What the speaker tells its own kernel while it stops is not passed on.
+        self.network.forgotten.clear();
+        self.network.lost_sessions = 0;
+        let away = self.network.random.time(Duration::ZERO, Duration::from_secs(3));
+        self.network.run(away);
+        self.start(host, Start::ROUTES_KEPT);
+        self.network.run(Duration::from_secs(40));
+        if self.network.lost_sessions > self.sessions_of(host).count() {
+            // Both ends closed another one of two connections, which RFC 4271 §6.8 cannot rule out; what was
+            // stale then has to go (RFC 4724 §4.2).
+            return Vec::new();
+        }
+        let forgotten = self.network.forgotten.iter();
+        forgotten.map(|(other, prefix)| format!("{other} forgot {prefix} while {host} restarted")).collect()
+    }
+
+    fn is_kept_by_all(&self, host: usize) -> bool {
+        self.sessions_of(host).all(|peering| peering.restart.is_some())
+    }
+
+    fn sessions_of(&self, host: usize) -> impl Iterator<Item = &Peering> {
+        let peerings = self.topology.peerings.iter();
+        peerings.filter(move |peering| {
+            peering.ends.contains(&host) && peering.sides.iter().all(|side| !side.absent)
+        })
+    }
+}
