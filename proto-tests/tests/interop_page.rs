@@ -88,22 +88,19 @@ fn tests(source: &str) -> impl Iterator<Item = &str> {
 
 /// A name as words; codes as people write them.
 fn sentence(name: &str) -> String {
-    let mut words = name.replace('_', " ");
+    let mut text = format!("{} ", name.replace('_', " "));
     for (code, subcode) in (1..=7).flat_map(|code| (0..=10).map(move |subcode| (code, subcode))).rev() {
-        words = words.replace(&format!("{code} {subcode}"), &format!("{code}/{subcode}"));
+        text = text.replace(&format!("{code} {subcode}"), &format!("{code}/{subcode}"));
     }
     // An autonomous system, where it is not the conjunction.
     for before in ["our", "own", "wrong", "the", "another", "one"] {
-        words = format!("{words} ")
-            .replace(&format!(" {before} as "), &format!(" {before} AS "))
-            .trim_end()
-            .to_owned();
+        text = text.replace(&format!(" {before} as "), &format!(" {before} AS "));
     }
     for after in ["numbers", "path", "capability", "zero"] {
-        words = words.replace(&format!("as {after}"), &format!("AS {after}"));
+        text = text.replace(&format!("as {after}"), &format!("AS {after}"));
     }
     for (plain, written) in [("5 n", "5/1 to 5/3"), ("as4", "AS4"), ("ipv", "IPv"), ("rfc", "RFC")] {
-        words = words.replace(plain, written);
+        text = text.replace(plain, written);
     }
-    words
+    text.trim_end().to_owned()
 }

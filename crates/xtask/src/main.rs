@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod bench;
+mod fuzz;
 mod lint;
 mod metadata;
 mod packages;
@@ -31,6 +32,8 @@ enum Command {
     Lint(lint::Options),
     /// Measure speed and size beside others.
     Bench(bench::Options),
+    /// Search for input that breaks the codec.
+    Fuzz(fuzz::Options),
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint(options) => lint::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
     };
     result.unwrap_or_else(|error| {

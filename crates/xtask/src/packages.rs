@@ -21,6 +21,7 @@ pub(crate) const GOBGP: Package = Package { name: "gobgpd", file: "/usr/bin/gobg
 pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbin/bgpctl" };
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
+pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD};
@@ -178,7 +179,8 @@ fn interop(count: &mut Count) -> Result<()> {
 }
 
 fn fuzz_smoke(count: &mut Count) -> Result<()> {
-    shell::run_tests(&mut integration_tests(Tier::FuzzSmoke)?, count)
+    shell::run_tests(&mut integration_tests(Tier::FuzzSmoke)?, count)?;
+    fuzz::smoke(count)
 }
 
 #[cfg(test)]

@@ -1,0 +1,161 @@
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the codec with libFuzzer, on the stable toolchain.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::metadata::Metadata;
+use crate::packages::{self, CXX};
+use crate::shell::{self, Count, cargo};
+
+const MANIFEST: &str = "crates/bgp-packet/fuzz/Cargo.toml";
+/// The instrumentation that libFuzzer wants, as the stable compiler can be told to add it.
+const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+/// libFuzzer's exit code for "something was found".
+const FOUND: i32 = 77;
+/// Seconds for each target in the smoke tier: enough for what a change of the day would break.
+const SMOKE_SECONDS: u32 = 5;
+/// Seconds after which a search that has not found the planted bug is blind.
+const PLANTED_SECONDS: u32 = 60;
+
+/// What `cargo xtask fuzz` may be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// What is fuzzed.
+    #[arg(value_enum)]
+    target: Target,
+    /// Seconds to search for.
+    #[arg(long, default_value_t = 60)]
+    time: u32,
+}
+
+/// A function of the codec that takes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Target {
+    /// Framing.
+    Frame,
+    /// OPEN and its capabilities.
+    Open,
+    /// UPDATE as a whole.
+    Update,
+    /// Path attributes.
+    Attributes,
+    /// NOTIFICATION.
+    Notification,
+    /// ROUTE-REFRESH.
+    RouteRefresh,
+}
+
+/// Whether the codec is built with the bug that a search has to find.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    AsItIs,
+    WithPlantedBug,
+}
+
+/// Searches with one target.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let fuzzer = Fuzzer::build(Codec::AsItIs)?;
+    fuzzer.finds_nothing(options.target, options.time)
+}
+
+/// A short search with every target, and proof that a search sees: the planted bug has to be found.
+pub(crate) fn smoke(count: &mut Count) -> Result<()> {
+    let fuzzer = Fuzzer::build(Codec::AsItIs)?;
+    let mut failures = Vec::new();
+    let mut record = |what: String, result: Result<()>| match result {
+        Ok(()) => count.passed += 1,
+        Err(error) => {
+            count.failed += 1;
+            failures.push(format!("{what}: {error:#}"));
+        }
+    };
+    for target in Target::value_variants() {
+        record(target.name(), fuzzer.finds_nothing(*target, SMOKE_SECONDS));
+    }
+    let planted = Fuzzer::build(Codec::WithPlantedBug)?;
+    record("planted bug".to_owned(), planted.finds(Target::Attributes, PLANTED_SECONDS));
+    if !failures.is_empty() {
+        bail!("{}", failures.join("; "));
+    }
+    Ok(())
+}
+
+/// The built targets and their corpora.
+struct Fuzzer {
+    folder: PathBuf,
+    binaries: PathBuf,
+}
+
+impl Fuzzer {
+    fn build(codec: Codec) -> Result<Self> {
+        packages::require(&[CXX])?;
+        let folder = Metadata::read()?.target_directory.join("fuzz");
+        let built = match codec {
+            Codec::AsItIs => folder.clone(),
+            Codec::WithPlantedBug => folder.join("planted"),
+        };
+        // Naming the target keeps the instrumentation out of build scripts.
+        let target = host()?;
+        let mut build =
+            cargo(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", &target]);
+        build.env("RUSTFLAGS", INSTRUMENT).arg("--target-dir").arg(&built);
+        if codec == Codec::WithPlantedBug {
+            build.args(["--features", "planted-bug", "--bin", "attributes"]);
+        }
+        shell::run(&mut build)?;
+        let mut seeds = cargo([
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "muslin-bgp-packet",
+            "--example",
+            "fuzz_seeds",
+        ]);
+        shell::run(seeds.arg("--").arg(folder.join("corpus")))?;
+        Ok(Self { binaries: built.join(target).join("release"), folder })
+    }
+
+    fn finds_nothing(&self, target: Target, seconds: u32) -> Result<()> {
+        match self.search(target, seconds)? {
+            0 => Ok(()),
+            FOUND => bail!("found: see the crash- file in {}", self.folder.display()),
+            code => bail!("exit code {code}"),
+        }
+    }
+
+    fn finds(&self, target: Target, seconds: u32) -> Result<()> {
+        let code = self.search(target, seconds)?;
+        ensure!(code == FOUND, "the search is blind: exit code {code} after at most {seconds} s");
+        Ok(())
+    }
+
+    fn search(&self, target: Target, seconds: u32) -> Result<i32> {
+        let name = target.name();
+        let mut command = Command::new(self.binaries.join(&name));
+        command.current_dir(&self.folder).arg(self.folder.join("corpus").join(&name));
+        command.args([&format!("-max_total_time={seconds}"), "-max_len=4096", "-verbosity=0"]);
+        command.arg(format!("-artifact_prefix={}/{name}-", self.folder.display()));
+        println!("+ fuzz {name} for at most {seconds} s");
+        command.status()?.code().context("the fuzzer was killed")
+    }
+}
+
+impl Target {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// The machine that the compiler builds for unless told otherwise.
+fn host() -> Result<String> {
+    let version = shell::read(shell::command("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).with_context(|| format!("rustc -vV printed {version:?}"))
+}
