@@ -65,6 +65,7 @@ pub(super) fn run(count: &mut Count) -> Result<()> {
             failures.push(what);
         }
     };
+    record("cargo lab".to_owned(), by_alias());
     let users: &[User] = if shell::is_root() { &[User::Root, User::Nobody] } else { &[User::Nobody] };
     for &user in users {
         for topology in TOPOLOGIES {
@@ -83,6 +84,17 @@ pub(super) fn run(count: &mut Count) -> Result<()> {
     }
     if !failures.is_empty() {
         bail!("{}", failures.join("; "));
+    }
+    Ok(())
+}
+
+/// The README's own words have to work.
+fn by_alias() -> Result<()> {
+    let mut command = cargo(["lab", "--output", "json"]);
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let report = report(&output)?;
+    if !output.status.success() || !report.passed {
+        bail!("{}: {}", output.status, report.failed());
     }
     Ok(())
 }
