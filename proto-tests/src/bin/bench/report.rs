@@ -128,27 +128,36 @@ impl Section {
         self.rows.iter().find(|known| known.name == row)?.values.get(index)?.median()
     }
 
+    /// The candidates' medians of one quantity.
+    fn medians(&self, column: usize) -> impl Iterator<Item = f64> {
+        self.rows.iter().filter_map(move |row| row.values.get(column)?.median())
+    }
+
+    /// Whether there is anything to compare in a column.
+    fn compares(&self, column: usize) -> bool {
+        self.medians(column).count() > 1
+    }
+
     fn markdown(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\n## {}\n\n{}\n", self.title, self.method)?;
-        let several = self.rows.len() > 1;
         write!(text, "| |")?;
-        for Column { name, unit } in &self.columns {
-            let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
-            write!(text, " {name}{unit} |")?;
-            if several {
+        let mut rule = "|---|".to_owned();
+        for (index, Column { name, unit }) in self.columns.iter().enumerate() {
+            write!(text, " {name}, {unit} |")?;
+            rule.push_str("--:|");
+            if self.compares(index) {
                 write!(text, " ratio |")?;
+                rule.push_str("--:|");
             }
         }
-        let cells = self.columns.len() * if several { 2 } else { 1 };
-        writeln!(text, "\n|---|{}", "--:|".repeat(cells))?;
+        writeln!(text, "\n{rule}")?;
         for row in &self.rows {
             write!(text, "| {} |", row.name)?;
             for (index, samples) in row.values.iter().enumerate() {
                 write!(text, " {} |", samples.text().unwrap_or_default())?;
-                let first = self.rows.iter().find_map(|row| row.values.get(index)?.median());
-                if several {
-                    let ratio =
-                        samples.median().zip(first).map(|(median, first)| format!("{:.2}", median / first));
+                if self.compares(index) {
+                    let ratio = samples.median().zip(self.medians(index).next());
+                    let ratio = ratio.map(|(median, first)| format!("{:.2}", median / first));
                     write!(text, " {} |", ratio.unwrap_or_default())?;
                 }
             }
