@@ -10,6 +10,8 @@
 pub mod arena;
 pub mod daemon;
 pub mod daemons;
+pub mod feeder;
+pub mod kernel;
 pub mod muslin;
 pub mod peering;
 pub mod route;

@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     release(&["--package", "muslin-proto-tests", "--bin", "bench"])?;
     let binaries = Metadata::read()?.target_directory.join("release");
     let mut bench = command(binaries.join("bench"));
-    bench.arg("--binaries").arg(&binaries);
+    bench.env("MUSLIN_BIN", binaries.join("muslin")).arg("--binaries").arg(&binaries);
     bench.args(options.only.iter().flat_map(|subject| ["--only", subject]));
     if options.quick {
         bench.arg("--quick");

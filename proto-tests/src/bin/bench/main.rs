@@ -6,8 +6,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod cni;
-mod feeder;
-mod kernel;
 mod lab;
 mod report;
 mod routes;

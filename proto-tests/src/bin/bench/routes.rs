@@ -1,18 +1,17 @@
 //! Routes into the kernel: the kernel's own floor, our programmer, and whole speakers that learn them from a peer.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use muslin_netns::{Namespace, connect};
+use muslin_netns::Namespace;
 use muslin_proto_tests::daemon::{Process, ask, write_configuration};
-use muslin_proto_tests::{wait, wire};
+use muslin_proto_tests::feeder::{self, ADDRESS, ASN, CANDIDATE, CANDIDATE_ASN};
+use muslin_proto_tests::kernel::{self, Usage};
+use muslin_proto_tests::wire;
 use serde_json::Value;
 
-use crate::feeder::{self, ADDRESS, ASN, CANDIDATE, CANDIDATE_ASN};
-use crate::kernel::{self, Usage};
 use crate::report::{Column, Row, Samples, Section, Target};
 
 const FLOOR: &str = "raw netlink: 256 a batch, next-hop objects";
@@ -50,8 +49,8 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
         programmer[0].push(seconds("addSeconds")?);
         programmer[1].push(seconds("deleteSeconds")?);
         programmer[2].push(seconds("adoptSeconds")?);
-        learn(Daemon::Bird, binaries, &table, routes, &mut bird).context("BIRD")?;
-        learn(Daemon::Muslin, binaries, &table, routes, &mut muslin).context("Muslin")?;
+        learn(Daemon::Bird, &table, routes, &mut bird).context("BIRD")?;
+        learn(Daemon::Muslin, &table, routes, &mut muslin).context("Muslin")?;
     }
     let row = |name: &str, values| Row { name: name.to_owned(), values };
     let mut section = Section {
@@ -79,23 +78,17 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
 }
 
 /// Has a daemon learn the table, and lose it again.
-fn learn(daemon: Daemon, binaries: &Path, table: &[u8], routes: u32, samples: &mut [Samples]) -> Result<()> {
-    let (host, testers) = (Namespace::new("candidate")?, Namespace::new("feeder")?);
-    connect(&host, "eth0", &testers, "eth0")?;
-    host.add_address("eth0", format!("{CANDIDATE}/24").parse()?)?;
-    testers.add_address("eth0", format!("{ADDRESS}/24").parse()?)?;
+fn learn(daemon: Daemon, table: &[u8], routes: u32, samples: &mut [Samples]) -> Result<()> {
+    let (host, testers) = feeder::hosts()?;
     let process = match daemon {
-        Daemon::Muslin => start_muslin(&host, binaries)?,
+        Daemon::Muslin => feeder::start_muslin(&host)?,
         Daemon::Bird => start_bird(&host)?,
     };
-    let mut peer = wait::until("the session", || {
-        Ok(feeder::establish(&testers)
-            .map_err(|error| format!("{error:#}\n{}", process.log().unwrap_or_default())))
-    })?;
+    let mut peer = feeder::await_session(&testers, &process)?;
     // A speaker that has just started waits for its peers before it believes that it knows all routes.
     peer.send(&wire::update(&[], &[], &[]))?;
     if let Daemon::Muslin = daemon {
-        await_convergence(binaries, &process)?;
+        feeder::await_convergence(&process)?;
     }
     let before = Usage::of(process.id())?;
     let begun = Instant::now();
@@ -114,34 +107,6 @@ fn learn(daemon: Daemon, binaries: &Path, table: &[u8], routes: u32, samples: &m
     drop(peer);
     samples[1].push((kernel::await_none(&host, routes)? - lost).as_secs_f64());
     Ok(())
-}
-
-fn await_convergence(binaries: &Path, process: &Process) -> Result<()> {
-    wait::until("convergence of muslin", || {
-        let mut command = Command::new(binaries.join("muslin"));
-        command.args(["status", "--output", "json", "--socket"]).arg(process.path("muslin.sock"));
-        // Its exit code tells whether all is well, which it is not yet.
-        let output = command.output()?;
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        Ok(if status["readiness"]["converged"] == true { Ok(()) } else { Err(format!("{status:#}")) })
-    })
-}
-
-fn start_muslin(host: &Namespace, binaries: &Path) -> Result<Process> {
-    let folder = Process::folder()?;
-    let state = folder.path().join("state");
-    fs::create_dir(&state)?;
-    let manifests = format!(
-        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  \
-         asn: {CANDIDATE_ASN}\n  routerID: {CANDIDATE}\n  import:\n    cidrs: [0.0.0.0/0]\n---\n\
-         apiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: in\nspec:\n  import:\n  - action: Accept\n\
-         ---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: feeder\nspec:\n  \
-         peerAddress: {ADDRESS}\n  peerASN: {ASN}\n  connectMode: Passive\n  maxPrefixes: 0\n  filters: [in]\n"
-    );
-    fs::write(state.join("all.yaml"), manifests)?;
-    let mut command = Command::new(binaries.join("muslin"));
-    command.arg("speaker").arg("--state").arg(&state).arg("--run-dir").arg(folder.path());
-    Process::start(host, folder, &mut command)
 }
 
 fn start_bird(host: &Namespace) -> Result<Process> {

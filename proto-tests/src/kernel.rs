@@ -11,18 +11,24 @@ use muslin_netns::Namespace;
 /// Beyond this a candidate has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The `number`th prefix of the test; all are /24.
-pub(crate) fn prefix(number: u32) -> Ipv4Addr {
+/// The `number`th prefix that a feeder announces; all are /24.
+pub fn prefix(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(20, 0, 0, 0)) + (number << 8))
 }
 
 /// Waits until all `routes` are in the kernel, and says when that was.
-pub(crate) fn await_all(host: &Namespace, routes: u32) -> Result<Instant> {
+///
+/// # Errors
+/// How many there are, when they are not all there in time.
+pub fn await_all(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Present))?
 }
 
 /// Waits until none is left, and says when that was.
-pub(crate) fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
+///
+/// # Errors
+/// How many there are, when some are left for long.
+pub fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Absent))?
 }
 
@@ -70,16 +76,19 @@ fn count() -> Result<u32> {
 
 /// What a process has used.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// Processor time in seconds, its threads' and the kernel's for it.
-    pub(crate) cpu_seconds: f64,
+    pub cpu_seconds: f64,
     /// Largest resident memory so far in MiB.
-    pub(crate) peak_mib: f64,
+    pub peak_mib: f64,
 }
 
 impl Usage {
     /// Of a living process.
-    pub(crate) fn of(id: u32) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn of(id: u32) -> Result<Self> {
         /// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux that matters.
         const TICKS: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
