@@ -1,5 +1,7 @@
-//! `cargo xtask fuzz`: coverage-guided fuzzing of the codec with libFuzzer, on the stable toolchain.
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the codec and the speaker with libFuzzer, on the stable toolchain.
 
+use std::fmt;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,7 +12,7 @@ use crate::metadata::Metadata;
 use crate::packages::{self, CXX};
 use crate::shell::{self, Count, cargo};
 
-const MANIFEST: &str = "crates/bgp-packet/fuzz/Cargo.toml";
+const MANIFEST: &str = "proto-tests/fuzz/Cargo.toml";
 /// The instrumentation that libFuzzer wants, as the stable compiler can be told to add it.
 const INSTRUMENT: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -33,7 +35,7 @@ pub(crate) struct Options {
     time: u32,
 }
 
-/// A function of the codec that takes anything.
+/// What takes anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Target {
@@ -49,6 +51,8 @@ enum Target {
     Notification,
     /// ROUTE-REFRESH.
     RouteRefresh,
+    /// A speaker and a peer that sends anything.
+    Session,
 }
 
 /// Whether the codec is built with the bug that a search has to find.
@@ -114,7 +118,7 @@ impl Fuzzer {
             "--quiet",
             "--locked",
             "--package",
-            "muslin-bgp-packet",
+            "muslin-proto-tests",
             "--example",
             "fuzz_seeds",
         ]);
@@ -136,14 +140,46 @@ impl Fuzzer {
         Ok(())
     }
 
+    /// Searches, says how far it came, and returns the exit code.
     fn search(&self, target: Target, seconds: u32) -> Result<i32> {
         let name = target.name();
+        let log = self.folder.join(format!("{name}.log"));
         let mut command = Command::new(self.binaries.join(&name));
         command.current_dir(&self.folder).arg(self.folder.join("corpus").join(&name));
-        command.args([&format!("-max_total_time={seconds}"), "-max_len=4096", "-verbosity=0"]);
+        command.args([&format!("-max_total_time={seconds}"), "-max_len=4096", "-print_final_stats=1"]);
         command.arg(format!("-artifact_prefix={}/{name}-", self.folder.display()));
-        println!("+ fuzz {name} for at most {seconds} s");
-        command.status()?.code().context("the fuzzer was killed")
+        command.stderr(File::create(&log)?);
+        println!("+ fuzz {name} for at most {seconds} s (log: {})", log.display());
+        let code = command.status()?.code().context("the fuzzer was killed")?;
+        let log = fs::read_to_string(&log)?;
+        println!("  {name}: {}", Reach::of(&log).context("the fuzzer did not say how far it came")?);
+        Ok(code)
+    }
+}
+
+/// How far a search came.
+#[derive(Debug, PartialEq, Eq)]
+struct Reach {
+    executions: u64,
+    edges: u64,
+}
+
+impl Reach {
+    /// Reads libFuzzer's log: status lines as `#42 NEW cov: 17 ft: 20 …`, and the final statistics.
+    fn of(log: &str) -> Option<Self> {
+        let number = |text: &str| text.split_whitespace().next()?.parse().ok();
+        let edges = log.lines().rev().find_map(|line| number(line.split_once(" cov: ")?.1))?;
+        let executions = log
+            .lines()
+            .rev()
+            .find_map(|line| number(line.strip_prefix("stat::number_of_executed_units:")?))?;
+        Some(Self { executions, edges })
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} executions, {} edges", self.executions, self.edges)
     }
 }
 
@@ -158,4 +194,17 @@ fn host() -> Result<String> {
     let version = shell::read(shell::command("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).with_context(|| format!("rustc -vV printed {version:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_tells_how_far_a_search_came() {
+        let log = "#2\tINITED cov: 17 ft: 20 corp: 1/1b\n#42\tDONE   cov: 30 ft: 41\n###### End\n\
+                   stat::number_of_executed_units: 42\nstat::peak_rss_mb: 9\n";
+        assert_eq!(Reach::of(log), Some(Reach { executions: 42, edges: 30 }));
+        assert_eq!(Reach::of("nothing"), None);
+    }
 }

@@ -26,7 +26,8 @@ mod replay {
 
     #[test]
     fn every_seed_holds_cut_or_changed_anywhere() {
-        let seeds = seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")).unwrap();
+        let seeds =
+            seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/bgp-packet/golden")).unwrap();
         for (target, _) in targets::ALL {
             assert!(seeds.iter().any(|seed| seed.target == target), "no seed for {target}");
         }
@@ -35,7 +36,10 @@ mod replay {
             for at in 0..seed.octets.len() {
                 run(seed.target, &seed.octets[..at]);
                 let mut changed = seed.octets.clone();
-                for octet in [0, 1, seed.octets[at] ^ 0x80, seed.octets[at].wrapping_add(1), 0xFF] {
+                let often = [seed.octets[at] ^ 0x80, 0xFF, 0, 1, seed.octets[at].wrapping_add(1)];
+                // A session costs as much as a hundred messages.
+                let tried = if seed.target == "session" { 2 } else { often.len() };
+                for octet in often.into_iter().take(tried) {
                     changed[at] = octet;
                     run(seed.target, &changed);
                 }

@@ -20,6 +20,10 @@ const HEADER: usize = 19;
 /// and internal peers, path identifiers, extended next hops.
 const CONTEXTS: [u8; 6] = [0b0000_0000, 0b0000_0001, 0b0000_0011, 0b0000_0101, 0b0010_0001, 0b0100_0001];
 
+/// Sessions that matter, as the octet from which the target makes them: an external and an internal peer, one with
+/// path identifiers, one with two-octet AS numbers, and a connection that has still to be opened.
+const SESSIONS: [u8; 5] = [0b0000_0001, 0b0000_0011, 0b0000_0101, 0b0000_1001, 0b0000_0000];
+
 /// The seeds of all targets, from the messages in the folder `golden`.
 ///
 /// # Errors
@@ -49,6 +53,13 @@ pub fn seeds(golden: &Path) -> io::Result<Vec<Seed>> {
             3 => add("notification", name.clone(), body.to_vec()),
             5 => add("route_refresh", name.clone(), body.to_vec()),
             _ => {}
+        }
+        for mode in SESSIONS {
+            // A message as the target reads it: type and length, then the body. Twice, so that the second one finds
+            // what the first one left.
+            let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
+            let framed = [&[*kind][..], &length, body].concat();
+            add("session", format!("{name}-{mode}"), [&[mode][..], &framed, &framed].concat());
         }
         add("frame", name, [&[7][..], &message, &message].concat());
     }

@@ -12,7 +12,7 @@ fn main() -> io::Result<()> {
     let Some(directory) = env::args_os().nth(1) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: fuzz_seeds DIR"));
     };
-    for seed in seeds::seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"))? {
+    for seed in seeds::seeds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/bgp-packet/golden"))? {
         let directory = Path::new(&directory).join(seed.target);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join(seed.name), seed.octets)?;

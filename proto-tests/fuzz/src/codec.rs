@@ -1,4 +1,4 @@
-//! What is done with arbitrary octets. Each function panics when the codec breaks a promise.
+//! The codec with arbitrary octets. Each function panics when it breaks a promise.
 
 use bytes::BytesMut;
 use muslin_bgp_packet::frame::{HEADER_LENGTH, MAX_EXTENDED_LENGTH, MAX_LENGTH, next_frame};
@@ -7,19 +7,6 @@ use muslin_bgp_packet::{
     Notification, Open, PathAttributes, PeerKind, Prefix, RouteRefresh, Treatment, UpdateEncoder, UpdateView,
     parse_attributes,
 };
-
-/// A target.
-pub type Target = fn(&[u8]);
-
-/// All targets by name.
-pub const ALL: [(&str, Target); 6] = [
-    ("attributes", attributes),
-    ("frame", frame),
-    ("notification", notification),
-    ("open", open),
-    ("route_refresh", route_refresh),
-    ("update", update),
-];
 
 /// An OPEN that is accepted is written and read back as the same.
 pub fn open(body: &[u8]) {

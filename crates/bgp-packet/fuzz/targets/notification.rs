@@ -1,4 +1,0 @@
-//! Fuzz target: see `notification` in the library.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| muslin_bgp_packet_fuzz::targets::notification(octets));

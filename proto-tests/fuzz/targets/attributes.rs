@@ -1,0 +1,4 @@
+//! Fuzz target: see `attributes` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| muslin_fuzz::targets::attributes(octets));
