@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Asn;
 
 /// A standard community (RFC 1997).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Community(pub u32);
 
 /// Well-known communities by name.
@@ -86,7 +88,7 @@ impl FromStr for Community {
 }
 
 /// A large community (RFC 8092).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LargeCommunity {
     /// Global administrator: the AS that defines the rest.
     pub global: Asn,
@@ -128,7 +130,7 @@ impl FromStr for LargeCommunity {
 }
 
 /// An extended community (RFC 4360), kept as its eight octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExtendedCommunity(pub [u8; 8]);
 
 impl ExtendedCommunity {

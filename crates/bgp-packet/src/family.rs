@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An address family and subsequent address family as they stand on the wire (RFC 4760 §3), known or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AfiSafi {
@@ -18,7 +20,7 @@ pub const AFI_IPV6: u16 = 2;
 const SAFI_UNICAST: u8 = 1;
 
 /// A family whose routes this crate decodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Family {
     /// AFI 1, SAFI 1.
     Ipv4Unicast,

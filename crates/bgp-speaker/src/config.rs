@@ -12,15 +12,17 @@ use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
 use serde::{Deserialize, Serialize};
 
 mod defaults;
+mod secret;
 mod validate;
 
+pub use self::secret::Secret;
 pub use self::validate::ConfigError;
 
 /// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
 pub type Cause = Arc<str>;
 
 /// The whole desired state of a speaker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeakerConfig {
     /// Our autonomous system.
     pub asn: Asn,
@@ -46,7 +48,7 @@ pub struct SpeakerConfig {
 pub struct PeerKey(pub Arc<str>);
 
 /// One peer that is known by address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerConfig {
     /// Name, unique within the speaker.
     pub key: PeerKey,
@@ -63,7 +65,7 @@ pub struct PeerConfig {
 }
 
 /// A range of addresses from which unnamed peers may connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenRange {
     /// Name; a peer of the range is called `key/address`.
     pub key: PeerKey,
@@ -78,7 +80,7 @@ pub struct ListenRange {
 }
 
 /// What the peer's AS must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RemoteAs {
     /// Exactly this one.
     Is(Asn),
@@ -89,7 +91,7 @@ pub enum RemoteAs {
 }
 
 /// Who opens the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ConnectMode {
     /// Both sides; a collision is resolved by RFC 4271 §6.8.
     #[default]
@@ -99,7 +101,7 @@ pub enum ConnectMode {
 }
 
 /// How a peer stands to this speaker's route reflection (RFC 4456).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum ReflectorRole {
     /// An ordinary internal peer.
     #[default]
@@ -109,7 +111,7 @@ pub enum ReflectorRole {
 }
 
 /// Which NEXT_HOP we send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum NextHopMode {
     /// RFC 4271 §5.1.3: self towards external peers unless the next hop is on the shared link, unchanged towards internal ones.
     #[default]
@@ -121,7 +123,7 @@ pub enum NextHopMode {
 }
 
 /// The part of a peer's configuration that does not name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionConfig {
     /// What the peer's AS must be.
     pub remote_as: RemoteAs,
@@ -166,7 +168,7 @@ pub struct SessionConfig {
 }
 
 /// ADD-PATH as offered (RFC 7911).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct AddPathConfig {
     /// Whether we can receive several paths.
     pub receive: bool,
@@ -175,7 +177,7 @@ pub struct AddPathConfig {
 }
 
 /// TTL handling of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TtlMode {
     /// Directly connected: TTL 1 towards external peers, 64 towards internal ones.
     Direct,
@@ -185,18 +187,8 @@ pub enum TtlMode {
     Security(u8),
 }
 
-/// A secret that never shows itself in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub Arc<[u8]>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// A route that we originate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginatedRoute {
     /// Destination.
     pub prefix: IpNet,
@@ -215,7 +207,7 @@ pub struct OriginatedRoute {
 }
 
 /// Where a route comes from, in the terms of policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RouteSource {
     /// A node's pod address block.
     Pod,
@@ -228,7 +220,7 @@ pub enum RouteSource {
 }
 
 /// A policy: rules in order, the first that matches decides.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policy {
     /// Name, as shown in status ("`BGPFilter` tor", "derived default").
     pub name: Arc<str>,
@@ -239,7 +231,7 @@ pub struct Policy {
 }
 
 /// Accept or reject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// The route passes.
     Accept,
@@ -248,7 +240,7 @@ pub enum Verdict {
 }
 
 /// One line of a policy. All conditions that are present must hold.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     /// Where the line is written ("`BGPFilter tor .spec.import[2]`").
     pub cause: Cause,
@@ -265,7 +257,7 @@ pub struct Rule {
 }
 
 /// Prefixes within a range, of lengths between two bounds (both inclusive).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrefixMatch {
     /// The covering range.
     pub within: IpNet,
@@ -276,7 +268,7 @@ pub struct PrefixMatch {
 }
 
 /// A change to an accepted route.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Set `LOCAL_PREF`.
     LocalPref(u32),
@@ -293,7 +285,7 @@ pub enum Action {
 }
 
 /// What is never learned, whatever a policy says. Refusals are counted and keep their reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportGuard {
     /// If not empty, only prefixes within one of these are learned.
     pub allowed: Vec<GuardRange>,
@@ -308,7 +300,7 @@ pub struct ImportGuard {
 }
 
 /// A range with the reason for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardRange {
     /// The range.
     pub range: IpNet,
@@ -317,7 +309,7 @@ pub struct GuardRange {
 }
 
 /// An address block of another node: a learned route within it must carry its owner's mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedBlock {
     /// The block.
     pub block: IpNet,

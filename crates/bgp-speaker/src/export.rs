@@ -4,6 +4,7 @@
 //! messages once, and each member is only a cursor in the journal. A member that is too slow reads the current
 //! table instead of what it missed; it never makes anything grow and never holds up another one.
 
+mod counts;
 mod flush;
 mod group;
 mod journal;
@@ -13,6 +14,7 @@ mod pack;
 mod pull;
 mod rewrite;
 mod select;
+mod state;
 mod table;
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ pub(crate) use group::Group;
 pub(crate) use key::GroupKey;
 pub(crate) use rewrite::Outgoing;
 pub use select::Withheld;
+pub use state::ExportState;
 
 use crate::rib::{LocRib, PeerIndex};
 

@@ -48,4 +48,7 @@ pub mod rib;
 pub mod session;
 pub mod speaker;
 
-pub use self::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus, Start};
+pub use self::speaker::{
+    Answer, Command, ExportStatus, FamilyStatus, NegotiatedStatus, PeerStatus, Query, RestartStatus, Speaker,
+    SpeakerEvent, SpeakerStatus, Start, TableEvent, TableWatch,
+};

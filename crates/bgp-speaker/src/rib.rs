@@ -13,6 +13,7 @@
 mod attributes;
 mod blocks;
 mod changes;
+mod changes_made;
 mod decision;
 mod destination;
 mod explain;
@@ -27,6 +28,7 @@ mod prefix_index;
 mod refusal;
 pub(crate) mod slab;
 mod sweep;
+mod tap;
 mod update;
 mod view;
 
@@ -46,15 +48,19 @@ pub use fib::{FibChange, FibNextHop, FibRoute};
 pub(crate) use loc_rib::LocRib;
 pub(crate) use next_hops::{NextHopKey, Reach};
 pub use next_hops::{NextHopResolver, Resolution};
+pub(crate) use peers::slot;
 pub use peers::{AddPathSend, LocalAddresses, PathCounts, PeerIndex, PeerLoss, PeerView, ReceivedCounts};
 pub use refusal::{Refusal, RefusalCounts};
+pub use tap::Lagged;
+pub(crate) use tap::{Follower, Tapped};
 pub use update::{UpdateOutcome, UpdateSummary};
-pub use view::{Matching, Page, PeerCounts, RibSummary, RouteFilter, RouteState, RouteView};
+pub use view::{Decision, Matching, Page, PeerCounts, RibSummary, RouteFilter, RouteState, RouteView, Stage};
 
 use crate::config::{ImportGuard, OriginatedRoute, Policy};
 use crate::export::Exports;
-pub use crate::export::Pull;
+pub use crate::export::{ExportState, Pull};
 use crate::policy::has_same_effect;
+use crate::session::EndReason;
 use attributes::Identity;
 use fib::Fib;
 use guard::Guard;
@@ -125,6 +131,12 @@ impl Rib {
             }
         }
         self.exports.join(&mut self.routes, index);
+        self.routes.tap.note(|| Tapped::Up(index));
+    }
+
+    /// Tells those who look in why a session ends, before its routes go.
+    pub(crate) fn note_end(&mut self, index: PeerIndex, reason: &EndReason) {
+        self.routes.tap.note(|| Tapped::Down(index, Arc::new(reason.clone())));
     }
 
     /// A session ended.

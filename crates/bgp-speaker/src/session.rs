@@ -38,7 +38,7 @@ use muslin_bgp_packet::{Cease, FamilySet, Notification, RouteRefresh};
 use smallvec::SmallVec;
 
 use self::backoff::Backoff;
-pub(crate) use self::capability_words::capability_in_words;
+pub(crate) use self::capability_words::{agreed_in_words, capability_in_words};
 use self::connection::Connection;
 pub use self::connection::{ConnId, Origin};
 use self::ending::Penalty;

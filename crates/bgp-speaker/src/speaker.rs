@@ -27,6 +27,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watch;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -41,9 +42,11 @@ use self::peers::Peers;
 pub use self::query::{Answer, Query};
 pub use self::start::Start;
 pub use self::status::{
-    CapabilityStatus, FamilyStatus, LastError, NegotiatedStatus, PeerStatus, RangeStatus, SpeakerStatus,
+    CapabilityStatus, ExportStatus, FamilyStatus, LastError, NegotiatedStatus, PeerRestartStatus, PeerStatus,
+    RangeStatus, RestartStatus, SpeakerStatus,
 };
 use self::timers::TimerQueue;
+pub use self::watch::{TableEvent, TableWatch};
 use crate::config::{ConfigError, SpeakerConfig};
 use crate::rib::{FibChange, NextHopResolver, PeerIndex, Rib};
 use crate::session::{ConnId, Stop};
@@ -66,6 +69,8 @@ pub struct Speaker {
     /// Ready peers as the RIB reports them; kept to spare an allocation a slice.
     ready: Vec<PeerIndex>,
     dialed: u64,
+    /// Events that were told.
+    told: u64,
     started: Instant,
     stopping: bool,
 }
@@ -102,6 +107,7 @@ impl Speaker {
             hungry: VecDeque::new(),
             ready: Vec::new(),
             dialed: 0,
+            told: 0,
             started: now,
             stopping: false,
         };
@@ -132,7 +138,9 @@ impl Speaker {
 
     /// The next thing to be done outside.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        self.told += u64::from(matches!(output, Some(Output::Event(_))));
+        output
     }
 
     /// Does one slice of the work that can wait: elections, removing what lost peers left, filling

@@ -34,6 +34,7 @@ pub mod resources;
 mod state;
 
 pub use folder::{FolderError, FolderSource, load_folder};
+pub use manifest::nearest;
 pub use problem::{Effect, Origin, Problem};
 pub use state::{ClusterState, Kind, Object, ObjectRef, Objects};
 

@@ -19,7 +19,7 @@ use crate::problem::{Effect, Fault, Origin, Problem};
 use crate::resources::{Check, Resource};
 use crate::state::{AnyObject, Kind, Object, ObjectRef, Scope};
 use deserialize::FieldError;
-use suggest::nearest;
+pub use suggest::nearest;
 use tree::{Tree, Value};
 
 /// What a file says.

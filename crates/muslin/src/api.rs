@@ -5,6 +5,7 @@
 
 mod answer;
 mod handlers;
+mod watch;
 
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ use axum::routing::get;
 use tokio::net::UnixListener;
 
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
+pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;
 
 /// Name of the socket in the run folder.
@@ -72,8 +74,13 @@ impl Server {
             .route("/v1/status", get(handlers::status))
             .route("/v1/ready", get(handlers::ready))
             .route("/v1/peers", get(handlers::peers))
+            .route("/v1/peers/{peer}", get(handlers::peer))
             .route("/v1/routes/{view}", get(handlers::routes))
             .route("/v1/explain", get(handlers::explain))
+            .route("/v1/watch/status", get(watch::status))
+            .route("/v1/watch/peers", get(watch::peers))
+            .route("/v1/watch/peers/{peer}", get(watch::peer))
+            .route("/v1/watch/routes/{view}", get(watch::routes))
             .with_state(daemon);
         Ok(axum::serve(self.listener, router).await?)
     }

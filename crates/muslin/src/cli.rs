@@ -22,9 +22,9 @@ pub(crate) enum Command {
     /// Run a stand-alone router or route reflector, without pods
     Speaker(SpeakerArgs),
     /// One screen: problems first, then sessions, routes, addresses and the kernel
-    Status(QueryArgs),
-    /// The peers: state, since when, last error in words, prefixes in and out
-    Peers(QueryArgs),
+    Status(StatusArgs),
+    /// The peers: state, since when, last error in words, prefixes in and out; of one, everything
+    Peers(PeersArgs),
     /// Routes: received, best, advertised, or as the kernel has them
     Routes(RoutesArgs),
     /// Why a prefix is here (or is not): from the object that caused it to the kernel
@@ -88,13 +88,38 @@ pub(crate) struct QueryArgs {
     pub(crate) output: Output,
 }
 
+/// `muslin status`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StatusArgs {
+    /// Stay, and show every change: redrawn on a terminal, lines of JSON with `--output json`
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
+/// `muslin peers`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PeersArgs {
+    /// Everything about this peer, by its name or address
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// Stay, and show every change: redrawn on a terminal, lines of JSON with `--output json`
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
 /// `muslin routes`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RoutesArgs {
     /// Which routes
     #[arg(value_enum, default_value_t = RouteView::Best)]
     pub(crate) view: RouteView,
-    /// Only this peer (received, advertised)
+    /// Only this peer (received, accepted, advertised)
     #[arg(long, value_name = "PEER")]
     pub(crate) peer: Option<String>,
     /// Only what was refused, with the reason (received)
@@ -103,6 +128,9 @@ pub(crate) struct RoutesArgs {
     /// Most routes to print
     #[arg(long, default_value_t = 1_000)]
     pub(crate) limit: usize,
+    /// Stay, and show every change: redrawn on a terminal, lines of JSON with `--output json`
+    #[arg(long, short)]
+    pub(crate) watch: bool,
     /// Socket and output.
     #[command(flatten)]
     pub(crate) query: QueryArgs,
@@ -136,8 +164,10 @@ pub(crate) struct PlanArgs {
 /// Which table of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RouteView {
-    /// Adj-RIB-In: what peers sent, also what was refused
+    /// Adj-RIB-In before policy: what peers sent, also what was refused, and what import made of it
     Received,
+    /// Adj-RIB-In after policy: what import left of it
+    Accepted,
     /// Loc-RIB: the best path of every destination, and why
     Best,
     /// Adj-RIB-Out: what peers are sent

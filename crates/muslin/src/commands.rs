@@ -1,7 +1,9 @@
 //! The operator's commands: ask, then print.
 
 mod explain;
+mod live;
 mod output;
+mod peer;
 mod peers;
 mod plan;
 mod routes;

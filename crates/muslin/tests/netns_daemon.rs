@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl Drop for Daemon {
     }
 }
 
-fn lines(stderr: ChildStderr) -> Receiver<String> {
+fn lines(stderr: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
@@ -190,6 +190,54 @@ fn status_peers_and_routes_tell_the_same_story_to_people_and_programs() {
     let nobody = world.n1().ask(&["routes", "received", "--peer", "tor-9"]);
     let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
     assert!(!nobody.status.success() && said.contains("there are: tor-1-ipv4, tor-1-ipv6"), "{said}");
+}
+
+#[test]
+fn the_page_of_a_peer_has_everything_and_a_wrong_name_is_corrected() {
+    let world = World::start();
+    let page = world.n1().text(&["peers", "tor-1-ipv4"]);
+    for part in ["Established", "AS 65000 (external)", "in effect", "ipv4-unicast", "both ways", "up to date"]
+    {
+        assert!(page.contains(part), "no {part}:\n{page}");
+    }
+    let by_address = world.n1().json(&["peers", "172.30.1.1"]);
+    assert_eq!(by_address["key"], "tor-1-ipv4");
+    let wrong = world.n1().ask(&["peers", "tor-1-ipv5"]);
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("did you mean `tor-1-ipv4`"), "{said}");
+}
+
+#[test]
+fn a_watch_shows_the_table_and_then_what_changes_in_it() {
+    let world = World::start();
+    let mut command = Command::new(MUSLIN);
+    command.args(["routes", "received", "--watch", "--output", "json", "--socket"]).arg(&world.router.socket);
+    let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
+    let shown = lines(watch.stdout.take().unwrap());
+    let await_line = |what: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = shown.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if line.contains(what) {
+                return serde_json::from_str::<Value>(&line).unwrap();
+            }
+        }
+        panic!("the watch never showed {what}");
+    };
+    let first = await_line("10.244.2.0/24");
+    assert_eq!((&first["type"], &first["prefix"]), (&"routes".into(), &"10.244.2.0/24".into()));
+    await_line("complete");
+    let spec = "{originate: [{cidr: 203.0.113.0/24}]}";
+    let manifest = format!(
+        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {{name: node.n2}}\nspec: {spec}\n"
+    );
+    fs::write(world.state.join("further.yaml"), manifest).unwrap();
+    let new = await_line("203.0.113.0/24");
+    assert_eq!(new["routes"][0]["asPath"], "64512", "{new}");
+    fs::remove_file(world.state.join("further.yaml")).unwrap();
+    let gone = await_line("203.0.113.0/24");
+    assert_eq!(gone["routes"].as_array().unwrap().len(), 0, "{gone}");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[test]

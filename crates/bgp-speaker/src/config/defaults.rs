@@ -1,7 +1,6 @@
 //! Short ways to write a configuration: every field has the value that is right most of the time.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,7 +8,7 @@ use muslin_bgp_packet::{Asn, Family};
 
 use super::{
     AddPathConfig, ConnectMode, ImportGuard, ListenRange, NextHopMode, OriginatedRoute, PeerConfig, PeerKey,
-    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Secret, SessionConfig, SpeakerConfig, TtlMode,
+    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, SessionConfig, SpeakerConfig, TtlMode,
     Verdict,
 };
 
@@ -155,12 +154,5 @@ impl PeerKey {
 impl std::fmt::Display for PeerKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl Secret {
-    /// The secret that these bytes are.
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self(bytes.into())
     }
 }

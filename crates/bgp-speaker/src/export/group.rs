@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use muslin_bgp_packet::Family;
 
+use super::counts::Counts;
 use super::journal::Journal;
 use super::key::GroupKey;
 use super::member::Member;
 use super::table::{AdjRibOut, Place, Sent, after};
 use crate::rib::slab::Handle;
-use crate::rib::{Cursor, DestinationId, LocRib, PeerIndex};
+use crate::rib::{Cursor, DestinationId, LocRib, PeerIndex, Tapped};
 
 /// Most withdrawals that are remembered for members that are behind.
 const WITHDRAWN_LIMIT: usize = if cfg!(test) { 200 } else { 1 << 17 };
@@ -22,6 +23,7 @@ pub(crate) struct Group {
     /// The group's place in the Loc-RIB's changes.
     pub(crate) cursor: Cursor,
     pub(crate) table: AdjRibOut,
+    pub(crate) counts: Counts,
     pub(crate) journal: Journal,
     /// Routes that were withdrawn, with the segment that said so, while a member may not have read it.
     pub(crate) withdrawn: BTreeMap<Place, u64>,
@@ -39,6 +41,7 @@ impl Group {
     pub(crate) fn new(key: GroupKey, rib: &LocRib) -> Self {
         Self {
             table: if key.sends_several() { AdjRibOut::several() } else { AdjRibOut::single() },
+            counts: Counts::default(),
             key,
             previous: None,
             cursor: rib.changes.walk(),
@@ -134,7 +137,14 @@ impl Group {
             }
             (None, None) => {}
         }
+        let family = rib.destinations.family(id);
+        let destinations = &rib.destinations;
+        rib.tap.note(|| Tapped::Sent(destinations.prefix(id)));
+        if let Some(sent) = sent {
+            self.counts.add(family, sent.offer().source);
+        }
         if let Some(before) = before {
+            self.counts.remove(family, before.offer().source);
             rib.attributes.release(before.offer().attributes);
         }
         self.hold(rib, id, held);
@@ -209,6 +219,7 @@ impl Group {
             previous: self.previous.clone(),
             cursor: self.cursor,
             table: self.table.clone(),
+            counts: self.counts.clone(),
             journal: self.journal.clone(),
             withdrawn: self.withdrawn.clone(),
             cleaned: self.cleaned,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Line, pump};
@@ -51,6 +51,7 @@ pub(super) struct Driver {
     next_hops: Arc<Notify>,
     events: broadcast::Sender<SpeakerEvent>,
     fib: mpsc::Sender<FibUpdate>,
+    revision: watch::Sender<u64>,
     incoming: mpsc::Receiver<Incoming>,
     report: mpsc::Sender<Incoming>,
     connections: HashMap<ConnId, Connection>,
@@ -84,6 +85,7 @@ impl Driver {
         next_hops: Arc<Notify>,
         events: broadcast::Sender<SpeakerEvent>,
         fib: mpsc::Sender<FibUpdate>,
+        revision: watch::Sender<u64>,
     ) -> Self {
         let (report, incoming) = mpsc::channel(INCOMING);
         Self {
@@ -92,6 +94,7 @@ impl Driver {
             next_hops,
             events,
             fib,
+            revision,
             incoming,
             report,
             connections: HashMap::new(),
@@ -141,6 +144,8 @@ impl Driver {
             () = room(&self.fib), if self.fib_waits() => Flow::Continue,
         };
         self.perform();
+        let revision = self.speaker.revision();
+        self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
         if std::mem::take(&mut self.sent) {
             // The pumps write now: an input that is always ready must not keep a KEEPALIVE from leaving.
             tokio::task::yield_now().await;

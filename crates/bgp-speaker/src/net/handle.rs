@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::driver::Driver;
 use crate::config::{ConfigError, SpeakerConfig};
@@ -95,6 +95,7 @@ pub struct SpeakerHandle {
     next_hops: Arc<Notify>,
     events: broadcast::WeakSender<SpeakerEvent>,
     fib: Arc<Mutex<Option<FibStream>>>,
+    revision: watch::Receiver<u64>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -117,9 +118,11 @@ pub fn spawn_started(
     let (requests, incoming_requests) = mpsc::channel(REQUESTS);
     let (events, _) = broadcast::channel(EVENTS);
     let (fib_sender, fib) = mpsc::channel(1);
+    let (revision_sender, revision) = watch::channel(0);
     let next_hops = Arc::new(Notify::new());
     let weak_events = events.downgrade();
-    let driver = Driver::new(speaker, incoming_requests, next_hops.clone(), events, fib_sender);
+    let driver =
+        Driver::new(speaker, incoming_requests, next_hops.clone(), events, fib_sender, revision_sender);
     let thread = std::thread::Builder::new().name("bgp-speaker".into()).spawn(move || {
         runtime.block_on(driver.run());
     })?;
@@ -128,6 +131,7 @@ pub fn spawn_started(
         next_hops,
         events: weak_events,
         fib: Arc::new(Mutex::new(Some(FibStream(fib)))),
+        revision,
         thread: Arc::new(Mutex::new(Some(thread))),
     })
 }
@@ -156,6 +160,12 @@ impl SpeakerHandle {
     /// What happens from now on.
     pub fn events(&self) -> Result<broadcast::Receiver<SpeakerEvent>, SpeakerGone> {
         Ok(self.events.upgrade().ok_or(SpeakerGone)?.subscribe())
+    }
+
+    /// Changes whenever there may be something new to see: an event, or a route of a table that is
+    /// [watched](Speaker::watch).
+    pub fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.clone()
     }
 
     /// Asks for something of an operator's.

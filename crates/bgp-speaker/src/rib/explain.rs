@@ -8,7 +8,7 @@ use super::destination::{DestinationId, Path, PathHandle};
 use super::import::{Import, Ruling};
 use super::loc_rib::LocRib;
 use super::peers::PeerIndex;
-use super::view::RouteView;
+use super::view::{RouteView, Stage};
 use crate::export::{Group, Withheld};
 use crate::policy::RuleNumber;
 
@@ -61,7 +61,7 @@ impl Rib {
             .destinations
             .paths(id)
             .map(|(handle, path)| PathExplanation {
-                route: rib.received_view(id, handle, path),
+                route: rib.received_view(id, handle, path, Stage::Received),
                 cause: rib.import_cause(id, path),
             })
             .collect();
@@ -86,7 +86,7 @@ impl Rib {
 }
 
 impl LocRib {
-    fn import_cause(&self, id: DestinationId, path: &Path) -> String {
+    pub(crate) fn import_cause(&self, id: DestinationId, path: &Path) -> String {
         let prefix = self.destinations.prefix(id);
         if path.peer == PeerIndex::LOCAL {
             let route = self.originated.get(&prefix);

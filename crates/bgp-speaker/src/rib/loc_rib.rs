@@ -16,6 +16,7 @@ use super::next_hops::{NextHops, Reach};
 use super::originate::Originated;
 use super::peers::{Peer, PeerIndex, Peers, slot};
 use super::slab::Handle;
+use super::tap::{Tap, Tapped};
 
 /// All routes: Adj-RIBs-In and Loc-RIB.
 pub(crate) struct LocRib {
@@ -23,6 +24,8 @@ pub(crate) struct LocRib {
     pub(crate) attributes: Attributes,
     pub(crate) peers: Peers,
     pub(crate) changes: Changes,
+    /// The same by name, for those who look in from outside.
+    pub(crate) tap: Tap,
     pub(crate) guard: Arc<Guard>,
     /// What we originate.
     pub(crate) originated: Originated,
@@ -58,6 +61,7 @@ impl LocRib {
             attributes: Attributes::new(identity, next_hops),
             peers: Peers::default(),
             changes: Changes::default(),
+            tap: Tap::default(),
             guard: Arc::new(guard),
             originated: Originated::default(),
             max_paths,
@@ -90,6 +94,7 @@ impl LocRib {
         let next_hop = self.attributes.row(judged.attributes).next_hop;
         self.attributes.next_hops.note_use(next_hop, id);
         self.reelect(id, Some(handle), was);
+        self.tap.note(|| Tapped::Path { peer, prefix, path_id });
     }
 
     fn insert(
@@ -160,6 +165,8 @@ impl LocRib {
             counts.accepted -= u32::from(path.state.is_accepted());
         }
         self.reelect(id, None, was);
+        let destinations = &self.destinations;
+        self.tap.note(|| Tapped::Path { peer: path.peer, prefix: destinations.prefix(id), path_id: path.id });
         self.destinations.free_if_unused(id);
     }
 
@@ -176,6 +183,11 @@ impl LocRib {
         let was = self.replace(id, handle, judged);
         self.destinations.path_mut(handle).since = since;
         self.reelect(id, Some(handle), was);
+        let destinations = &self.destinations;
+        self.tap.note(|| {
+            let path = destinations.path(handle);
+            Tapped::Path { peer: path.peer, prefix: destinations.prefix(id), path_id: path.id }
+        });
     }
 
     /// Elects anew because something that paths depend on changed; `changed` says whether a selected path
@@ -223,7 +235,7 @@ impl LocRib {
             let now = touched.and_then(|handle| self.eligible_class(self.destinations.path(handle)));
             if was.class.is_none_or(|class| class < best) && now.is_none_or(|class| class < best) {
                 if self.follows_all_paths {
-                    self.changes.push(id, &mut self.destinations);
+                    self.note_change(id);
                 }
                 return;
             }
@@ -255,8 +267,14 @@ impl LocRib {
             self.destinations.move_to_front(id, *best);
         }
         if changed {
-            self.changes.push(id, &mut self.destinations);
+            self.note_change(id);
         }
+    }
+
+    fn note_change(&mut self, id: DestinationId) {
+        self.changes.push(id, &mut self.destinations);
+        let destinations = &self.destinations;
+        self.tap.note(|| Tapped::Best(destinations.prefix(id)));
     }
 
     /// The best path and the others of its ECMP set.

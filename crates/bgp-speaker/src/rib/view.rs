@@ -7,6 +7,7 @@ use muslin_bgp_packet::{Family, PathAttributes};
 use serde::{Deserialize, Serialize};
 
 use super::Rib;
+use super::changes_made::changes;
 use super::decision::{Step, elect};
 use super::destination::{DestinationId, Path, PathHandle, PathState};
 use super::loc_rib::LocRib;
@@ -24,6 +25,8 @@ pub struct RouteFilter {
     pub matching: Matching,
     /// Only refused paths.
     pub refused: bool,
+    /// Which attributes of received routes are shown.
+    pub stage: Stage,
     /// Continue after this prefix: [`Page::next`] of the page before.
     pub after: Option<IpNet>,
     /// About how many routes a page has; the routes of one destination are never divided.
@@ -47,6 +50,7 @@ impl Default for RouteFilter {
             prefix: None,
             matching: Matching::Exact,
             refused: false,
+            stage: Stage::Received,
             after: None,
             limit: 1000,
         }
@@ -79,6 +83,15 @@ pub struct RouteView {
     /// What refused it or where the decision went for or against it, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of the best route: what it was chosen by, and the route that came closest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Of a received route: where the rule is written that import decided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Of a received route: what that rule made of its attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
     /// Whether it is kept from a session that was lost.
     pub stale: bool,
     /// Seconds since it was received in this form.
@@ -101,6 +114,26 @@ pub struct RouteView {
     /// CLUSTER_LIST.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cluster_list: Vec<Ipv4Addr>,
+}
+
+/// How the best route was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// The step that decided against the route that came closest.
+    pub step: Step,
+    /// The peer of that route; `None` if it is ours.
+    pub rival: Option<String>,
+}
+
+/// Which attributes of received routes are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// As they came (Adj-RIB-In before policy), refused routes too.
+    #[default]
+    Received,
+    /// As import left them (Adj-RIB-In after policy), of accepted routes.
+    Accepted,
 }
 
 /// A route's standing.
@@ -154,9 +187,13 @@ impl Rib {
     pub fn adj_rib_in(&self, peer: PeerIndex, filter: &RouteFilter) -> Page {
         self.page(filter, |rib, id| {
             let paths = rib.destinations.paths(id).filter(|(_, path)| path.peer == peer);
+            let shown = |path: &Path| match filter.stage {
+                Stage::Received => !filter.refused || !path.state.is_accepted(),
+                Stage::Accepted => path.state.is_accepted(),
+            };
             paths
-                .filter(|(_, path)| !filter.refused || !path.state.is_accepted())
-                .map(|(handle, path)| rib.received_view(id, handle, path))
+                .filter(|(_, path)| shown(path))
+                .map(|(handle, path)| rib.received_view(id, handle, path, filter.stage))
                 .collect()
         })
     }
@@ -192,6 +229,11 @@ impl Rib {
             ipv6: peer.counts[slot(Family::Ipv6Unicast)],
             received: peer.received,
         })
+    }
+
+    /// How far a peer has been brought up to date; `None` while it has no session.
+    pub fn export_state(&self, peer: PeerIndex) -> Option<crate::export::ExportState> {
+        self.exports.of_peer(&self.routes, peer)?.state_of(peer)
     }
 
     /// How often each reason refused a route of a peer since its session came up.
@@ -252,15 +294,24 @@ impl LocRib {
         let decided = match equal {
             0 => None,
             // What separated the best from the one that came closest.
-            _ => lost.iter().filter_map(|(_, step)| *step).max(),
+            _ => lost.iter().filter_map(|(path, step)| Some((step.as_ref()?, path))).max(),
         };
+        let decision = decided.map(|(step, rival)| Decision {
+            step: *step,
+            rival: self.peer_of(self.destinations.path(*rival)).map(|peer| peer.view.key.0.to_string()),
+        });
+        let best = self.destinations.best(id).and_then(|(_, best)| self.peer_of(best));
+        let best = best.map(|peer| peer.view.key.0.to_string());
         let mut views: Vec<_> = self
             .destinations
             .paths(id)
             .map(|(handle, path)| {
                 let mut view = self.view_of(id, handle, path, path.attributes);
                 let step = lost.iter().find(|(lost, _)| *lost == handle).and_then(|(_, step)| *step);
-                view.reason = view.reason.or_else(|| explain_step(view.state, step, decided));
+                view.reason = view
+                    .reason
+                    .or_else(|| explain_step(view.state, step, decision.as_ref(), best.as_deref()));
+                view.decision = decision.clone().filter(|_| view.state == RouteState::Best);
                 view
             })
             .collect();
@@ -268,9 +319,26 @@ impl LocRib {
         views
     }
 
-    /// A path as it was received, with the standing that import gave it.
-    pub(crate) fn received_view(&self, id: DestinationId, handle: PathHandle, path: &Path) -> RouteView {
-        self.view_of(id, handle, path, path.received)
+    /// A path as it was received or as import left it, with its standing and what import did to it.
+    pub(crate) fn received_view(
+        &self,
+        id: DestinationId,
+        handle: PathHandle,
+        path: &Path,
+        stage: Stage,
+    ) -> RouteView {
+        let shown = match stage {
+            Stage::Received => path.received,
+            Stage::Accepted => path.attributes,
+        };
+        let changed = path.state.is_accepted() && path.attributes != path.received;
+        let changes = if changed {
+            changes(&self.attributes.decode(path.received), &self.attributes.decode(path.attributes))
+        } else {
+            Vec::new()
+        };
+        let rule = Some(self.import_cause(id, path)).filter(|rule| !rule.is_empty());
+        RouteView { rule, changes, ..self.view_of(id, handle, path, shown) }
     }
 
     fn view_of(
@@ -338,6 +406,9 @@ impl LocRib {
             path_id: None,
             state: RouteState::Advertised,
             reason: None,
+            decision: None,
+            rule: None,
+            changes: Vec::new(),
             stale: false,
             age: 0,
             next_hop,
@@ -352,12 +423,22 @@ impl LocRib {
     }
 }
 
-fn explain_step(state: RouteState, lost: Option<Step>, decided: Option<Step>) -> Option<String> {
-    match (state, lost, decided) {
+/// The reason of a standing in words; `best` is the peer of the best route.
+fn explain_step(
+    state: RouteState,
+    lost: Option<Step>,
+    decision: Option<&Decision>,
+    best: Option<&str>,
+) -> Option<String> {
+    match (state, lost, decision) {
         (RouteState::Best, _, None) => Some("the only usable path".to_owned()),
-        (RouteState::Best, _, Some(step)) => Some(step.to_string()),
+        (RouteState::Best, _, Some(Decision { step, rival })) => {
+            Some(format!("{step}, against {}", rival.as_deref().unwrap_or("our own")))
+        }
         (RouteState::Multipath, ..) => Some("equal to the best path up to the next hop's metric".to_owned()),
-        (RouteState::Usable, Some(step), _) => Some(format!("the best path has: {step}")),
+        (RouteState::Usable, Some(step), _) => {
+            Some(format!("the best path has: {step} ({})", best.unwrap_or("our own")))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,9 @@
 //! Capabilities as people read them.
 
-use muslin_bgp_packet::{AddPathMode, Capability};
+use muslin_bgp_packet::frame::MAX_LENGTH;
+use muslin_bgp_packet::{AddPathMode, AsWidth, Capability};
+
+use super::Negotiated;
 
 /// A capability in words: its name, then what it carries.
 pub(crate) fn capability_in_words(capability: &Capability) -> String {
@@ -52,4 +55,30 @@ pub(crate) fn capability_in_words(capability: &Capability) -> String {
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What a session's capabilities of both sides come to.
+pub(crate) fn agreed_in_words(negotiated: &Negotiated) -> Vec<String> {
+    let mut words: Vec<String> =
+        negotiated.families().iter().map(|family| format!("multiprotocol {family}")).collect();
+    let simple = [
+        (negotiated.decode.attributes.as_width == AsWidth::Four, "4-octet AS"),
+        (negotiated.refresh, "route refresh"),
+        (negotiated.enhanced_refresh, "enhanced route refresh"),
+        (negotiated.max_message > MAX_LENGTH, "extended message"),
+    ];
+    words.extend(simple.iter().filter(|(agreed, _)| *agreed).map(|(_, name)| (*name).to_owned()));
+    let of_families = [
+        (negotiated.decode.extended_next_hop, "extended next hop"),
+        (negotiated.decode.add_path, "ADD-PATH received,"),
+        (negotiated.add_path_send, "ADD-PATH sent,"),
+    ];
+    for (families, name) in of_families {
+        words.extend(families.iter().map(|family| format!("{name} {family}")));
+    }
+    if let Some(restart) = &negotiated.graceful_restart {
+        let families = joined(restart.families.iter().map(|family| family.to_string()));
+        words.push(format!("graceful restart {} s {families}", restart.time.as_secs()).trim_end().to_owned());
+    }
+    words
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use muslin_bgp_packet::MessageType;
+use muslin_bgp_packet::frame::{MAX_EXTENDED_LENGTH, peek};
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
@@ -54,7 +56,7 @@ pub struct MessageCounts {
 pub struct Counters {
     /// Messages that came.
     pub received: MessageCounts,
-    /// Messages that went, UPDATEs excepted: those are counted in octets where they are sent.
+    /// Messages that went.
     pub sent: MessageCounts,
     /// Times that the session became established.
     pub established: u64,
@@ -85,6 +87,18 @@ impl Session {
     /// What it counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Counts messages that the RIB made for the peer.
+    pub(crate) fn count_sent(&mut self, mut messages: &[u8]) {
+        while let Ok(Some((kind, length))) = peek(messages, MAX_EXTENDED_LENGTH) {
+            match kind {
+                MessageType::Update => self.counters.sent.update += 1,
+                MessageType::RouteRefresh => self.counters.sent.refresh += 1,
+                MessageType::Open | MessageType::Notification | MessageType::Keepalive => {}
+            }
+            messages = messages.get(length..).unwrap_or_default();
+        }
     }
 
     /// What was negotiated, if it is established.

@@ -68,6 +68,7 @@ impl Speaker {
         for octets in messages {
             peer.in_flight += octets.len();
             peer.octets_sent += octets.len() as u64;
+            peer.session.count_sent(&octets);
             self.outputs.push_back(Output::Send { conn, octets });
         }
         match pull {
@@ -116,6 +117,7 @@ impl Speaker {
                         remedy: reason.remedy().map(Into::into),
                     };
                     self.outputs.push_back(Output::Event(event));
+                    self.rib.note_end(index, &reason);
                     self.peer_down(now, index, retention);
                 }
                 SessionOutput::Failed(reason) if peer.reported.as_ref() == Some(&reason) => {}

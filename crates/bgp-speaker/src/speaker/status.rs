@@ -1,5 +1,7 @@
 //! What a speaker shows of itself and of its peers. Everything here is plain data that a client reads back.
 
+mod detail;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,11 +10,12 @@ use std::time::{Duration, Instant};
 use muslin_bgp_packet::{AsWidth, Capability, Family};
 use serde::{Deserialize, Serialize};
 
+pub use self::detail::{ExportStatus, PeerRestartStatus, RestartStatus};
 use super::Speaker;
 use super::peer::Peer;
 use crate::config::PeerKey;
 use crate::rib::PeerIndex;
-use crate::session::{Counters, Negotiated, State, capability_in_words};
+use crate::session::{Counters, Negotiated, State, agreed_in_words, capability_in_words};
 
 /// A speaker as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,6 +99,10 @@ pub struct PeerStatus {
     pub octets_queued: usize,
     /// UPDATEs with faulty attributes (RFC 7606).
     pub faulty_updates: u64,
+    /// What it was sent and is still owed.
+    pub export: ExportStatus,
+    /// Graceful restart.
+    pub graceful_restart: RestartStatus,
     /// Received routes that were refused since the session came up, by reason.
     pub refused: BTreeMap<String, u64>,
 }
@@ -146,11 +153,14 @@ pub struct CapabilityStatus {
     pub ours: Vec<String>,
     /// The peer's.
     pub theirs: Vec<String>,
+    /// What both come to.
+    pub in_effect: Vec<String>,
 }
 
 /// A peer's family.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts that clients read by name")]
 pub struct FamilyStatus {
     /// Its name.
     pub family: String,
@@ -159,10 +169,18 @@ pub struct FamilyStatus {
     /// Whether the peer has sent all its routes: by its End-of-RIB or, where it need not send one, by its
     /// silence.
     pub end_of_rib_received: bool,
+    /// Whether the peer was sent our End-of-RIB.
+    pub end_of_rib_sent: bool,
+    /// Whether routes of a lost session are kept.
+    pub stale: bool,
     /// Routes that the peer has announced.
     pub received: u32,
     /// Those of them that import accepts.
     pub accepted: u32,
+    /// Those of them that import refuses.
+    pub rejected: u32,
+    /// Routes that the peer was sent.
+    pub advertised: u32,
 }
 
 /// Time left on timers, in seconds.
@@ -236,6 +254,8 @@ impl Speaker {
             octets_received: peer.octets_received,
             octets_sent: peer.octets_sent,
             octets_queued: peer.in_flight,
+            export: self.rib.export_state(index).filter(|_| peer.in_rib).map(Into::into).unwrap_or_default(),
+            graceful_restart: detail::restart_status(session, peer.stale),
             faulty_updates: peer.faulty_updates,
         }
     }
@@ -243,18 +263,25 @@ impl Speaker {
     fn family_status(&self, index: PeerIndex, peer: &Peer) -> Vec<FamilyStatus> {
         let negotiated = peer.session.negotiated();
         let counts = self.rib.peer_counts(index).filter(|_| peer.in_rib).unwrap_or_default();
+        let export = self.rib.export_state(index).filter(|_| peer.in_rib);
+        let [ipv4_sent, ipv6_sent] = export.map(|export| export.advertised).unwrap_or_default();
         let status = |family: &Family| {
             let negotiated = negotiated.is_some_and(|negotiated| negotiated.families().contains(*family));
-            let paths = match family {
-                Family::Ipv4Unicast => counts.ipv4,
-                Family::Ipv6Unicast => counts.ipv6,
+            let (paths, advertised) = match family {
+                Family::Ipv4Unicast => (counts.ipv4, ipv4_sent),
+                Family::Ipv6Unicast => (counts.ipv6, ipv6_sent),
             };
             FamilyStatus {
                 family: family.to_string(),
                 negotiated,
+                end_of_rib_sent: negotiated
+                    && export.is_some_and(|export| !export.end_of_rib_owed.contains(*family)),
+                stale: peer.stale.contains(*family),
                 end_of_rib_received: negotiated && !peer.awaiting.contains(*family),
                 received: paths.received,
                 accepted: paths.accepted,
+                rejected: paths.received.saturating_sub(paths.accepted),
+                advertised,
             }
         };
         peer.config.families.iter().map(status).collect()
@@ -299,6 +326,7 @@ impl Peer {
             capabilities: CapabilityStatus {
                 ours: in_words(&self.session.own_open().capabilities),
                 theirs: in_words(&negotiated.peer_open.capabilities),
+                in_effect: agreed_in_words(negotiated),
             },
         }
     }

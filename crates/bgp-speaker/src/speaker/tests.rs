@@ -11,5 +11,6 @@ mod open;
 mod pair;
 mod restart;
 mod routes;
+mod seeing;
 mod stream;
 mod timers;

@@ -1,7 +1,7 @@
 //! The name that was probably meant.
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the hand.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let distances =
         candidates.iter().map(|candidate| (distance(&word, &candidate.to_lowercase()), *candidate));

@@ -1,5 +1,6 @@
 //! What is answered to each request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use axum::http::StatusCode;
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::PeerKey;
 use muslin_bgp_speaker::net::SpeakerHandle;
-use muslin_bgp_speaker::rib::RouteFilter;
+use muslin_bgp_speaker::rib::{RouteFilter, Stage};
 use muslin_bgp_speaker::{Answer, PeerStatus, Query as Ask};
+use muslin_cluster::nearest;
 use muslin_pod_network::firewall::{self, ForwardDrop};
 use muslin_pod_network::ipam;
 use muslin_route_programmer::RouteReport;
@@ -20,7 +22,10 @@ use super::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery,
 use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, wait};
 
 /// An answer, or a status with one sentence.
-type Answered<T> = Result<Json<T>, (StatusCode, String)>;
+type Answered<T> = Result<Json<T>, Refused>;
+
+/// A status other than 200, and why.
+pub(super) type Refused = (StatusCode, String);
 
 /// Routes in an answer when nobody says how many.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -29,12 +34,13 @@ const DEFAULT_LIMIT: usize = 1_000;
 const MAX_WAIT: Duration = Duration::from_mins(10);
 
 pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status> {
+    status_of(&daemon).await.map(Json)
+}
+
+pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
     let plan = daemon.plan.borrow().clone();
     let faults = daemon.faults.borrow().clone();
-    let peers = match daemon.speaker.get() {
-        Some(speaker) => speaker.peers().await.map_err(gone)?,
-        None => Vec::new(),
-    };
+    let peers = peers_of(daemon).await?;
     let node = match &daemon.role {
         Role::Node(node) => Some(node),
         Role::Speaker => None,
@@ -51,13 +57,13 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
         }
     }
     let speaker = plan.as_deref().map(Plan::speaker);
-    Ok(Json(Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: node.map(|node| node.name.clone()),
         asn: speaker.map(|speaker| speaker.asn.0),
         router_id: speaker.map(|speaker| speaker.router_id),
         uptime_seconds: daemon.started.elapsed().as_secs(),
-        readiness: Readiness::of(&daemon).await,
+        readiness: Readiness::of(daemon).await,
         problems: plan.as_deref().map(|plan| plan.problems().to_vec()).unwrap_or_default(),
         faults,
         notes,
@@ -65,7 +71,7 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
         originated: speaker.map_or(0, |speaker| speaker.originated.len()),
         kernel: (*daemon.programmer.status()).clone(),
         blocks,
-    }))
+    })
 }
 
 /// Chains of others that may stop what pods send and get.
@@ -115,10 +121,41 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 pub(super) async fn peers(State(daemon): State<Arc<Daemon>>) -> Answered<Vec<PeerStatus>> {
-    Ok(Json(match daemon.speaker.get() {
-        Some(speaker) => speaker.peers().await.map_err(gone)?,
-        None => Vec::new(),
-    }))
+    peers_of(&daemon).await.map(Json)
+}
+
+/// One peer, by its name or address.
+pub(super) async fn peer(
+    State(daemon): State<Arc<Daemon>>,
+    Path(name): Path<String>,
+) -> Answered<PeerStatus> {
+    peer_of(&daemon, &name).await.map(Json)
+}
+
+pub(super) async fn peers_of(daemon: &Daemon) -> Result<Vec<PeerStatus>, Refused> {
+    match daemon.speaker.get() {
+        Some(speaker) => speaker.peers().await.map_err(gone),
+        None => Ok(Vec::new()),
+    }
+}
+
+pub(super) async fn peer_of(daemon: &Daemon, name: &str) -> Result<PeerStatus, Refused> {
+    let peers = peers_of(daemon).await?;
+    find_peer(&peers, name).cloned().map_err(|words| (StatusCode::NOT_FOUND, words))
+}
+
+/// The peer of that name or address; if there is none, a sentence with the one that was probably meant.
+fn find_peer<'a>(peers: &'a [PeerStatus], name: &str) -> Result<&'a PeerStatus, String> {
+    let address = name.parse::<IpAddr>().ok();
+    let is_meant = |peer: &&PeerStatus| *peer.key.0 == *name || Some(peer.address) == address;
+    peers.iter().find(is_meant).ok_or_else(|| {
+        let names: Vec<&str> = peers.iter().map(|peer| &*peer.key.0).collect();
+        match nearest(name, &names) {
+            Some(near) => format!("{name}: there is no such peer; did you mean `{near}`?"),
+            None if names.is_empty() => format!("{name}: there is no such peer; there are none at all"),
+            None => format!("{name}: there is no such peer; there are: {}", names.join(", ")),
+        }
+    })
 }
 
 pub(super) async fn routes(
@@ -133,14 +170,15 @@ pub(super) async fn routes(
         return Ok(Json(Routes::Kernel(KernelRoutes { routes, interfaces })));
     }
     let Some(speaker) = daemon.speaker.get() else { return Ok(Json(Routes::Bgp(Vec::new()))) };
-    let filter = RouteFilter { refused: query.rejected, limit, ..RouteFilter::default() };
+    let stage = if view == "accepted" { Stage::Accepted } else { Stage::Received };
+    let filter = RouteFilter { refused: query.rejected, stage, limit, ..RouteFilter::default() };
     let tables = match view.as_str() {
         "best" => vec![table(speaker, None, Ask::LocRib(filter)).await?],
-        "received" | "advertised" => {
+        "received" | "accepted" | "advertised" => {
             let mut tables = Vec::new();
             for peer in chosen_peers(speaker, query.peer.as_deref()).await? {
                 let ask = match view.as_str() {
-                    "received" => Ask::AdjRibIn { peer: peer.clone(), filter: filter.clone() },
+                    "received" | "accepted" => Ask::AdjRibIn { peer: peer.clone(), filter: filter.clone() },
                     _ => Ask::AdjRibOut { peer: peer.clone(), filter: filter.clone() },
                 };
                 tables.push(table(speaker, Some(peer), ask).await?);
@@ -150,7 +188,7 @@ pub(super) async fn routes(
         _ => {
             return Err((
                 StatusCode::NOT_FOUND,
-                format!("{view}: views are received, best, advertised, kernel"),
+                format!("{view}: views are received, accepted, best, advertised, kernel"),
             ));
         }
     };
@@ -170,18 +208,15 @@ async fn table(
 }
 
 /// The named peer, or all of them.
-async fn chosen_peers(
+pub(super) async fn chosen_peers(
     speaker: &SpeakerHandle,
     name: Option<&str>,
 ) -> Result<Vec<PeerKey>, (StatusCode, String)> {
-    let all = speaker.peers().await.map_err(gone)?.into_iter().map(|peer| peer.key);
-    let Some(name) = name else { return Ok(all.collect()) };
-    let all: Vec<PeerKey> = all.collect();
-    if let Some(key) = all.iter().find(|key| &*key.0 == name) {
-        return Ok(vec![key.clone()]);
-    }
-    let known = all.iter().map(|key| &*key.0).collect::<Vec<_>>().join(", ");
-    Err((StatusCode::BAD_REQUEST, format!("--peer {name}: there is no such peer; there are: {known}")))
+    let peers = speaker.peers().await.map_err(gone)?;
+    let Some(name) = name else { return Ok(peers.into_iter().map(|peer| peer.key).collect()) };
+    let found = find_peer(&peers, name);
+    let found = found.map_err(|words| (StatusCode::BAD_REQUEST, format!("--peer {words}")))?;
+    Ok(vec![found.key.clone()])
 }
 
 /// The query of `/v1/explain`.
@@ -234,6 +269,6 @@ fn in_plan(plan: &Plan, prefix: IpNet) -> Vec<String> {
     originated.chain(withheld).collect()
 }
 
-fn gone(error: impl std::fmt::Display) -> (StatusCode, String) {
+pub(super) fn gone(error: impl std::fmt::Display) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

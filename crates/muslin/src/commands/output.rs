@@ -25,7 +25,7 @@ pub(crate) fn print<T: Serialize>(
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is not an error.
-fn write_line(text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_line(text: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output"),

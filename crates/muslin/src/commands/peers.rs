@@ -4,18 +4,40 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::Cell;
-use muslin_bgp_speaker::PeerStatus;
+use muslin_bgp_speaker::{FamilyStatus, PeerStatus};
 
 use super::output::{age, print, table, verdict};
-use crate::cli::QueryArgs;
+use super::{live, peer};
+use crate::cli::PeersArgs;
 use crate::client;
 
-/// Prints every peer; fails when one that should be established is not.
-pub(crate) async fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
-    let peers: Vec<PeerStatus> = client::get(&args.socket, "/v1/peers").await?;
-    print(args.output, &peers, |peers| render(peers))?;
-    let well = peers.iter().all(|peer| peer.established || peer.shut_down);
+/// Prints every peer, or all of one; fails when one that should be established is not.
+pub(crate) async fn run(args: &PeersArgs) -> anyhow::Result<ExitCode> {
+    let (socket, output) = (&args.query.socket, args.query.output);
+    let well = match &args.peer {
+        Some(name) if args.watch => {
+            let path = client::path(&["v1", "watch", "peers", name]);
+            return live::states(socket, &path, output, peer::render).await;
+        }
+        Some(name) => {
+            let one: PeerStatus = client::get(socket, &client::path(&["v1", "peers", name])).await?;
+            print(output, &one, peer::render)?;
+            is_well(&one)
+        }
+        None if args.watch => {
+            return live::states(socket, "/v1/watch/peers", output, |peers: &Vec<_>| render(peers)).await;
+        }
+        None => {
+            let peers: Vec<PeerStatus> = client::get(socket, "/v1/peers").await?;
+            print(output, &peers, |peers| render(peers))?;
+            peers.iter().all(is_well)
+        }
+    };
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn is_well(peer: &PeerStatus) -> bool {
+    peer.established || peer.shut_down
 }
 
 /// A line a peer, then what is wrong with each, with its remedy.
@@ -32,17 +54,24 @@ pub(crate) fn render(peers: &[PeerStatus]) -> String {
             Cell::new(asn),
             verdict(peer.state, peer.established),
             Cell::new(age(Duration::from_secs(peer.state_seconds))),
-            Cell::new(peer.messages.received.update),
+            Cell::new(sum(peer, |family| family.accepted)),
+            Cell::new(sum(peer, |family| family.rejected)),
+            Cell::new(sum(peer, |family| family.advertised)),
             Cell::new(&peer.cause),
         ]
     });
-    let mut text = table(["PEER", "ADDRESS", "AS", "STATE", "SINCE", "UPDATES", "CAUSE"], rows);
+    let mut text =
+        table(["PEER", "ADDRESS", "AS", "STATE", "SINCE", "ACCEPTED", "REJECTED", "SENT", "CAUSE"], rows);
     for peer in peers {
         for line in remarks(peer) {
             text.extend(["\n", &*peer.key.0, ": ", &line]);
         }
     }
     text
+}
+
+fn sum(peer: &PeerStatus, count: impl Fn(&FamilyStatus) -> u32) -> u32 {
+    peer.families.iter().map(count).sum()
 }
 
 /// What a person should know of a peer: why it is down, and what it lacks.

@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use muslin_bgp_speaker::rib::RouteView as Route;
 use muslin_route_programmer::RouteState;
 
+use super::live;
 use super::output::{age, next_hops, print, table, verdict};
 use crate::api::{KernelRoutes, PeerRoutes, RouteQuery, Routes};
 use crate::cli::{RouteView, RoutesArgs};
@@ -16,11 +17,16 @@ use crate::client;
 pub(crate) async fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
     let view = match args.view {
         RouteView::Received => "received",
+        RouteView::Accepted => "accepted",
         RouteView::Best => "best",
         RouteView::Advertised => "advertised",
         RouteView::Kernel => "kernel",
     };
     let query = RouteQuery { peer: args.peer.clone(), rejected: args.rejected, limit: Some(args.limit) };
+    if args.watch {
+        let path = client::with_query(&format!("/v1/watch/routes/{view}"), &query)?;
+        return live::routes(&args.query.socket, &path, args.query.output, args.limit, all).await;
+    }
     let routes: Routes = client::get_with(&args.query.socket, &format!("/v1/routes/{view}"), &query).await?;
     print(args.query.output, &routes, render)?;
     Ok(ExitCode::SUCCESS)
@@ -29,8 +35,12 @@ pub(crate) async fn run(args: &RoutesArgs) -> anyhow::Result<ExitCode> {
 fn render(routes: &Routes) -> String {
     match routes {
         Routes::Kernel(routes) => kernel(routes),
-        Routes::Bgp(tables) => tables.iter().map(peer_table).collect::<Vec<_>>().join("\n\n"),
+        Routes::Bgp(tables) => all(tables),
     }
+}
+
+fn all(tables: &[PeerRoutes]) -> String {
+    tables.iter().map(peer_table).collect::<Vec<_>>().join("\n\n")
 }
 
 fn peer_table(routes: &PeerRoutes) -> String {
@@ -47,11 +57,21 @@ fn peer_table(routes: &PeerRoutes) -> String {
             Cell::new(path(route)),
             Cell::new(age(Duration::from_secs(route.age.into()))),
             Cell::new(route.peer.as_deref().unwrap_or("-")),
-            Cell::new(route.reason.as_deref().unwrap_or("-")),
+            Cell::new(why(route)),
         ]
     });
     let header = ["PREFIX", "STATE", "NEXT HOP", "AS PATH", "AGE", "FROM", "WHY"];
     format!("{title}{}{more}", table(header, rows))
+}
+
+/// Why the route stands as it does, or what import made of it and by which rule.
+fn why(route: &Route) -> String {
+    match (&route.reason, &route.rule) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(rule)) if !route.changes.is_empty() => format!("{} [{rule}]", route.changes.join(", ")),
+        (None, Some(rule)) => format!("[{rule}]"),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 /// The AS path with the ORIGIN behind it, as routers print it.

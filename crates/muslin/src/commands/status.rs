@@ -6,15 +6,18 @@ use std::time::Duration;
 use comfy_table::Cell;
 
 use super::output::{age, list, print, table};
-use super::peers;
+use super::{live, peers};
 use crate::api::Status;
-use crate::cli::QueryArgs;
+use crate::cli::StatusArgs;
 use crate::client;
 
 /// Prints the status; fails when the daemon has not converged or something is wrong.
-pub(crate) async fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
-    let status: Status = client::get(&args.socket, "/v1/status").await?;
-    print(args.output, &status, render)?;
+pub(crate) async fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    if args.watch {
+        return live::states(&args.query.socket, "/v1/watch/status", args.query.output, render).await;
+    }
+    let status: Status = client::get(&args.query.socket, "/v1/status").await?;
+    print(args.query.output, &status, render)?;
     let well = status.readiness.converged && problems(&status).is_empty();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -34,7 +34,8 @@ fn standing(world: &World) -> Vec<(String, RouteState, String)> {
 
 fn best(world: &World) -> (String, String) {
     let best = standing(world).into_iter().find(|(_, state, _)| *state == Best).unwrap();
-    (best.0, best.2)
+    let decided_by = best.2.split(", against").next().unwrap_or_default();
+    (best.0, decided_by.to_owned())
 }
 
 /// Announces both routes, in both orders; the first must be best for the reason given.
