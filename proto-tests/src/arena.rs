@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -223,6 +224,28 @@ impl Arena {
         Ok(fs::rename(new, file)?)
     }
 
+    /// What the subject costs now.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn footprint(&self) -> Result<Footprint> {
+        let process = Path::new("/proc").join(self.process.id().to_string());
+        let status = fs::read_to_string(process.join("status"))?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            .context("VmRSS")?;
+        Ok(Footprint { resident: resident << 10, files: fs::read_dir(process.join("fd"))?.count() })
+    }
+
+    /// How many lines the subject has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log_lines(&self) -> Result<usize> {
+        Ok(self.process.log()?.lines().count())
+    }
+
     /// The end of the subject's log and, of ours, the routes that it has.
     pub fn log(&self) -> String {
         let log = self.process.log().unwrap_or_else(|error| error.to_string());
@@ -230,6 +253,15 @@ impl Arena {
         let routes = muslin::routes(self.process.path("")).unwrap_or_default();
         format!("the subject's log ends:\n{}\n{routes}", lines[lines.len().saturating_sub(30)..].join("\n"))
     }
+}
+
+/// What a process costs at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// Resident memory in octets.
+    pub resident: u64,
+    /// Open files, connections among them.
+    pub files: usize,
 }
 
 /// An ordinary UPDATE of a peer: its own AS and address.

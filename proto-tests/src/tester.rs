@@ -62,6 +62,14 @@ impl Tester {
         self.stream.write_all(octets).context("sending")
     }
 
+    /// The connection once more, to be written to from another thread.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn stream(&self) -> Result<TcpStream> {
+        Ok(self.stream.try_clone()?)
+    }
+
     /// Sends octets; a connection that is closed meanwhile is no error.
     pub fn send_if_open(&mut self, octets: &[u8]) {
         let _ = self.stream.write_all(octets);

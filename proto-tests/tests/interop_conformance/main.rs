@@ -8,6 +8,7 @@
 mod cease;
 mod crashes;
 mod header;
+mod hostile;
 mod malformed;
 mod open;
 mod scene;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::driver::Incoming;
 use crate::session::ConnId;
@@ -27,6 +27,10 @@ const REPORT_EVERY: usize = 32 * 1024;
 
 /// How long the last words may take, and how long we wait for the peer to read them.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Connections that may linger at a time; who opens more to have them closed loses the last words, and we no
+/// descriptors.
+pub(super) const LINGERERS: usize = 256;
 
 thread_local! {
     /// All connections of a thread read into one buffer and keep only what came: thousands of idle peers
@@ -109,6 +113,7 @@ pub(super) async fn pump(
     conn: ConnId,
     line: Arc<Line>,
     incoming: mpsc::Sender<Incoming>,
+    lingerers: Arc<Semaphore>,
 ) {
     let ended = tokio::select! {
         error = read_all(&stream, conn, &line, &incoming) => Some(error),
@@ -117,15 +122,16 @@ pub(super) async fn pump(
     match ended {
         // The driver does not listen if it closed the connection meanwhile.
         Some(error) => drop(incoming.send(Incoming::Closed { conn, error }).await),
-        None => linger(&stream).await,
+        None => linger(&stream, &lingerers).await,
     }
 }
 
 /// After our last words: no RST may overtake them, so what the peer still sends is read and dropped.
-async fn linger(stream: &TcpStream) {
+async fn linger(stream: &TcpStream, lingerers: &Semaphore) {
     if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
         return;
     }
+    let Ok(_place) = lingerers.try_acquire() else { return };
     let drained = async {
         while stream.readable().await.is_ok() {
             match SCRATCH.with_borrow_mut(|scratch| stream.try_read(scratch)) {

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Line, pump};
+use super::connection::{LINGERERS, Line, pump};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
 use super::listener::{Listeners, Refused};
@@ -57,6 +57,7 @@ pub(super) struct Driver {
     connections: HashMap<ConnId, Connection>,
     dials: HashMap<ConnId, AbortHandle>,
     pumps: JoinSet<()>,
+    lingerers: Arc<Semaphore>,
     listeners: Listeners,
     accepted: u64,
     sync: SyncMark,
@@ -100,6 +101,7 @@ impl Driver {
             connections: HashMap::new(),
             dials: HashMap::new(),
             pumps: JoinSet::new(),
+            lingerers: Arc::new(Semaphore::new(LINGERERS)),
             listeners: Listeners::default(),
             accepted: 0,
             sync: SyncMark::Pending,
@@ -223,7 +225,8 @@ impl Driver {
             }
         };
         let (line, stream) = (Arc::new(Line::default()), Arc::new(stream));
-        self.pumps.spawn(pump(stream.clone(), conn, line.clone(), self.report.clone()));
+        let pump = pump(stream.clone(), conn, line.clone(), self.report.clone(), self.lingerers.clone());
+        self.pumps.spawn(pump);
         self.connections.insert(conn, Connection { line, stream, remote });
         self.speaker.handle_input(now, Input::ConnectionOpened { conn, remote, local });
     }
