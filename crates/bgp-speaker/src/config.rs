@@ -12,9 +12,11 @@ use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
 use serde::{Deserialize, Serialize};
 
 mod defaults;
+mod guard;
 mod secret;
 mod validate;
 
+pub use self::guard::{Allowed, GuardRange, ImportGuard, OwnedBlock};
 pub use self::secret::Secret;
 pub use self::validate::ConfigError;
 
@@ -282,43 +284,4 @@ pub enum Action {
     RemoveCommunity(Community),
     /// Add a large community.
     AddLargeCommunity(LargeCommunity),
-}
-
-/// What is never learned, whatever a policy says. Refusals are counted and keep their reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportGuard {
-    /// If not empty, only prefixes within one of these are learned.
-    pub allowed: Vec<GuardRange>,
-    /// Prefixes that must not be covered or matched by a learned route ("own address 10.0.0.1 of eth0").
-    pub protected: Vec<GuardRange>,
-    /// Our own blocks: no learned route equal to or within them.
-    pub own_blocks: Vec<GuardRange>,
-    /// Blocks of others and the addresses that they may be learned with as next hop or originator.
-    pub owned_blocks: Vec<OwnedBlock>,
-    /// Whether a default route may be learned.
-    pub allow_default: bool,
-}
-
-/// A range with the reason for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuardRange {
-    /// The range.
-    pub range: IpNet,
-    /// Why it is here.
-    pub cause: Cause,
-}
-
-/// An address block of another node: a learned route within it must carry its owner's mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnedBlock {
-    /// The block.
-    pub block: IpNet,
-    /// Name of the owner, for messages.
-    pub owner: Arc<str>,
-    /// The owner's AS, when it originates with an AS of its own (checked as origin AS over eBGP).
-    pub origin_as: Option<Asn>,
-    /// The owner's addresses (checked as NEXT_HOP where it is preserved: internal peers).
-    pub addresses: Vec<IpAddr>,
-    /// Why.
-    pub cause: Cause,
 }

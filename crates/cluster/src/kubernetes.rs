@@ -43,6 +43,16 @@ pub fn load_balancer_ips(service: &Service) -> Vec<Field<IpAddr>> {
     parsed(load_balancer_ip_texts(service), parse_address)
 }
 
+/// The cluster IPs of the Service; a headless one has none.
+pub fn cluster_ips(service: &Service) -> Vec<Field<IpAddr>> {
+    parsed(cluster_ip_texts(service), parse_address)
+}
+
+/// All addresses of the Service: cluster IPs, external IPs, and those of a load balancer.
+pub fn service_ips(service: &Service) -> Vec<Field<IpAddr>> {
+    [cluster_ips(service), external_ips(service), load_balancer_ips(service)].concat()
+}
+
 fn pod_cidr_texts(node: &Node) -> Vec<Field<&str>> {
     let Some(spec) = &node.spec else { return Vec::new() };
     match (&spec.pod_cidrs, &spec.pod_cidr) {
@@ -61,6 +71,17 @@ fn internal_ip_texts(node: &Node) -> Vec<Field<&str>> {
             value: address.address.as_str(),
         })
         .collect()
+}
+
+/// "None" is the word for a headless Service.
+fn cluster_ip_texts(service: &Service) -> Vec<Field<&str>> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let texts = match (&spec.cluster_ips, &spec.cluster_ip) {
+        (Some(all), _) if !all.is_empty() => numbered(".spec.clusterIPs", all),
+        (_, Some(one)) => vec![Field { path: ".spec.clusterIP".to_owned(), value: one.as_str() }],
+        _ => Vec::new(),
+    };
+    texts.into_iter().filter(|text| !matches!(text.value, "None" | "")).collect()
 }
 
 fn external_ip_texts(service: &Service) -> Vec<Field<&str>> {
@@ -110,6 +131,7 @@ pub(crate) fn check_node(node: &Node, faults: &mut Vec<Fault>) {
 }
 
 pub(crate) fn check_service(service: &Service, faults: &mut Vec<Fault>) {
+    check_addresses(cluster_ip_texts(service), faults);
     check_addresses(external_ip_texts(service), faults);
     check_addresses(load_balancer_ip_texts(service), faults);
 }

@@ -1,85 +1,17 @@
 //! Real daemons in namespaces, asked by the real commands: two nodes of the example behind its router.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+#[path = "support/daemon.rs"]
+mod daemon;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use daemon::{Daemon, MUSLIN, OURS, PATIENCE, lines};
 use muslin_netns::{Namespace, connect};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const MUSLIN: &str = env!("CARGO_BIN_EXE_muslin");
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The protocol number of routes that Muslin learned.
-const OURS: u8 = 77;
-
-/// A daemon in its namespace; killed with the test.
-struct Daemon {
-    child: Child,
-    socket: PathBuf,
-    log: Receiver<String>,
-}
-
-impl Daemon {
-    fn start(namespace: &Namespace, folder: &Path, args: &[&str], state: &Path) -> Self {
-        let mut command = Command::new(MUSLIN);
-        command.args(args).arg("--state").arg(state).arg("--run-dir").arg(folder).stderr(Stdio::piped());
-        if args[0] == "agent" {
-            command.arg("--data-dir").arg(folder).arg("--cni-conf-dir").arg(folder.join("net.d"));
-        }
-        let mut child = namespace.spawn(&mut command).unwrap();
-        let log = lines(child.stderr.take().unwrap());
-        let daemon = Self { child, socket: folder.join("muslin.sock"), log };
-        daemon.await_log("muslin is up");
-        daemon
-    }
-
-    /// Reads the log until a line has `text`; returns the line.
-    fn await_log(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut seen = Vec::new();
-        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if line.contains(text) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("no `{text}` in the log:\n{}", seen.join("\n"));
-    }
-
-    fn ask(&self, args: &[&str]) -> Output {
-        Command::new(MUSLIN).args(args).arg("--socket").arg(&self.socket).output().unwrap()
-    }
-
-    fn text(&self, args: &[&str]) -> String {
-        String::from_utf8(self.ask(args).stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.ask(&[args, &["--output", "json"]].concat());
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _dead_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn lines(stderr: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-    });
-    receiver
-}
 
 /// The router and two nodes of `examples/three-nodes`, converged.
 struct World {

@@ -1,7 +1,10 @@
 //! What is never learned, whatever a filter says.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
-use muslin_bgp_speaker::config::{GuardRange, ImportGuard, OwnedBlock};
+use muslin_bgp_packet::Asn;
+use muslin_bgp_speaker::config::{Allowed, GuardRange, ImportGuard, OwnedBlock};
 use muslin_cluster::kubernetes::{self, SERVICE_NAME};
 use muslin_cluster::{ClusterState, Kind};
 
@@ -20,19 +23,22 @@ pub(crate) fn node_guard(
 ) -> ImportGuard {
     let own_address =
         state.nodes.get(node).map(|object| kubernetes::internal_ips(object)).unwrap_or_default();
-    let mut protected = local_ranges(facts);
-    protected.extend(own_address.iter().filter(|address| !facts.is_local(address.value)).map(|address| {
-        guard_range(host(address.value), format!("own address, Node {node} {}", address.path))
-    }));
+    let mut own_addresses = local_ranges(facts);
+    own_addresses.extend(own_address.iter().filter(|address| !facts.is_local(address.value)).map(
+        |address| guard_range(host(address.value), format!("own address, Node {node} {}", address.path)),
+    ));
+    let mut protected = own_addresses.clone();
     protected.extend(links(facts));
     protected.extend(api_server(state));
 
     let (own, others): (Vec<_>, Vec<_>) =
         ownership.blocks.iter().partition(|(_, block)| &*block.owner == node);
+    let asns: BTreeMap<&str, Asn> =
+        state.nodes.keys().map(|name| (&**name, Settings::of(state, Some(name)).asn)).collect();
     let owned_blocks = others
         .iter()
         .map(|(range, block)| {
-            let owner_asn = Settings::of(state, Some(&block.owner)).asn;
+            let owner_asn = asns.get(&*block.owner).copied().unwrap_or(settings.asn);
             let owner = state.nodes.get(&*block.owner);
             let addresses = owner.map(|owner| kubernetes::internal_ips(owner)).unwrap_or_default();
             OwnedBlock {
@@ -40,44 +46,64 @@ pub(crate) fn node_guard(
                 owner: block.owner.clone(),
                 // An AS that nodes share says nothing about the owner, and fabrics rewrite it.
                 origin_as: (owner_asn != settings.asn).then_some(owner_asn),
+                shares_as: asns.iter().any(|(name, asn)| **name != *block.owner && *asn == owner_asn),
                 addresses: addresses.into_iter().map(|address| address.value).collect(),
                 cause: block.cause.clone(),
             }
         })
         .collect();
-    let mut allowed: Vec<_> =
-        others.iter().map(|(range, block)| guard_range(**range, block.cause.to_string())).collect();
-    allowed.extend(import_ranges(settings));
-    if allowed.is_empty() {
-        // An empty list would allow everything; our own address is protected besides, so this allows nothing.
-        allowed.extend(protected.first().map(|own| GuardRange {
-            range: own.range,
-            cause: "nothing: no other node has a pod CIDR".into(),
-        }));
-    }
     ImportGuard {
-        allowed,
-        protected,
-        own_blocks: own.iter().map(|(range, block)| guard_range(**range, block.cause.to_string())).collect(),
-        owned_blocks,
+        allowed: Allowed::Within(import_ranges(settings)),
         allow_default: settings.default_route.is_some(),
+        own_addresses,
+        own_blocks: own.iter().map(|(range, block)| guard_range(**range, block.cause.to_string())).collect(),
+        protected,
+        service_ranges: services(state, settings),
+        owned_blocks,
     }
 }
 
 /// The guard of a stand-alone speaker. It is a router: what covers its addresses is as good as any route, so
-/// only its addresses themselves are kept.
+/// only its addresses themselves are kept, and without `import.cidrs` its filters alone decide.
 pub(crate) fn speaker_guard(facts: &KernelFacts, settings: &Settings) -> ImportGuard {
+    let allowed = match &settings.import {
+        Some(_) => Allowed::Within(import_ranges(settings)),
+        None => Allowed::Anything,
+    };
     ImportGuard {
-        allowed: import_ranges(settings).collect(),
-        protected: Vec::new(),
-        own_blocks: local_ranges(facts),
-        owned_blocks: Vec::new(),
+        allowed,
         allow_default: settings.default_route.is_some(),
+        own_addresses: local_ranges(facts),
+        ..ImportGuard::closed()
     }
 }
 
-fn import_ranges(settings: &Settings) -> impl Iterator<Item = GuardRange> {
-    settings.import.iter().map(|range| guard_range(range.value, range.cause.to_string()))
+fn import_ranges(settings: &Settings) -> Vec<GuardRange> {
+    let ranges = settings.import.iter().flatten();
+    ranges.map(|range| guard_range(range.value, range.cause.to_string())).collect()
+}
+
+/// The ranges that Services have addresses from, and those addresses outside of them that `import.cidrs` lets in.
+fn services(state: &ClusterState, settings: &Settings) -> Vec<GuardRange> {
+    let configured =
+        [&settings.service_cluster_ips, &settings.service_external_ips, &settings.service_load_balancer_ips];
+    let mut ranges: Vec<_> = configured
+        .into_iter()
+        .flatten()
+        .map(|range| guard_range(range.value, format!("Services, {}", range.cause)))
+        .collect();
+    let known: Vec<IpNet> = ranges.iter().map(|range| range.range).collect();
+    let learnable: Vec<IpNet> = settings.import.iter().flatten().map(|range| range.value).collect();
+    for (name, service) in &state.services {
+        let subject = Subject::new(Kind::Service, name, service);
+        for address in kubernetes::service_ips(service) {
+            let is_in = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address.value));
+            if is_in(&learnable) && !is_in(&known) {
+                ranges.push(guard_range(host(address.value), subject.cause(&address.path).to_string()));
+            }
+        }
+    }
+    ranges
 }
 
 fn local_ranges(facts: &KernelFacts) -> Vec<GuardRange> {

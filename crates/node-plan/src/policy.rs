@@ -44,6 +44,7 @@ pub(crate) fn derived_import(ownership: &Ownership, settings: &Settings, node: &
         settings
             .import
             .iter()
+            .flatten()
             .map(|range| accept(vec![PrefixMatch::or_longer(range.value)], range.cause.clone())),
     );
     if let Some(cause) = &settings.default_route {

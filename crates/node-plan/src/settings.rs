@@ -32,7 +32,8 @@ pub(crate) struct Settings {
     pub(crate) service_cluster_ips: Vec<Caused<IpNet>>,
     pub(crate) service_external_ips: Vec<Caused<IpNet>>,
     pub(crate) service_load_balancer_ips: Vec<Caused<IpNet>>,
-    pub(crate) import: Vec<Caused<IpNet>>,
+    /// What may be learned; `None` if nothing is said.
+    pub(crate) import: Option<Vec<Caused<IpNet>>>,
     /// The cause, if a default route may be learned.
     pub(crate) default_route: Option<Cause>,
     pub(crate) originate: Vec<OriginatedRoute>,
@@ -101,11 +102,11 @@ impl Settings {
                 |spec| spec.service_load_balancer_ips.as_ref(),
                 range,
             ),
-            import: layers.list(
-                "import.cidrs",
-                |spec| spec.import.as_ref().map(|import| &import.cidrs),
-                |cidr| cidr.0,
-            ),
+            import: import.as_ref().and_then(|(subject, import)| {
+                let cidrs = import.cidrs.as_ref()?.iter().enumerate();
+                let cause = |index| subject.cause(&format!(".spec.import.cidrs[{index}]"));
+                Some(cidrs.map(|(index, cidr)| Caused::new(cidr.0, cause(index))).collect())
+            }),
             default_route: import
                 .filter(|(_, import)| import.default_route == Some(DefaultRoute::Accept))
                 .map(|(subject, _)| subject.cause(".spec.import.defaultRoute")),

@@ -121,10 +121,14 @@ pub struct PolicyView {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GuardView {
-    /// Only within these; without any, everything that is not refused below.
-    pub only: Vec<Caused<IpNet>>,
-    /// Nothing that covers, equals or is within these.
+    /// Only within these, besides the blocks of `from_owner_only`; none says that everything may be learned
+    /// that is not refused below.
+    pub only: Option<Vec<Caused<IpNet>>>,
+    /// Nothing that covers, equals or is within these, unless `only` names just that.
     pub never_over: Vec<Caused<IpNet>>,
+    /// Nothing that equals or is within these ranges of Services, unless `only` names a part of one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Caused<IpNet>>,
     /// Nothing that equals or is within these.
     pub never_within: Vec<Caused<IpNet>>,
     /// Only from their owners ("n2").
@@ -158,6 +162,7 @@ impl PlanView {
     fn of(speaker: &SpeakerConfig, problems: &[Problem]) -> Self {
         let named = speaker.peers.iter().map(PeerView::from);
         let ranges = speaker.listen_ranges.iter().map(PeerView::from);
+        let guard = &speaker.guard;
         let sessions = speaker.peers.iter().map(|peer| &peer.session);
         let sessions = sessions.chain(speaker.listen_ranges.iter().map(|range| &range.session));
         let mut policies: Vec<PolicyView> = Vec::new();
@@ -177,11 +182,12 @@ impl PlanView {
             withheld: Vec::new(),
             policies,
             guard: GuardView {
-                only: speaker.guard.allowed.iter().map(caused_range).collect(),
-                never_over: speaker.guard.protected.iter().map(caused_range).collect(),
-                never_within: speaker.guard.own_blocks.iter().map(caused_range).collect(),
-                from_owner_only: speaker.guard.owned_blocks.iter().map(owned_block).collect(),
-                default_route: speaker.guard.allow_default,
+                only: guard.allowed.ranges().map(|ranges| ranges.iter().map(caused_range).collect()),
+                never_over: guard.protected.iter().map(caused_range).collect(),
+                services: guard.service_ranges.iter().map(caused_range).collect(),
+                never_within: guard.own_addresses.iter().chain(&guard.own_blocks).map(caused_range).collect(),
+                from_owner_only: guard.owned_blocks.iter().map(owned_block).collect(),
+                default_route: guard.allow_default,
             },
             address_blocks: Vec::new(),
             blackholes: Vec::new(),
@@ -199,7 +205,8 @@ fn caused_range(range: &GuardRange) -> Caused<IpNet> {
 
 fn owned_block(owned: &OwnedBlock) -> Caused<String> {
     let mut text = vec![format!("{} of {}", owned.block, owned.owner)];
-    text.extend(owned.origin_as.map(|asn| format!("AS {asn}")));
+    let shared = if owned.shares_as { " (shared)" } else { "" };
+    text.extend(owned.origin_as.map(|asn| format!("AS {asn}{shared}")));
     if !owned.addresses.is_empty() {
         text.push(format!("next hop {}", join(&owned.addresses, " or ")));
     }

@@ -19,7 +19,8 @@ const BGP_PORT: u16 = 179;
 const NO_POLICY: &str = "RFC 8212: no policy";
 
 impl SpeakerConfig {
-    /// A speaker that listens nowhere, has no peers and originates nothing.
+    /// A speaker that listens nowhere, has no peers and originates nothing. It is a router: of what peers send,
+    /// their policies decide, and only a default route is refused besides.
     pub fn new(asn: Asn, router_id: Ipv4Addr) -> Self {
         Self {
             asn,
@@ -28,7 +29,7 @@ impl SpeakerConfig {
             peers: Vec::new(),
             listen_ranges: Vec::new(),
             originated: Vec::new(),
-            guard: ImportGuard::default(),
+            guard: ImportGuard::open(),
             max_paths: 16,
         }
     }

@@ -86,6 +86,7 @@ impl Rib {
 }
 
 impl LocRib {
+    /// What decided about a path at import: the place where that is written.
     pub(crate) fn import_cause(&self, id: DestinationId, path: &Path) -> String {
         let prefix = self.destinations.prefix(id);
         if path.peer == PeerIndex::LOCAL {

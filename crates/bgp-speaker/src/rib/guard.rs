@@ -9,14 +9,18 @@ use prefix_trie::joint::JointPrefixMap;
 use super::refusal::Refusal;
 use crate::config::{Cause, GuardRange, ImportGuard, OwnedBlock};
 
+/// Ranges with their place in the configuration.
+type Ranges = JointPrefixMap<IpNet, usize>;
+
 /// The guard with its ranges in tries.
-#[derive(Default)]
 pub(crate) struct Guard {
     config: ImportGuard,
-    allowed: JointPrefixMap<IpNet, usize>,
-    protected: JointPrefixMap<IpNet, usize>,
-    own: JointPrefixMap<IpNet, usize>,
-    owned: JointPrefixMap<IpNet, usize>,
+    allowed: Ranges,
+    own_addresses: Ranges,
+    own_blocks: Ranges,
+    protected: Ranges,
+    services: Ranges,
+    owned: Ranges,
 }
 
 /// What the guard looks at besides the prefix.
@@ -37,22 +41,25 @@ pub(crate) struct Refused<'a> {
     pub(crate) range: Option<(IpNet, &'a Cause)>,
 }
 
+/// What a route tells about whether it is the owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    Owner,
+    Nothing,
+    SomebodyElse,
+}
+
 impl Guard {
     /// Builds the tries.
     pub(crate) fn new(config: ImportGuard) -> Self {
-        let ranges = |ranges: &[GuardRange]| -> JointPrefixMap<IpNet, usize> {
-            ranges.iter().enumerate().map(|(index, range)| (range.range.trunc(), index)).collect()
-        };
+        let ranges = |ranges: &[GuardRange]| trie(ranges.iter().map(|range| range.range));
         Self {
-            allowed: ranges(&config.allowed),
+            allowed: ranges(config.allowed.ranges().unwrap_or_default()),
+            own_addresses: ranges(&config.own_addresses),
+            own_blocks: ranges(&config.own_blocks),
             protected: ranges(&config.protected),
-            own: ranges(&config.own_blocks),
-            owned: config
-                .owned_blocks
-                .iter()
-                .enumerate()
-                .map(|(index, owned)| (owned.block.trunc(), index))
-                .collect(),
+            services: ranges(&config.service_ranges),
+            owned: trie(config.owned_blocks.iter().map(|owned| owned.block)),
             config,
         }
     }
@@ -62,47 +69,98 @@ impl Guard {
         &self.config
     }
 
+    /// Whether routes over a next hop may be learned: a pod is no router, and whoever names one as next hop
+    /// would draw its neighbours' packets through it.
+    pub(crate) fn check_next_hop(&self, next_hop: IpAddr) -> Result<(), Refused<'_>> {
+        let host = IpNet::from(next_hop);
+        if let Some((_, index)) = self.own_blocks.get_lpm(&host) {
+            return Err(refused(Refusal::PodNextHop, &self.config.own_blocks[*index]));
+        }
+        match self.owned.get_lpm(&host) {
+            Some((_, index)) => Err(not_from_owner(Refusal::PodNextHop, &self.config.owned_blocks[*index])),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a route may be learned.
     pub(crate) fn check(&self, prefix: IpNet, bearer: Bearer) -> Result<(), Refused<'_>> {
+        let config = &self.config;
         // Whoever allows a default route wants it though it covers everything that is protected.
         if prefix.prefix_len() == 0 {
             let refused = Refused { refusal: Refusal::DefaultRoute, range: None };
-            return if self.config.allow_default { Ok(()) } else { Err(refused) };
+            return if config.allow_default { Ok(()) } else { Err(refused) };
         }
-        if !self.config.allowed.is_empty() && self.allowed.get_spm(&prefix).is_none() {
+        if let Some((_, index)) = self.own_addresses.get_lpm(&prefix) {
+            return Err(refused(Refusal::OwnAddress, &config.own_addresses[*index]));
+        }
+        if let Some((_, index)) = self.own_blocks.get_lpm(&prefix) {
+            return Err(refused(Refusal::OwnBlock, &config.own_blocks[*index]));
+        }
+        let block = self.owned.get_lpm(&prefix).map(|(_, index)| &config.owned_blocks[*index]);
+        let named = self.allowed.get_lpm(&prefix).map(|(range, _)| range);
+        if block.is_none() && named.is_none() && config.allowed.ranges().is_some() {
             return Err(Refused { refusal: Refusal::NotAllowed, range: None });
         }
-        let covered =
-            |map: &JointPrefixMap<IpNet, usize>| map.children(&prefix).next().map(|(_, index)| *index);
-        let within = |map: &JointPrefixMap<IpNet, usize>| map.get_lpm(&prefix).map(|(_, index)| *index);
-        if let Some(index) = within(&self.protected).or_else(|| covered(&self.protected)) {
-            return Err(refused(Refusal::Protected, &self.config.protected[index]));
-        }
-        if let Some(index) = within(&self.own) {
-            return Err(refused(Refusal::OwnBlock, &self.config.own_blocks[index]));
-        }
-        match within(&self.owned).map(|index| &self.config.owned_blocks[index]) {
-            Some(owned) if !comes_from_owner(owned, bearer) => {
-                Err(Refused { refusal: Refusal::ForeignBlock, range: Some((owned.block, &owned.cause)) })
+        // A range that an operator names as narrowly as what it touches is meant.
+        let names_within = |range: IpNet| named.is_some_and(|named| range.contains(&named));
+        if let Some((_, index)) = self.protected.get_lpm(&prefix) {
+            let range = &config.protected[*index];
+            let is_block_on_link = block.is_some_and(|owned| range.range.contains(&owned.block));
+            if !names_within(range.range) && !is_block_on_link {
+                return Err(refused(Refusal::Protected, range));
             }
-            _ => Ok(()),
+        }
+        if named != Some(prefix)
+            && let Some((_, index)) = self.protected.children(&prefix).find(|(range, _)| *range != prefix)
+        {
+            return Err(refused(Refusal::Protected, &config.protected[*index]));
+        }
+        if let Some((_, index)) = self.services.get_lpm(&prefix) {
+            let range = &config.service_ranges[*index];
+            if !names_within(range.range) {
+                return Err(refused(Refusal::ServiceRange, range));
+            }
+        }
+        match block {
+            Some(owned) => match evidence(owned, bearer) {
+                Evidence::Owner => Ok(()),
+                // A part of a block takes the owner's traffic away; the block itself is what everybody announces.
+                Evidence::Nothing if owned.block == prefix || names_within(owned.block) => Ok(()),
+                Evidence::Nothing | Evidence::SomebodyElse => {
+                    Err(not_from_owner(Refusal::ForeignBlock, owned))
+                }
+            },
+            None => Ok(()),
         }
     }
+}
+
+fn trie(ranges: impl Iterator<Item = IpNet>) -> Ranges {
+    ranges.enumerate().map(|(index, range)| (range.trunc(), index)).collect()
 }
 
 fn refused(refusal: Refusal, range: &GuardRange) -> Refused<'_> {
     Refused { refusal, range: Some((range.range, &range.cause)) }
 }
 
+fn not_from_owner(refusal: Refusal, owned: &OwnedBlock) -> Refused<'_> {
+    Refused { refusal, range: Some((owned.block, &owned.cause)) }
+}
+
 /// Over external sessions the origin AS tells the owner, over internal ones the preserved next hop does.
-fn comes_from_owner(owned: &OwnedBlock, bearer: Bearer) -> bool {
+fn evidence(owned: &OwnedBlock, bearer: Bearer) -> Evidence {
     #[cfg(feature = "planted-bugs")]
     if crate::planted::is_planted(crate::planted::Bug::ForeignBlockAccepted) {
-        return true;
+        return Evidence::Owner;
     }
-    if bearer.external {
-        owned.origin_as.is_none() || owned.origin_as == bearer.origin
+    let (telling, same) = if bearer.external {
+        (owned.origin_as.is_some(), owned.origin_as == bearer.origin)
     } else {
-        owned.addresses.is_empty() || owned.addresses.contains(&bearer.next_hop)
+        (!owned.addresses.is_empty(), owned.addresses.contains(&bearer.next_hop))
+    };
+    match (telling, same) {
+        (true, false) => Evidence::SomebodyElse,
+        (true, true) if !(bearer.external && owned.shares_as) => Evidence::Owner,
+        _ => Evidence::Nothing,
     }
 }

@@ -65,7 +65,9 @@ impl Import {
         if let Some(refusal) = self.refusal {
             return Ruling::Attributes(refusal);
         }
-        if let Err(refused) = self.guard.check(prefix, self.bearer) {
+        let guard = &self.guard;
+        let permitted = guard.check_next_hop(self.bearer.next_hop);
+        if let Err(refused) = permitted.and_then(|()| guard.check(prefix, self.bearer)) {
             return Ruling::Guard(refused);
         }
         let subject = Subject { prefix, source: RouteSource::Learned, communities: &self.communities };

@@ -14,15 +14,21 @@ pub enum Refusal {
     OwnCluster,
     /// NEXT_HOP is not a host's unicast address (RFC 4271 §6.3).
     NextHop,
+    /// NEXT_HOP lies within a block of pod addresses.
+    PodNextHop,
     /// The guard does not allow a default route.
     DefaultRoute,
+    /// The prefix is one of our own addresses.
+    OwnAddress,
+    /// The prefix lies within one of our own blocks.
+    OwnBlock,
     /// The prefix is within none of the ranges that may be learned.
     NotAllowed,
     /// The prefix covers, or lies within, something protected.
     Protected,
-    /// The prefix lies within one of our own blocks.
-    OwnBlock,
-    /// The prefix lies within another node's block but does not come from there.
+    /// The prefix lies within a range of Services.
+    ServiceRange,
+    /// The prefix lies within another node's block and is not known to come from there.
     ForeignBlock,
     /// The import policy rejects it.
     Policy,
@@ -30,15 +36,18 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::OwnAs,
         Self::OwnOriginator,
         Self::OwnCluster,
         Self::NextHop,
+        Self::PodNextHop,
         Self::DefaultRoute,
+        Self::OwnAddress,
+        Self::OwnBlock,
         Self::NotAllowed,
         Self::Protected,
-        Self::OwnBlock,
+        Self::ServiceRange,
         Self::ForeignBlock,
         Self::Policy,
     ];
@@ -50,10 +59,13 @@ impl Refusal {
             Self::OwnOriginator => "own-originator",
             Self::OwnCluster => "own-cluster",
             Self::NextHop => "next-hop",
+            Self::PodNextHop => "pod-next-hop",
             Self::DefaultRoute => "default-route",
+            Self::OwnAddress => "own-address",
+            Self::OwnBlock => "own-block",
             Self::NotAllowed => "not-allowed",
             Self::Protected => "protected",
-            Self::OwnBlock => "own-block",
+            Self::ServiceRange => "service-range",
             Self::ForeignBlock => "foreign-block",
             Self::Policy => "policy",
         }
@@ -67,12 +79,15 @@ impl fmt::Display for Refusal {
             Self::OwnOriginator => "ORIGINATOR_ID is our own identifier",
             Self::OwnCluster => "our own cluster is in the CLUSTER_LIST",
             Self::NextHop => "NEXT_HOP is not a unicast address of a host",
+            Self::PodNextHop => "NEXT_HOP lies within a block of pod addresses, and a pod is no router",
             Self::DefaultRoute => "a default route is not allowed",
+            Self::OwnAddress => "the prefix is one of our own addresses",
+            Self::OwnBlock => "the prefix lies within one of our own blocks",
             Self::NotAllowed => "the prefix is outside the ranges that may be learned",
             Self::Protected => "the prefix covers or lies within a protected range",
-            Self::OwnBlock => "the prefix lies within one of our own blocks",
+            Self::ServiceRange => "the prefix lies within a range of Services",
             Self::ForeignBlock => {
-                "the prefix lies within a block of another node and does not come from there"
+                "the prefix lies within a block of another node and is not known to come from there"
             }
             Self::Policy => "rejected by the import policy",
         })

@@ -92,6 +92,9 @@ pub struct RouteView {
     /// Of a received route: what that rule made of its attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// Name of the reason why import refused it, for programs ([`Refusal::name`](super::Refusal::name)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Whether it is kept from a session that was lost.
     pub stale: bool,
     /// Seconds since it was received in this form.
@@ -369,6 +372,10 @@ impl LocRib {
             path_id: peer.is_some_and(|peer| peer.view.decode.add_path.contains(family)).then_some(path.id),
             state,
             reason,
+            refusal: match path.state {
+                PathState::Refused(refusal) => Some(refusal.name().to_owned()),
+                _ => None,
+            },
             stale: peer.is_some_and(|peer| peer.epoch(family) != path.epoch),
             age: self.seconds.saturating_sub(path.since),
             ..self.attributes_view(
@@ -409,6 +416,7 @@ impl LocRib {
             decision: None,
             rule: None,
             changes: Vec::new(),
+            refusal: None,
             stale: false,
             age: 0,
             next_hop,

@@ -199,9 +199,9 @@ impl World {
     }
 
     fn guard(&self, host: usize) -> ImportGuard {
-        let Guarding::Nodes(nodes) = self.topology.guarding else { return ImportGuard::default() };
+        let Guarding::Nodes(nodes) = self.topology.guarding else { return ImportGuard::open() };
         if !self.topology.is_node(host) {
-            return ImportGuard::default();
+            return ImportGuard::open();
         }
         let hosts = self.topology.asns.len();
         let others = (hosts - nodes..hosts).filter(|other| *other != host);
@@ -213,11 +213,12 @@ impl World {
                     block,
                     owner: format!("node{owner}").into(),
                     origin_as: Some(Asn(self.topology.asns[owner])),
+                    shares_as: false,
                     addresses: vec![address(owner)],
                     cause: "block of another node".into(),
                 })
                 .collect(),
-            ..ImportGuard::default()
+            ..ImportGuard::open()
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn rib(now: Instant) -> Rib {
         router_id: OWN_ADDRESS,
         cluster_id: None,
         max_paths: 16,
-        guard: ImportGuard::default(),
+        guard: ImportGuard::open(),
     };
     Rib::new(now, config, Box::new(OnLink))
 }

@@ -75,8 +75,10 @@ pub struct AdvertisedRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImportRanges {
-    /// Prefixes equal to or within one of these may be learned.
-    pub cidrs: Vec<Cidr>,
+    /// Prefixes equal to or within one of these may be learned. If absent: on a node none, on a stand-alone
+    /// speaker all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidrs: Option<Vec<Cidr>>,
     /// Whether a default route may be learned; refused if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_route: Option<DefaultRoute>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::Cell;
 use muslin_bgp_speaker::{FamilyStatus, PeerStatus};
 
-use super::output::{age, print, table, verdict};
+use super::output::{age, list, print, table, verdict};
 use super::{live, peer};
 use crate::cli::PeersArgs;
 use crate::client;
@@ -63,7 +63,7 @@ pub(crate) fn render(peers: &[PeerStatus]) -> String {
     let mut text =
         table(["PEER", "ADDRESS", "AS", "STATE", "SINCE", "ACCEPTED", "REJECTED", "SENT", "CAUSE"], rows);
     for peer in peers {
-        for line in remarks(peer) {
+        for line in remarks(peer).into_iter().chain(refused(peer)) {
             text.extend(["\n", &*peer.key.0, ": ", &line]);
         }
     }
@@ -88,4 +88,11 @@ pub(crate) fn remarks(peer: &PeerStatus) -> Vec<String> {
     }
     lines.extend(peer.notes.iter().map(ToString::to_string));
     lines
+}
+
+/// How many routes of the peer were refused, by reason.
+fn refused(peer: &PeerStatus) -> Option<String> {
+    let reasons = peer.refused.iter().map(|(reason, count)| format!("{reason} {count}"));
+    let look = format!("(see `muslin routes received --rejected --peer {}`)", peer.key);
+    (!peer.refused.is_empty()).then(|| format!("refused: {} {look}", list(reasons)))
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use comfy_table::Cell;
+use ipnet::IpNet;
 use muslin_cluster::kubernetes::internal_ips;
 use muslin_cluster::{Effect, load_folder};
 use muslin_node_plan::{Caused, KernelFacts, PlanView, plan, speaker_plan};
@@ -127,26 +128,27 @@ fn policies(plan: &PlanView) -> String {
 }
 
 fn guard(plan: &PlanView) -> String {
-    let line = |what: &str, range: String, cause: &str| [Cell::new(what), Cell::new(range), Cell::new(cause)];
     let guard = &plan.guard;
-    let rows: Vec<_> = guard
-        .only
-        .iter()
-        .map(|range| line("only within", range.value.to_string(), &range.cause))
-        .chain(guard.never_over.iter().map(|range| line("never over", range.value.to_string(), &range.cause)))
-        .chain(
-            guard
-                .never_within
-                .iter()
-                .map(|range| line("never within", range.value.to_string(), &range.cause)),
-        )
-        .chain(
-            guard
-                .from_owner_only
-                .iter()
-                .map(|block| line("only from its owner", block.value.clone(), &block.cause)),
-        )
-        .collect();
+    let ranges = |what: &'static str, ranges: &[Caused<IpNet>]| {
+        let row = |range: &Caused<IpNet>| [Cell::new(what), Cell::new(range.value), Cell::new(&range.cause)];
+        ranges.iter().map(row).collect::<Vec<_>>()
+    };
+    let mut rows = match guard.only.as_deref() {
+        None => Vec::new(),
+        Some([]) => {
+            let nothing = "the blocks of other nodes";
+            vec![[Cell::new("only"), Cell::new(nothing), Cell::new("no import.cidrs")]]
+        }
+        Some(only) => ranges("only within", only),
+    };
+    rows.extend(ranges("never over", &guard.never_over));
+    rows.extend(ranges("never within", &guard.never_within));
+    rows.extend(ranges("never within, Services", &guard.services));
+    rows.extend(
+        guard.from_owner_only.iter().map(|block| {
+            [Cell::new("only from its owner"), Cell::new(&block.value), Cell::new(&block.cause)]
+        }),
+    );
     if rows.is_empty() { String::new() } else { table(["RULE", "RANGE", "CAUSE"], rows) }
 }
 

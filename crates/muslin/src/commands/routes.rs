@@ -64,9 +64,12 @@ fn peer_table(routes: &PeerRoutes) -> String {
     format!("{title}{}{more}", table(header, rows))
 }
 
-/// Why the route stands as it does, or what import made of it and by which rule.
+/// Why the route stands as it does, or what import made of it, and by which rule.
 fn why(route: &Route) -> String {
     match (&route.reason, &route.rule) {
+        (Some(reason), Some(rule)) if route.refusal.is_some() && reason != rule => {
+            format!("{reason} [{rule}]")
+        }
         (Some(reason), _) => reason.clone(),
         (None, Some(rule)) if !route.changes.is_empty() => format!("{} [{rule}]", route.changes.join(", ")),
         (None, Some(rule)) => format!("[{rule}]"),

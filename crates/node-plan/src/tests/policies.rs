@@ -1,7 +1,7 @@
-use muslin_bgp_speaker::config::Policy;
+use muslin_bgp_speaker::config::{Allowed, Policy};
 
 use super::{node, plan_of, problems, resource, uplink};
-use crate::{NodePlan, PolicyView};
+use crate::{NodePlan, PlanView, PolicyView};
 
 fn with(peer: &str, manifests: &[String]) -> NodePlan {
     let manifest = node("n1", &["172.30.1.2"], &["10.244.1.0/24"])
@@ -32,8 +32,10 @@ fn without_filters_a_node_accepts_the_blocks_of_others_exactly_and_what_is_allow
     );
     let guard = &plan.speaker.guard;
     assert!(guard.allow_default);
-    let allowed: Vec<_> = guard.allowed.iter().map(|range| range.range.to_string()).collect();
-    assert_eq!(allowed, ["10.244.2.0/24", "10.8.0.0/16"]);
+    let allowed: Vec<_> =
+        guard.allowed.ranges().unwrap().iter().map(|range| range.range.to_string()).collect();
+    assert_eq!(allowed, ["10.8.0.0/16"]);
+    assert_eq!(guard.owned_blocks[0].block.to_string(), "10.244.2.0/24");
 }
 
 #[test]
@@ -50,9 +52,39 @@ fn the_default_route_and_everything_else_is_refused_unless_allowed() {
 fn a_node_alone_in_its_cluster_learns_nothing() {
     let manifest = node("n1", &["172.30.1.2"], &["10.244.1.0/24"]);
     let guard = plan_of(&manifest, &uplink(&["172.30.1.2/24"]), "n1").speaker.guard;
-    let allowed: Vec<_> = guard.allowed.iter().map(|range| range.range).collect();
-    assert!(!allowed.is_empty(), "an empty list would allow everything");
-    assert!(allowed.iter().all(|range| guard.protected.iter().any(|protected| protected.range == *range)));
+    assert_eq!(guard.allowed, Allowed::Within(Vec::new()));
+    assert_eq!(guard.owned_blocks, []);
+}
+
+#[test]
+fn fault_18_the_guard_knows_addresses_links_api_server_and_services() {
+    let api = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+               metadata: {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}\n\
+               addressType: IPv4\nendpoints: [{addresses: [192.0.2.10]}]\nports: []\n";
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default}\n\
+                   spec: {clusterIPs: [10.8.0.7], externalIPs: [203.0.113.9]}\n";
+    let settings = "serviceClusterIPs: [{cidr: 10.96.0.0/12}], import: {cidrs: [10.8.0.0/16]}";
+    let manifests = [api.to_owned(), service.to_owned(), resource("BGPConfiguration", "default", settings)];
+    let view = PlanView::from(&with("maxPrefixes: 9", &manifests)).guard;
+    let texts = |ranges: &[crate::Caused<ipnet::IpNet>]| {
+        ranges.iter().map(|range| format!("{} ({})", range.value, range.cause)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        texts(&view.never_over),
+        [
+            "172.30.1.2/32 (own address 172.30.1.2 of uplink0)",
+            "172.30.1.0/24 (connected on uplink0)",
+            "192.0.2.10/32 (API server, EndpointSlice default/kubernetes .endpoints[0])",
+        ],
+    );
+    assert_eq!(
+        texts(&view.services),
+        [
+            "10.96.0.0/12 (Services, BGPConfiguration default .spec.serviceClusterIPs[0])",
+            "10.8.0.7/32 (Service default/web .spec.clusterIPs[0])",
+        ],
+        "what import.cidrs does not let in needs no range of its own",
+    );
 }
 
 #[test]

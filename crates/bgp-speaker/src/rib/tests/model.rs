@@ -80,8 +80,7 @@ fn is_of(prefix: &IpNet, family: Family) -> bool {
 impl Play {
     fn new(paths: Paths) -> Self {
         let world = World::new();
-        let reference =
-            Reference { guard: guard(0), ways: world.ways.clone(), max_paths: 4, ..Reference::default() };
+        let reference = Reference::new(guard(0), world.ways.clone(), 4);
         Self { paths, world, reference, refreshing: BTreeMap::new() }
     }
 

@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, FamilySet, NextHop, PathAttributes, PeerKind};
 
 use super::support::{Heard, LINK, OWN_AS, OWN_ID, Ways, net};
-use crate::config::{Action, ImportGuard, OriginatedRoute, Policy, ReflectorRole, RouteSource, Verdict};
+use crate::config::{
+    Action, GuardRange, ImportGuard, OriginatedRoute, Policy, ReflectorRole, RouteSource, Verdict,
+};
 use crate::rib::{NextHopResolver, PeerIndex, PeerView};
 
 #[derive(Clone, Debug)]
@@ -18,7 +20,6 @@ pub(super) struct Learned {
     pub(super) stale: bool,
 }
 
-#[derive(Default)]
 pub(super) struct Reference {
     pub(super) views: BTreeMap<PeerIndex, PeerView>,
     pub(super) up: BTreeSet<PeerIndex>,
@@ -99,6 +100,18 @@ fn keep_least<K: Ord>(paths: &mut Vec<Usable>, key: impl Fn(&Usable) -> K) {
 }
 
 impl Reference {
+    pub(super) fn new(guard: ImportGuard, ways: Ways, max_paths: usize) -> Self {
+        Self {
+            views: BTreeMap::new(),
+            up: BTreeSet::new(),
+            learned: BTreeMap::new(),
+            originated: BTreeMap::new(),
+            guard,
+            ways,
+            max_paths,
+        }
+    }
+
     fn is_internal(&self, peer: PeerIndex) -> bool {
         self.views.get(&peer).is_some_and(|view| view.decode.attributes.peer == PeerKind::Internal)
     }
@@ -109,22 +122,50 @@ impl Reference {
 
     fn guarded(&self, prefix: IpNet, internal: bool, learned: &Learned) -> bool {
         let guard = &self.guard;
+        let next_hop = IpNet::from(learned.next_hop.global);
+        let has = |ranges: &[GuardRange], net: &IpNet| ranges.iter().any(|range| range.range.contains(net));
+        let owned = guard.owned_blocks.iter().filter(|owned| owned.block.contains(&prefix));
+        let owned = owned.max_by_key(|owned| owned.block.prefix_len());
+        if has(&guard.own_blocks, &next_hop)
+            || guard.owned_blocks.iter().any(|owned| owned.block.contains(&next_hop))
+        {
+            return false;
+        }
         if prefix.prefix_len() == 0 {
             return guard.allow_default;
         }
-        (guard.allowed.is_empty() || guard.allowed.iter().any(|range| range.range.contains(&prefix)))
-            && !guard
-                .protected
-                .iter()
-                .any(|range| range.range.contains(&prefix) || prefix.contains(&range.range))
-            && !guard.own_blocks.iter().any(|range| range.range.contains(&prefix))
-            && guard.owned_blocks.iter().filter(|owned| owned.block.contains(&prefix)).all(|owned| {
-                if internal {
-                    owned.addresses.is_empty() || owned.addresses.contains(&learned.next_hop.global)
-                } else {
-                    owned.origin_as.is_none() || owned.origin_as == learned.attributes.as_path.origin()
-                }
-            })
+        if has(&guard.own_addresses, &prefix) || has(&guard.own_blocks, &prefix) {
+            return false;
+        }
+        let named = guard.allowed.ranges().unwrap_or_default().iter().map(|range| range.range);
+        let named = named.filter(|range| range.contains(&prefix)).max_by_key(IpNet::prefix_len);
+        if guard.allowed.ranges().is_some() && named.is_none() && owned.is_none() {
+            return false;
+        }
+        let names_within = |range: &IpNet| named.is_some_and(|named| range.contains(&named));
+        let longest = |ranges: &[GuardRange]| {
+            let covering = ranges.iter().map(|range| range.range).filter(|range| range.contains(&prefix));
+            covering.max_by_key(IpNet::prefix_len)
+        };
+        if longest(&guard.protected).is_some_and(|range| {
+            !names_within(&range) && !owned.is_some_and(|owned| range.contains(&owned.block))
+        }) || longest(&guard.service_ranges).is_some_and(|range| !names_within(&range))
+        {
+            return false;
+        }
+        let covers = |range: &GuardRange| range.range != prefix && prefix.contains(&range.range);
+        if named != Some(prefix) && guard.protected.iter().any(covers) {
+            return false;
+        }
+        let Some(owned) = owned else { return true };
+        let (owner, stranger) = if internal {
+            let known = owned.addresses.contains(&learned.next_hop.global);
+            (known, !owned.addresses.is_empty() && !known)
+        } else {
+            let same = owned.origin_as == learned.attributes.as_path.origin();
+            (same && owned.origin_as.is_some() && !owned.shares_as, owned.origin_as.is_some() && !same)
+        };
+        owner || (!stranger && (owned.block == prefix || names_within(&owned.block)))
     }
 
     /// Import and next-hop resolution.

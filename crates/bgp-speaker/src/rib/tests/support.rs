@@ -199,7 +199,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::with_guard(ImportGuard { allow_default: true, ..ImportGuard::default() })
+        Self::with_guard(ImportGuard { allow_default: true, ..ImportGuard::open() })
     }
 
     pub(super) fn with_guard(guard: ImportGuard) -> Self {

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::reference::{FAR_AS, prefix};
 use super::support::{OWN_AS, OWN_ID, ip, net, own_next_hop, path, two_octets, view};
 use crate::config::{
-    Action, GuardRange, ImportGuard, OriginatedRoute, OwnedBlock, Policy, PrefixMatch, ReflectorRole,
-    RouteSource, Rule, Verdict,
+    Action, Allowed, GuardRange, ImportGuard, OriginatedRoute, OwnedBlock, Policy, PrefixMatch,
+    ReflectorRole, RouteSource, Rule, Verdict,
 };
 use crate::rib::{AddPathSend, PeerIndex, PeerView};
 
@@ -105,28 +105,39 @@ pub(super) fn import_policy(index: u8) -> Policy {
 
 pub(super) fn guard(index: u8) -> ImportGuard {
     let range = |text: &str| GuardRange { range: net(text), cause: "test".into() };
-    match index % 4 {
-        0 => ImportGuard { allow_default: true, ..ImportGuard::default() },
+    let owned = |origin_as, shares_as| OwnedBlock {
+        block: net("10.10.0.0/16"),
+        owner: "n2".into(),
+        origin_as,
+        shares_as,
+        addresses: vec![ip("10.1.0.1")],
+        cause: "test".into(),
+    };
+    match index % 6 {
+        0 => ImportGuard { allow_default: true, ..ImportGuard::open() },
         1 => ImportGuard {
-            allowed: vec![range("10.0.0.0/8"), range("2001:db8::/32")],
+            allowed: Allowed::Within(vec![range("10.0.0.0/8"), range("2001:db8::/32")]),
             protected: vec![range("192.0.2.1/32")],
-            ..ImportGuard::default()
+            ..ImportGuard::closed()
         },
         2 => ImportGuard {
             protected: vec![range("10.20.7.7/32")],
             own_blocks: vec![range("10.10.1.0/24")],
             allow_default: true,
-            ..ImportGuard::default()
+            ..ImportGuard::open()
+        },
+        3 => ImportGuard { owned_blocks: vec![owned(Some(FAR_AS), false)], ..ImportGuard::open() },
+        4 => ImportGuard {
+            allowed: Allowed::Within(vec![range("10.0.0.0/8"), range("10.10.1.0/24")]),
+            own_addresses: vec![range("10.20.7.7/32")],
+            protected: vec![range("10.20.0.0/16")],
+            owned_blocks: vec![owned(Some(FAR_AS), true)],
+            ..ImportGuard::closed()
         },
         _ => ImportGuard {
-            owned_blocks: vec![OwnedBlock {
-                block: net("10.10.0.0/16"),
-                owner: "n2".into(),
-                origin_as: Some(FAR_AS),
-                addresses: vec![ip("10.1.0.1")],
-                cause: "test".into(),
-            }],
-            ..ImportGuard::default()
+            service_ranges: vec![range("10.20.0.0/16"), range("2001:db8:1::/48")],
+            owned_blocks: vec![owned(None, true)],
+            ..ImportGuard::closed()
         },
     }
 }

@@ -1,0 +1,83 @@
+//! A daemon in a namespace, asked by the real commands.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use muslin_netns::Namespace;
+use serde_json::Value;
+
+/// The binary under test.
+pub const MUSLIN: &str = env!("CARGO_BIN_EXE_muslin");
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The protocol number of routes that Muslin learned.
+pub const OURS: u8 = 77;
+
+/// A daemon in its namespace; killed with the test.
+pub struct Daemon {
+    pub child: Child,
+    pub socket: PathBuf,
+    log: Receiver<String>,
+}
+
+impl Daemon {
+    pub fn start(namespace: &Namespace, folder: &Path, args: &[&str], state: &Path) -> Self {
+        let mut command = Command::new(MUSLIN);
+        command.args(args).arg("--state").arg(state).arg("--run-dir").arg(folder).stderr(Stdio::piped());
+        if args[0] == "agent" {
+            command.arg("--data-dir").arg(folder).arg("--cni-conf-dir").arg(folder.join("net.d"));
+        }
+        let mut child = namespace.spawn(&mut command).unwrap();
+        let log = lines(child.stderr.take().unwrap());
+        let daemon = Self { child, socket: folder.join("muslin.sock"), log };
+        daemon.await_log("muslin is up");
+        daemon
+    }
+
+    /// Reads the log until a line has `text`; returns the line.
+    pub fn await_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no `{text}` in the log:\n{}", seen.join("\n"));
+    }
+
+    pub fn ask(&self, args: &[&str]) -> Output {
+        Command::new(MUSLIN).args(args).arg("--socket").arg(&self.socket).output().unwrap()
+    }
+
+    pub fn text(&self, args: &[&str]) -> String {
+        String::from_utf8(self.ask(args).stdout).unwrap()
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.ask(&[args, &["--output", "json"]].concat());
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _dead_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The lines that come out of a pipe.
+pub fn lines(stderr: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
