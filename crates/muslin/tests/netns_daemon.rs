@@ -7,6 +7,7 @@ mod daemon;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use daemon::{Daemon, MUSLIN, OURS, PATIENCE, lines};
 use muslin_netns::{Namespace, connect};

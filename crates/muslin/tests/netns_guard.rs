@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Three nodes, of which n1 runs: n2 has an AS of its own, n3 that of n1. Everything may be learned as far as
 /// policies and `import.cidrs` go.
-const CLUSTER: &str = r#"
+const CLUSTER: &str = "
 apiVersion: v1
 kind: Node
 metadata: {name: n1}
@@ -69,7 +69,7 @@ apiVersion: muslin.dev/v1alpha1
 kind: BGPPeer
 metadata: {name: tor}
 spec: {peerAddress: 172.30.1.1, peerASN: 65000, filters: [everything]}
-"#;
+";
 
 /// The router; `{originate}` and `{filters}` are each test's own.
 const ROUTER: &str = "
