@@ -4,6 +4,7 @@ mod encode;
 mod parse;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{AfiSafi, Asn};
 
@@ -59,7 +60,7 @@ pub struct ExtendedNextHop {
 }
 
 /// A speaker's place beside its peer (RFC 9234 §4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Role {
     /// Sells transit to the peer.
@@ -75,6 +76,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// The code of the capability that carries it.
+    pub const CODE: u8 = code::ROLE;
+
     pub(crate) const fn from_octet(octet: u8) -> Option<Self> {
         match octet {
             0 => Some(Self::Provider),

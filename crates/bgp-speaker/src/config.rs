@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 mod defaults;
 mod guard;
 mod secret;
+mod session;
 mod validate;
 
 pub use self::guard::{Allowed, GuardRange, ImportGuard, OwnedBlock};
 pub use self::secret::Secret;
+pub use self::session::{LocalAs, LocalAsPrepend, OverLimit, PrefixLimit, RoleConfig};
 pub use self::validate::ConfigError;
 
 /// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
@@ -130,7 +132,7 @@ pub struct SessionConfig {
     /// What the peer's AS must be.
     pub remote_as: RemoteAs,
     /// Our AS towards this peer, if not the speaker's.
-    pub local_as: Option<Asn>,
+    pub local_as: Option<LocalAs>,
     /// The address that we connect from; `None` leaves it to the kernel.
     pub local_address: Option<IpAddr>,
     /// Who connects.
@@ -139,6 +141,15 @@ pub struct SessionConfig {
     pub connect_retry: Duration,
     /// Hold time that we offer: zero or at least three seconds.
     pub hold_time: Duration,
+    /// Pause between two KEEPALIVEs, if shorter than a third of the negotiated hold time.
+    pub keepalive: Option<Duration>,
+    /// How long the peer may take nothing of what we send; the longer of 8 minutes and twice the hold time if
+    /// absent (RFC 9687).
+    pub send_hold: Option<Duration>,
+    /// How long sent octets may stay without an acknowledgement of the peer's TCP; as `send_hold` if absent.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Our place beside an external peer, by which routes are kept from leaking (RFC 9234).
+    pub role: Option<RoleConfig>,
     /// Families that we offer.
     pub families: Vec<Family>,
     /// Address family of next hops: offer RFC 8950 for IPv4.
@@ -164,7 +175,7 @@ pub struct SessionConfig {
     /// share one AS behind an external router need 1; block ownership is then checked by the guard.
     pub allowed_own_as: u8,
     /// Prefix limit per family; `None` is no limit.
-    pub max_prefixes: Option<u32>,
+    pub max_prefixes: Option<PrefixLimit>,
     /// Whether the peer is administratively shut down, and the text that it is told (RFC 9003).
     pub shutdown: Option<Arc<str>>,
 }

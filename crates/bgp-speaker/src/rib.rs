@@ -20,6 +20,8 @@ mod explain;
 mod fib;
 mod guard;
 mod import;
+mod leaks;
+mod limit;
 mod loc_rib;
 mod next_hops;
 mod originate;
@@ -45,6 +47,8 @@ pub use decision::Step;
 pub(crate) use destination::{DestinationId, Path};
 pub use explain::{Explanation, ExportExplanation, PathExplanation};
 pub use fib::{FibChange, FibNextHop, FibRoute};
+pub(crate) use leaks::{adds_on_egress, would_leak};
+pub use limit::{LimitMark, LimitNotice};
 pub(crate) use loc_rib::LocRib;
 pub(crate) use next_hops::{NextHopKey, Reach};
 pub use next_hops::{NextHopResolver, Resolution};
@@ -56,7 +60,7 @@ pub(crate) use tap::{Follower, Tapped};
 pub use update::{UpdateOutcome, UpdateSummary};
 pub use view::{Decision, Matching, Page, PeerCounts, RibSummary, RouteFilter, RouteState, RouteView, Stage};
 
-use crate::config::{ImportGuard, OriginatedRoute, Policy};
+use crate::config::{ImportGuard, NextHopMode, OriginatedRoute, Policy, PrefixLimit, ReflectorRole};
 use crate::export::Exports;
 pub use crate::export::{ExportState, Pull};
 use crate::policy::has_same_effect;
@@ -83,15 +87,45 @@ pub struct RibConfig {
     pub guard: ImportGuard,
 }
 
-/// New policies of a peer.
+/// What of a peer may change while its session stays up.
 #[derive(Clone, Debug)]
-pub struct PeerPolicies {
+pub struct PeerRules {
     /// The peer.
     pub peer: PeerIndex,
     /// What is accepted from it.
     pub import: Arc<Policy>,
     /// What is sent to it.
     pub export: Arc<Policy>,
+    /// Reflection towards it.
+    pub reflector: ReflectorRole,
+    /// NEXT_HOP that we send.
+    pub next_hop: NextHopMode,
+    /// How often our own AS may stand in a received AS_PATH.
+    pub allowed_own_as: u8,
+    /// Most prefixes per family.
+    pub max_prefixes: Option<PrefixLimit>,
+}
+
+impl PeerRules {
+    /// What holds for a peer as the RIB was told of it.
+    pub fn of(peer: PeerIndex, view: &PeerView) -> Self {
+        Self {
+            peer,
+            import: view.import.clone(),
+            export: view.export.clone(),
+            reflector: view.reflector,
+            next_hop: view.next_hop,
+            allowed_own_as: view.allowed_own_as,
+            max_prefixes: view.max_prefixes,
+        }
+    }
+}
+
+/// Whether peers became clients of our reflection, or ceased to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reflection {
+    Same,
+    Changed,
 }
 
 /// All routes of a speaker.
@@ -218,32 +252,46 @@ impl Rib {
         }
     }
 
-    /// Changes policies while sessions stay up: received routes are judged anew, what peers were sent is
-    /// compared with what they should have. All changes of one configuration belong in one call, so that
-    /// peers that share an export group keep sharing it.
-    pub fn set_policies(&mut self, policies: &[PeerPolicies]) {
-        let mut exported = Vec::new();
-        for PeerPolicies { peer: index, import, export } in policies {
+    /// Changes what holds for peers while sessions stay up: received routes are judged anew, what peers were
+    /// sent is compared with what they should have. All changes of one configuration belong in one call, so
+    /// that peers that share an export group keep sharing it.
+    pub fn set_rules(&mut self, rules: &[PeerRules]) {
+        let (mut exported, mut reflection) = (Vec::new(), Reflection::Same);
+        for PeerRules { peer: index, import, export, reflector, next_hop, allowed_own_as, max_prefixes } in
+            rules
+        {
             let Some(peer) = self.routes.peers.get_mut(*index) else { continue };
             let same_import = has_same_effect(&peer.view.import, import);
             #[cfg(feature = "planted-bugs")]
             let same_import =
                 same_import || crate::planted::is_planted(crate::planted::Bug::ImportChangeForgotten);
-            if !same_import {
+            if !same_import || peer.view.allowed_own_as != *allowed_own_as {
                 self.jobs.push(Task::Rejudge(*index));
             }
             let same_export = has_same_effect(&peer.view.export, export);
             #[cfg(feature = "planted-bugs")]
             let same_export =
                 same_export || crate::planted::is_planted(crate::planted::Bug::ExportChangeForgotten);
+            if peer.view.reflector != *reflector {
+                reflection = Reflection::Changed;
+            }
+            let same_shape = (peer.view.next_hop, peer.view.reflector) == (*next_hop, *reflector);
             let view = Arc::make_mut(&mut peer.view);
             view.import = import.clone();
             view.export = export.clone();
-            if !same_export && peer.up {
+            view.reflector = *reflector;
+            view.next_hop = *next_hop;
+            view.allowed_own_as = *allowed_own_as;
+            view.max_prefixes = *max_prefixes;
+            if !(same_export && same_shape) && peer.up {
                 exported.push(*index);
             }
         }
         self.exports.regroup(&mut self.routes, &exported);
+        if reflection == Reflection::Changed {
+            // Whether a route may go to others depends on whom it came from.
+            self.exports.look_at_everything(&mut self.routes);
+        }
     }
 
     /// Changes who we are. Sessions have to be opened anew for it, so what peers were sent stays as it is

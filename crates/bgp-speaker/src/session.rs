@@ -93,7 +93,8 @@ enum Activity {
     /// Idle: administratively down; connections are refused.
     Stopped,
     /// Idle: damped after an error of the peer's; connections are refused until then.
-    Held { until: Instant },
+    /// If `None`, until an operator says otherwise.
+    Held { until: Option<Instant> },
     /// Active: connections are accepted; ours is tried at that time, never if `None`.
     Waiting { until: Option<Instant> },
     /// Connect: an attempt is under way until that time.
@@ -188,6 +189,9 @@ impl Session {
         } else if active_now && self.connections.is_empty() {
             self.dial(now);
         }
+        for connection in &mut self.connections {
+            connection.hasten_keepalive(now, &self.settings);
+        }
         self.note_state(now);
     }
 
@@ -240,6 +244,23 @@ impl Session {
         }
     }
 
+    /// Octets were given to the connection.
+    pub fn sending(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id() == id) {
+            connection.start_send_hold(now, &self.settings);
+        }
+    }
+
+    /// Octets have left the connection; `waiting` others have not.
+    pub fn sent(&mut self, now: Instant, id: ConnId, waiting: usize) {
+        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id() == id) {
+            match waiting {
+                0 => connection.stop_send_hold(),
+                _ => connection.restart_send_hold(now, &self.settings),
+            }
+        }
+    }
+
     /// The connection is gone; `error` is `None` when the peer closed it in order.
     pub fn closed(&mut self, now: Instant, id: ConnId, error: Option<std::io::ErrorKind>) {
         let reason = match error {
@@ -252,8 +273,37 @@ impl Session {
 
     /// Ends one connection with a NOTIFICATION because of what the peer sent on it.
     pub fn fail(&mut self, now: Instant, id: ConnId, notification: Notification, detail: String) {
-        let Some(connection) = self.connection(id) else { return };
         let penalty = Penalty::of_sent(&notification);
+        self.punish(now, id, notification, detail, penalty);
+    }
+
+    /// Ends the session of a peer that has more prefixes than it may; without a pause it stays down until
+    /// [`forgive_limit`](Self::forgive_limit) or a [`Stop::Reset`].
+    pub fn fail_over_limit(&mut self, now: Instant, id: ConnId, pause: Option<Duration>, detail: String) {
+        let penalty = pause.map_or(Penalty::Stay, Penalty::OverLimit);
+        self.punish(now, id, Notification::cease(Cease::MaximumPrefixes), detail, penalty);
+    }
+
+    /// The prefix limit has changed: whoever is kept out for it gets a new chance at once.
+    pub fn forgive_limit(&mut self, now: Instant) {
+        let kept_out = matches!(self.activity, Activity::Held { .. })
+            && self.last_error.as_ref().is_some_and(|(_, reason)| reason.is_over_limit());
+        if kept_out {
+            self.backoff = Backoff::default();
+            self.dial(now);
+            self.note_state(now);
+        }
+    }
+
+    fn punish(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        notification: Notification,
+        detail: String,
+        penalty: Penalty,
+    ) {
+        let Some(connection) = self.connection(id) else { return };
         let notification = connection.as_reset(notification);
         self.send_notification(id, &notification);
         self.outputs.push_back(SessionOutput::Close(id));
@@ -264,13 +314,16 @@ impl Session {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_hold_timers(now);
+        self.expire_send_hold(now);
         self.send_due_keepalives(now);
         match self.activity {
             Activity::Connecting { until } if until <= now => {
                 self.cancel_dial();
                 self.attempt_failed(now, EndReason::ConnectTimedOut { waited: self.settings.connect_wait() });
             }
-            Activity::Held { until } | Activity::Waiting { until: Some(until) } if until <= now => {
+            Activity::Held { until: Some(until) } | Activity::Waiting { until: Some(until) }
+                if until <= now =>
+            {
                 self.dial(now);
             }
             Activity::Stopped
@@ -288,8 +341,8 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let activity = match self.activity {
             Activity::Stopped => None,
-            Activity::Held { until } | Activity::Connecting { until } => Some(until),
-            Activity::Waiting { until } => until,
+            Activity::Connecting { until } => Some(until),
+            Activity::Held { until } | Activity::Waiting { until } => until,
         };
         let timers = self.connections.iter().filter_map(Connection::next_timer).min();
         [activity, timers, self.retention].into_iter().flatten().min()
@@ -406,10 +459,20 @@ impl Session {
         }
     }
 
+    /// RFC 9687 §3.2: a peer that takes nothing for so long is given up; it may or may not read why.
+    fn expire_send_hold(&mut self, now: Instant) {
+        let stuck = self.established().filter(|connection| connection.send_hold_expired(now));
+        let Some((id, negotiated)) = stuck.and_then(|c| Some((c.id(), c.established()?.clone()))) else {
+            return;
+        };
+        let waited = self.settings.send_hold_time(negotiated.hold_time);
+        let detail = format!("the peer took nothing of what we sent for {} s", waited.as_secs());
+        self.fail(now, id, Notification::send_hold_timer_expired(), detail);
+    }
+
     fn send_due_keepalives(&mut self, now: Instant) {
-        let salt = self.settings.salt;
         for connection in &mut self.connections {
-            if connection.take_due_keepalive(now, salt) {
+            if connection.take_due_keepalive(now, &self.settings) {
                 self.counters.sent.keepalive += 1;
                 self.outputs.push_back(SessionOutput::Send(connection.id(), connection::keepalive()));
             }

@@ -18,8 +18,8 @@ pub use bgp_filter::{
     BgpFilterSpec, FilterAction, FilterOperations, FilterRule, FilterSource, PrefixRange, Prepend,
 };
 pub use bgp_peer::{
-    AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, NextHop, PasswordSource, PeerAs,
-    SecretKeyRef,
+    AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
+    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef,
 };
 pub use fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};

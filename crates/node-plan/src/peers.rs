@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use muslin_bgp_packet::{Asn, Family};
+use muslin_bgp_packet::{Asn, Family, Role};
 use muslin_bgp_speaker::config::{
-    AddPathConfig, ConnectMode, ListenRange, NextHopMode, PeerConfig, PeerKey, Policy, ReflectorRole,
-    RemoteAs, Secret, SessionConfig, TtlMode,
+    AddPathConfig, ConnectMode, ListenRange, LocalAs, LocalAsPrepend, NextHopMode, OverLimit, PeerConfig,
+    PeerKey, Policy, PrefixLimit, ReflectorRole, RemoteAs, RoleConfig, Secret, SessionConfig, TtlMode,
 };
 use muslin_cluster::resources::{
-    self, AddressFamily, BgpPeer, GracefulRestart, NextHop, PasswordSource, PeerAs,
+    self, AddressFamily, BgpPeer, BgpPeerSpec, GracefulRestart, MaxPrefixesAction, NextHop, PasswordSource,
+    PeerAs,
 };
 use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
@@ -85,8 +86,9 @@ impl Peers {
             };
             let kinship = local.kinship(&peer);
             let policies = policies(&peer, kinship, &mut peers.problems);
-            let session = local.session(&peer, policies, password);
+            let session = local.session(&peer, kinship, policies, password);
             peers.problems.extend(local.unreachable(&peer, kinship));
+            peers.problems.extend(without_meaning(&peer, kinship));
             let cause: Arc<str> = peer.reference.to_string().into();
             let key = PeerKey(name.clone());
             if let Some(address) = spec.peer_address {
@@ -105,6 +107,14 @@ impl Peers {
         }
         peers
     }
+}
+
+/// What is written for an external peer and asked of an internal one.
+fn without_meaning(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Option<Problem> {
+    let spec = &peer.object.spec;
+    (kinship == Kinship::Internal && spec.role.is_some()).then(|| {
+        peer.refused(".spec.role", "the peer is of our own AS", "leave it out: roles are between ASes")
+    })
 }
 
 /// Whether a peer is of our AS.
@@ -147,6 +157,7 @@ impl Local<'_> {
     fn session(
         &self,
         peer: &Subject<'_, BgpPeer>,
+        kinship: Kinship,
         policies: Policies,
         password: Option<Secret>,
     ) -> SessionConfig {
@@ -162,7 +173,10 @@ impl Local<'_> {
             PeerAs::External => RemoteAs::External,
         });
         SessionConfig {
-            local_as: spec.local_asn.map(|asn| asn.0),
+            local_as: spec.local_asn.map(|asn| LocalAs {
+                asn: asn.0,
+                prepend: spec.local_as_prepend.map_or(LocalAsPrepend::default(), local_as_prepend),
+            }),
             local_address: spec.local_address.or_else(|| self.address_towards(spec.peer_address?)),
             connect: match (spec.connect_mode, spec.listen_range) {
                 (Some(resources::ConnectMode::Passive), _) | (_, Some(_)) => ConnectMode::Passive,
@@ -170,6 +184,13 @@ impl Local<'_> {
             },
             connect_retry: spec.connect_retry.map_or(usual.connect_retry, |time| time.0),
             hold_time: spec.hold_time.map_or(usual.hold_time, |time| time.0),
+            keepalive: spec.keepalive_time.map(|time| time.0),
+            send_hold: spec.send_hold_time.map(|time| time.0),
+            tcp_user_timeout: spec.tcp_user_timeout.map(|time| time.0),
+            role: spec
+                .role
+                .filter(|_| kinship == Kinship::External)
+                .map(|role| RoleConfig { role: wire_role(role), strict: spec.strict_role.unwrap_or(false) }),
             families: match &spec.families {
                 None => vec![transport_family(is_v4)],
                 Some(families) => Family::ALL
@@ -205,11 +226,7 @@ impl Local<'_> {
             allowed_own_as: spec.allowed_own_as.unwrap_or(policies.allowed_own_as),
             import: policies.import,
             export: policies.export,
-            max_prefixes: match spec.max_prefixes {
-                None => usual.max_prefixes,
-                Some(0) => None,
-                limit => limit,
-            },
+            max_prefixes: prefix_limit(spec),
             shutdown: spec.shutdown.as_deref().map(Into::into),
             ..usual
         }
@@ -252,13 +269,46 @@ impl Local<'_> {
 pub(crate) fn usual(remote_as: RemoteAs) -> SessionConfig {
     SessionConfig {
         extended_next_hop: false,
-        max_prefixes: Some(MAX_PREFIXES),
+        max_prefixes: Some(PrefixLimit::new(MAX_PREFIXES)),
         ..SessionConfig::external(remote_as)
     }
 }
 
 pub(crate) fn transport_family(is_v4: bool) -> Family {
     if is_v4 { Family::Ipv4Unicast } else { Family::Ipv6Unicast }
+}
+
+/// The limit that is written, with what is usual for the rest of it.
+fn prefix_limit(spec: &BgpPeerSpec) -> Option<PrefixLimit> {
+    let most = spec.max_prefixes.unwrap_or(MAX_PREFIXES);
+    let usual = PrefixLimit::new(most);
+    let pause = spec.max_prefixes_restart.map(|time| time.0);
+    let over = match spec.max_prefixes_action {
+        None | Some(MaxPrefixesAction::Restart) => pause.map_or(usual.over, OverLimit::Restart),
+        Some(MaxPrefixesAction::Shutdown) => OverLimit::Shutdown,
+        Some(MaxPrefixesAction::Discard) => OverLimit::Discard,
+        Some(MaxPrefixesAction::Warn) => OverLimit::Warn,
+    };
+    let warning = spec.max_prefixes_warning.unwrap_or(usual.warning);
+    (most > 0).then_some(PrefixLimit { most, warning, over })
+}
+
+fn local_as_prepend(prepend: resources::LocalAsPrepend) -> LocalAsPrepend {
+    match prepend {
+        resources::LocalAsPrepend::ReplaceAs => LocalAsPrepend::ReplaceAs,
+        resources::LocalAsPrepend::NoPrepend => LocalAsPrepend::NoPrepend,
+        resources::LocalAsPrepend::Both => LocalAsPrepend::Both,
+    }
+}
+
+fn wire_role(role: resources::Role) -> Role {
+    match role {
+        resources::Role::Provider => Role::Provider,
+        resources::Role::Customer => Role::Customer,
+        resources::Role::Peer => Role::Peer,
+        resources::Role::RouteServer => Role::RouteServer,
+        resources::Role::RouteServerClient => Role::RouteServerClient,
+    }
 }
 
 fn unicast(family: AddressFamily) -> Family {

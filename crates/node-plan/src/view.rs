@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::{
-    Action, ConnectMode, GuardRange, ListenRange, NextHopMode, OriginatedRoute, OwnedBlock, PeerConfig,
-    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule, SessionConfig, SpeakerConfig, TtlMode,
-    Verdict,
+    Action, ConnectMode, GuardRange, ListenRange, LocalAsPrepend, NextHopMode, OriginatedRoute, OverLimit,
+    OwnedBlock, PeerConfig, Policy, PrefixLimit, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule,
+    SessionConfig, SpeakerConfig, TtlMode, Verdict,
 };
 use muslin_cluster::Problem;
 use muslin_pod_network::FirewallPlan;
@@ -254,7 +254,21 @@ impl PeerView {
 
 fn options(session: &SessionConfig) -> Vec<String> {
     let mut options = Vec::new();
-    options.extend(session.local_as.map(|asn| format!("local AS {asn}")));
+    options.extend(session.local_as.map(|local| {
+        let beside = match local.prepend {
+            LocalAsPrepend::ReplaceAs => "",
+            LocalAsPrepend::NoPrepend => ", before our own in sent paths",
+            LocalAsPrepend::Both => ", before our own in sent paths and in received ones",
+        };
+        format!("local AS {}{beside}", local.asn)
+    }));
+    options.extend(session.role.map(|config| {
+        let strict = if config.strict { ", strict" } else { "" };
+        format!("role {:?}{strict}", config.role)
+    }));
+    options.extend(session.send_hold.map(|time| format!("send hold {} s", time.as_secs())));
+    options.extend(session.tcp_user_timeout.map(|time| format!("TCP user timeout {} s", time.as_secs())));
+    options.extend(session.keepalive.map(|pause| format!("keepalive {} s", pause.as_secs_f64())));
     if session.connect == ConnectMode::Passive {
         options.push("passive".to_owned());
     }
@@ -289,11 +303,26 @@ fn options(session: &SessionConfig) -> Vec<String> {
         options.push(format!("own AS allowed {}", session.allowed_own_as));
     }
     options.push(match session.max_prefixes {
-        Some(limit) => format!("at most {limit} prefixes"),
+        Some(limit) => prefix_limit(limit),
         None => "any number of prefixes".to_owned(),
     });
     options.extend(session.shutdown.as_ref().map(|text| format!("shut down: {text}")));
     options
+}
+
+fn prefix_limit(limit: PrefixLimit) -> String {
+    let PrefixLimit { most, warning, over } = limit;
+    let text = format!("at most {most} prefixes");
+    if limit == PrefixLimit::new(most) {
+        return text;
+    }
+    let then = match over {
+        OverLimit::Restart(pause) => format!("then reset for {} s", pause.as_secs()),
+        OverLimit::Shutdown => "then shut down".to_owned(),
+        OverLimit::Discard => "the rest is refused".to_owned(),
+        OverLimit::Warn => "then only a warning".to_owned(),
+    };
+    format!("{text}, warning at {warning} %, {then}")
 }
 
 impl From<&OriginatedRoute> for RouteView {

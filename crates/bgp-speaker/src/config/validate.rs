@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use muslin_bgp_packet::Asn;
 
 use super::{PeerKey, RemoteAs, Secret, SessionConfig, SpeakerConfig};
 
@@ -10,6 +13,9 @@ const MAX_PASSWORD: usize = 80;
 
 /// Longest shutdown text (RFC 9003 §2), in octets.
 const MAX_SHUTDOWN_TEXT: usize = 255;
+
+/// RFC 4271 §4.4: KEEPALIVEs must not come more often than one a second.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Why a configuration was refused. The one in force stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +57,29 @@ pub enum ConfigError {
         key: PeerKey,
         /// What was configured, in seconds.
         found: u64,
+        /// The object.
+        cause: String,
+    },
+    /// RFC 4271 §4.4: no more than one a second, and three in a hold time.
+    #[error(
+        "peer {key} ({cause}): KEEPALIVEs every {found:?} are not allowed: at least a second apart, at most a \
+         third of the hold time of {hold} s"
+    )]
+    Keepalive {
+        /// The peer.
+        key: PeerKey,
+        /// What was configured.
+        found: Duration,
+        /// The hold time, in seconds.
+        hold: u64,
+        /// The object.
+        cause: String,
+    },
+    /// RFC 9234 §4: roles are between ASes.
+    #[error("peer {key} ({cause}): a role is for external peers, and this one is internal")]
+    Role {
+        /// The peer.
+        key: PeerKey,
         /// The object.
         cause: String,
     },
@@ -109,7 +138,7 @@ impl SpeakerConfig {
                     cause: peer.cause.to_string(),
                 });
             }
-            validate_session(&peer.key, &peer.cause, &peer.session)?;
+            self.validate_session(&peer.key, &peer.cause, &peer.session)?;
         }
         for range in &self.listen_ranges {
             if !keys.insert(&range.key) {
@@ -118,35 +147,52 @@ impl SpeakerConfig {
                     cause: range.cause.to_string(),
                 });
             }
-            validate_session(&range.key, &range.cause, &range.session)?;
+            self.validate_session(&range.key, &range.cause, &range.session)?;
         }
         Ok(())
     }
-}
 
-fn validate_session(key: &PeerKey, cause: &str, session: &SessionConfig) -> Result<(), ConfigError> {
-    let (key, cause) = (key.clone(), cause.to_owned());
-    let hold = session.hold_time.as_secs();
-    if matches!(hold, 1 | 2) || hold > u64::from(u16::MAX) {
-        return Err(ConfigError::HoldTime { key, found: hold, cause });
-    }
-    let as_zero = session.local_as.is_some_and(|asn| asn.0 == 0)
-        || matches!(session.remote_as, RemoteAs::Is(asn) if asn.0 == 0);
-    if as_zero {
-        return Err(ConfigError::AsZero { place: format!("peer {key}, {cause}") });
-    }
-    if session.families.is_empty() {
-        return Err(ConfigError::NoFamily { key, cause });
-    }
-    if let Some(Secret(password)) = &session.password
-        && !(1..=MAX_PASSWORD).contains(&password.len())
-    {
-        return Err(ConfigError::Password { key, found: password.len(), cause });
-    }
-    match &session.shutdown {
-        Some(text) if text.len() > MAX_SHUTDOWN_TEXT => {
-            Err(ConfigError::ShutdownText { key, found: text.len(), cause })
+    fn validate_session(
+        &self,
+        key: &PeerKey,
+        cause: &str,
+        session: &SessionConfig,
+    ) -> Result<(), ConfigError> {
+        let (key, cause) = (key.clone(), cause.to_owned());
+        let hold = session.hold_time.as_secs();
+        if matches!(hold, 1 | 2) || hold > u64::from(u16::MAX) {
+            return Err(ConfigError::HoldTime { key, found: hold, cause });
         }
-        _ => Ok(()),
+        let as_zero = session.local_as.is_some_and(|local| local.asn == Asn::ZERO)
+            || session.remote_as == RemoteAs::Is(Asn::ZERO);
+        if as_zero {
+            return Err(ConfigError::AsZero { place: format!("peer {key}, {cause}") });
+        }
+        let third = session.hold_time / 3;
+        if let Some(found) = session.keepalive
+            && (found < SHORTEST_KEEPALIVE || found > third)
+        {
+            return Err(ConfigError::Keepalive { key, found, hold, cause });
+        }
+        let local_as = session.local_as.map_or(self.asn, |local| local.asn);
+        let internal =
+            matches!(session.remote_as, RemoteAs::Internal) || session.remote_as == RemoteAs::Is(local_as);
+        if session.role.is_some() && internal {
+            return Err(ConfigError::Role { key, cause });
+        }
+        if session.families.is_empty() {
+            return Err(ConfigError::NoFamily { key, cause });
+        }
+        if let Some(Secret(password)) = &session.password
+            && !(1..=MAX_PASSWORD).contains(&password.len())
+        {
+            return Err(ConfigError::Password { key, found: password.len(), cause });
+        }
+        match &session.shutdown {
+            Some(text) if text.len() > MAX_SHUTDOWN_TEXT => {
+                Err(ConfigError::ShutdownText { key, found: text.len(), cause })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use muslin_bgp_packet::{AsWidth, Asn, FamilySet};
+use muslin_bgp_packet::{AsWidth, Asn, FamilySet, Role};
 
 use crate::config::{NextHopMode, Policy};
 use crate::policy::{has_same_effect, hash_effect};
@@ -35,7 +35,14 @@ pub(crate) struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Relation {
     /// In another AS, towards which we are this one.
-    External(Asn),
+    External {
+        /// The first AS of what is sent.
+        local_as: Asn,
+        /// Our own AS, if it is shown as well.
+        as_behind: Option<Asn>,
+        /// Our place beside it.
+        role: Option<Role>,
+    },
     /// In our AS.
     Internal,
     /// In our AS, and a client of our reflection.
@@ -46,7 +53,7 @@ impl GroupKey {
     /// The key of a peer.
     pub(crate) fn of(view: &PeerView) -> Self {
         let relation = if !view.is_internal() {
-            Relation::External(view.local_as)
+            Relation::External { local_as: view.local_as, as_behind: view.as_behind, role: view.role }
         } else if view.is_client() {
             Relation::Client
         } else {
@@ -68,7 +75,7 @@ impl GroupKey {
 
     /// Whether the members are in another AS.
     pub(crate) fn is_external(&self) -> bool {
-        matches!(self.shape.relation, Relation::External(_))
+        matches!(self.shape.relation, Relation::External { .. })
     }
 
     /// Whether several paths of a destination are sent in a family.

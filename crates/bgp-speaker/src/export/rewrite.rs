@@ -11,7 +11,7 @@ use super::pack::{Item, Packer};
 use super::select::{Offer, Withheld};
 use crate::config::NextHopMode;
 use crate::policy::apply;
-use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach};
+use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress};
 
 /// A route as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl GroupKey {
         attributes.next_hop = None;
         let actions = offer.rule.actions(&self.policy);
         match self.shape.relation {
-            Relation::External(local_as) => {
+            Relation::External { local_as, as_behind, role } => {
                 // RFC 4271 §5.1.4: a MED of another AS goes no further. Policy may set one of ours.
                 if !attributes.as_path.is_empty() {
                     attributes.med = None;
@@ -46,7 +46,12 @@ impl GroupKey {
                 apply(actions, &mut attributes);
                 attributes.local_pref = None;
                 attributes.extended_communities.retain(|community| community.is_transitive());
-                attributes.as_path = attributes.as_path.without_confederation().prepended(local_as, 1);
+                let path = attributes.as_path.without_confederation();
+                let path = as_behind.map_or(path.clone(), |own| path.prepended(own, 1));
+                attributes.as_path = path.prepended(local_as, 1);
+                if adds_on_egress(role) {
+                    attributes.otc.get_or_insert(local_as);
+                }
             }
             Relation::Internal | Relation::Client => {
                 reflect(rib, offer, &mut attributes);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::key::{GroupKey, Relation};
 use crate::config::{RouteSource, Verdict};
 use crate::policy::{RuleNumber, Subject, decide, needs_communities};
-use crate::rib::{AttributeId, DestinationId, LocRib, Marks, Path, PeerIndex};
+use crate::rib::{AttributeId, DestinationId, LocRib, Marks, Path, PeerIndex, would_leak};
 
 /// A path to be sent, as what it is made from: its octets are a function of this and the group's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub enum Withheld {
     NoAdvertise,
     /// Community `NO_EXPORT` or `NO_EXPORT_SUBCONFED` (RFC 1997).
     NoExport,
+    /// ONLY_TO_CUSTOMER, and the peer is none (RFC 9234 §5).
+    RouteLeak,
     /// Learned from an internal peer, and neither side is a reflector client (RFC 4271 §9.2, RFC 4456 §6).
     NotReflected,
     /// The export policy rejects it.
@@ -55,6 +57,7 @@ impl fmt::Display for Withheld {
             Self::Family => "the address family was not negotiated",
             Self::NoAdvertise => "community no-advertise",
             Self::NoExport => "community no-export",
+            Self::RouteLeak => "it is only for customers (ONLY_TO_CUSTOMER), and the peer is none",
             Self::NotReflected => "learned from an internal peer, and neither side is a reflector client",
             Self::Policy => "rejected by the export policy",
             Self::NextHop => "there is no address of ours to send as next hop",
@@ -89,6 +92,11 @@ impl GroupKey {
         }
         if self.is_external() && marks.intersects(Marks::NO_EXPORT | Marks::NO_EXPORT_SUBCONFED) {
             return refuse(Withheld::NoExport);
+        }
+        if let Relation::External { role, .. } = self.shape.relation
+            && would_leak(role, marks)
+        {
+            return refuse(Withheld::RouteLeak);
         }
         if self.shape.relation == Relation::Internal
             && rib.peer_of(path).is_some_and(|peer| peer.view.is_internal() && !peer.view.is_client())

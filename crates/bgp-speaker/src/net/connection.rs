@@ -47,6 +47,8 @@ pub(super) struct Line {
     closing: Notify,
     /// Octets that were read and that the driver has not taken in.
     unread: AtomicUsize,
+    /// Octets that have left and were not reported.
+    written: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,11 @@ impl Line {
     /// The driver has taken octets in.
     pub(super) fn took_in(&self, octets: usize) {
         self.unread.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// Octets that have left since the last report.
+    pub(super) fn take_written(&self) -> usize {
+        self.written.swap(0, Ordering::Relaxed)
     }
 
     /// Whether octets of the peer wait for the driver.
@@ -181,7 +188,6 @@ async fn write_all(
     incoming: &mpsc::Sender<Incoming>,
 ) -> Result<(), ErrorKind> {
     let mut batch = VecDeque::new();
-    let mut unreported = 0;
     let mut given_up = std::pin::pin!(line.given_up());
     while line.take(&mut batch).await.is_some() {
         while !batch.is_empty() {
@@ -190,9 +196,8 @@ async fn write_all(
                 () = &mut given_up => return Err(ErrorKind::TimedOut),
             };
             consume(&mut batch, written);
-            unreported += written;
-            if unreported >= REPORT_EVERY {
-                let octets = std::mem::take(&mut unreported);
+            if line.written.fetch_add(written, Ordering::Relaxed) + written >= REPORT_EVERY {
+                let octets = line.take_written();
                 if incoming.send(Incoming::Written { conn, octets }).await.is_err() {
                     return Ok(());
                 }

@@ -164,6 +164,11 @@ impl Driver {
             if connection.line.has_unread() {
                 self.speaker.handle_input(now, Input::Waiting { conn: *conn });
             }
+            // A send hold timer does not expire over what has left without a report.
+            let octets = connection.line.take_written();
+            if octets > 0 {
+                self.speaker.handle_input(now, Input::Written { conn: *conn, octets });
+            }
         }
         self.speaker.handle_timeout(now);
     }

@@ -59,7 +59,9 @@ impl Listeners {
             if plan.min_ttl != self.plan.min_ttl {
                 set_min_ttl(&open.listener, open.address, plan.min_ttl);
             }
-            for (from, _) in removed(&self.plan.keys, &plan.keys) {
+            // A key that changes is replaced in its place: there is no moment without one.
+            let gone = |from: &IpNet| !plan.keys.iter().any(|(kept, _)| kept == from);
+            for (from, _) in self.plan.keys.iter().filter(|(from, _)| gone(from)) {
                 set_key(&open.listener, open.address, *from, None);
             }
             for (from, key) in removed(&plan.keys, &self.plan.keys) {

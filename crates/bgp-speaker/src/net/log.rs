@@ -20,6 +20,15 @@ pub(super) fn log(event: &SpeakerEvent) {
         SpeakerEvent::FamilyDisabled { peer, family } => {
             tracing::warn!(%peer, %family, "an UPDATE could not be read: the family is off until a reset");
         }
+        SpeakerEvent::PrefixLimitNear { peer, family, received, most } => {
+            tracing::warn!(%peer, %family, received, most, "the peer comes near its prefix limit");
+        }
+        SpeakerEvent::PrefixLimitExceeded { peer, family, most, discarded: true } => {
+            tracing::warn!(%peer, %family, most, "the peer is at its prefix limit: what it sends beyond is refused");
+        }
+        SpeakerEvent::PrefixLimitExceeded { peer, family, most, discarded: false } => {
+            tracing::warn!(%peer, %family, most, "the peer has more prefixes than its limit");
+        }
         SpeakerEvent::Synced => tracing::info!("every peer that can be waited for has sent its routes"),
         SpeakerEvent::ListenFailed { address, error } => {
             tracing::warn!(%address, %error, "cannot listen; trying again");

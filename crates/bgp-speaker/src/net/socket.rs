@@ -11,7 +11,11 @@ use socket2::SockRef;
 use crate::config::Secret;
 use crate::speaker::SocketOptions;
 
-/// Sets TTL, least TTL and TCP-MD5 key of a connection with `remote`, before it is opened or while it is.
+/// Octets that the kernel holds beyond what the peer has room for: what waits longer is still up to date in the
+/// RIB, and a peer that takes nothing is noticed.
+const UNSENT: u32 = 128 * 1024;
+
+/// Sets TTL, timeout, least TTL and TCP-MD5 key of a connection with `remote`, before it is opened or while it is.
 ///
 /// # Errors
 /// What the system said; options before the one that failed are set.
@@ -21,9 +25,13 @@ pub(super) fn tune(socket: &impl AsFd, remote: IpAddr, options: &SocketOptions) 
         IpAddr::V4(_) => reference.set_ttl_v4(options.ttl.into())?,
         IpAddr::V6(_) => reference.set_unicast_hops_v6(options.ttl.into())?,
     }
+    reference.set_tcp_user_timeout(Some(options.user_timeout))?;
+    reference.set_tcp_notsent_lowat(UNSENT)?;
     sockopt::set_minimum_ttl(socket, options.min_ttl.unwrap_or(0))?;
-    if options.password.is_some() {
-        set_md5(socket, remote.into(), options.password.as_ref())?;
+    match &options.password {
+        Some(key) => set_md5(socket, remote.into(), Some(key))?,
+        // Of a connection that is open it may have been taken back; others have none, or no kernel for it.
+        None => drop(set_md5(socket, remote.into(), None)),
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ pub(crate) struct Row {
 }
 
 bitflags::bitflags! {
-    /// Well-known communities that a set carries, and whether it passed us before.
+    /// Well-known communities that a set carries, whether it passed us before, and whom it is for.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub(crate) struct Marks: u8 {
         /// NO_EXPORT (RFC 1997).
@@ -69,6 +69,8 @@ bitflags::bitflags! {
         const GRACEFUL_SHUTDOWN = 8;
         /// Our cluster is in the CLUSTER_LIST (RFC 4456).
         const OWN_CLUSTER = 16;
+        /// It has ONLY_TO_CUSTOMER (RFC 9234).
+        const ONLY_TO_CUSTOMER = 32;
     }
 }
 
@@ -221,6 +223,7 @@ impl Row {
     fn of(attributes: &PathAttributes, next_hop: NextHopId, identity: Identity) -> Self {
         let mut marks = Marks::of(&attributes.communities);
         marks.set(Marks::OWN_CLUSTER, attributes.cluster_list.contains(&identity.cluster_id));
+        marks.set(Marks::ONLY_TO_CUSTOMER, attributes.otc.is_some());
         Self {
             octets: Box::default(),
             class: Class::learned(

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::attributes::{AttributeId, Attributes, Marks};
 use super::destination::PathState;
 use super::guard::{Bearer, Guard, Refused};
+use super::leaks;
 use super::loc_rib::Judged;
 use super::peers::PeerView;
 use super::refusal::Refusal;
@@ -94,7 +95,9 @@ impl Import {
         let actions = rule.actions(&self.view.import);
         let shut_down =
             self.bearer.external && attributes.row(self.received).marks.contains(Marks::GRACEFUL_SHUTDOWN);
-        if actions.is_empty() && !shut_down {
+        let otc = leaks::added_on_ingress(&self.view, attributes, self.received);
+        let local_as = self.view.prepends_received.then_some(self.view.local_as);
+        if actions.is_empty() && !shut_down && otc.is_none() && local_as.is_none() {
             return self.received;
         }
         if let Some((_, id)) = self.made.iter().find(|(made_by, _)| *made_by == rule) {
@@ -105,6 +108,10 @@ impl Import {
             // RFC 8326 §4: the session is about to go, every other path is better.
             crate::policy::apply(&[Action::LocalPref(0)], &mut changed);
         }
+        if let Some(asn) = local_as {
+            changed.as_path = changed.as_path.prepended(asn, 1);
+        }
+        changed.otc = changed.otc.or(otc);
         crate::policy::apply(actions, &mut changed);
         let id = attributes.acquire(&changed, attributes.next_hop(self.received));
         self.made.push((rule, id));
@@ -144,6 +151,9 @@ fn refuse(
     }
     if row.marks.contains(Marks::OWN_CLUSTER) {
         return Some(Refusal::OwnCluster);
+    }
+    if leaks::is_leaked(view, attributes, received) {
+        return Some(Refusal::RouteLeak);
     }
     // A link-local next hop without the link that it is of leads nowhere either.
     NextHop::new(next_hop).is_martian().then_some(Refusal::NextHop)

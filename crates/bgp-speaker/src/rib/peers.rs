@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use muslin_bgp_packet::{Asn, DecodeContext, Family, FamilySet};
+use muslin_bgp_packet::{Asn, DecodeContext, Family, FamilySet, Role};
 use serde::{Deserialize, Serialize};
 
 use super::blocks::Blocks;
+use super::limit::LimitMark;
 use super::refusal::RefusalCounts;
-use crate::config::{NextHopMode, PeerKey, Policy, ReflectorRole};
+use crate::config::{NextHopMode, PeerKey, Policy, PrefixLimit, ReflectorRole};
 use crate::export::GroupId;
 
 /// A peer's number: small, given out by the session layer, reused only after [`Rib::is_flushed`](super::Rib::is_flushed).
@@ -29,6 +30,12 @@ pub struct PeerView {
     pub asn: Asn,
     /// Our AS towards the peer.
     pub local_as: Asn,
+    /// The speaker's own AS, where AS paths show it behind `local_as`.
+    pub as_behind: Option<Asn>,
+    /// Whether `local_as` is put before received AS paths.
+    pub prepends_received: bool,
+    /// Our place beside the peer (RFC 9234).
+    pub role: Option<Role>,
     /// The peer's BGP identifier.
     pub id: Ipv4Addr,
     /// The peer's address.
@@ -60,7 +67,7 @@ pub struct PeerView {
     /// How often our own AS may stand in a received AS_PATH.
     pub allowed_own_as: u8,
     /// Most prefixes per family.
-    pub max_prefixes: Option<u32>,
+    pub max_prefixes: Option<PrefixLimit>,
 }
 
 impl PeerView {
@@ -130,6 +137,10 @@ pub(crate) struct Peer {
     pub(crate) blocks: Blocks,
     pub(crate) counts: [PathCounts; 2],
     pub(crate) refusals: RefusalCounts,
+    /// What was said of the prefix limit since the session came up.
+    pub(crate) limit_marks: [LimitMark; 2],
+    /// Families in which prefixes were discarded since then.
+    pub(crate) discarded: FamilySet,
     /// Updates, announced and withdrawn prefixes received since the session came up.
     pub(crate) received: ReceivedCounts,
     /// The export group.
@@ -171,6 +182,8 @@ impl Peer {
             blocks: Blocks::default(),
             counts: [PathCounts::default(); 2],
             refusals: RefusalCounts::default(),
+            limit_marks: [LimitMark::Below; 2],
+            discarded: FamilySet::EMPTY,
             received: ReceivedCounts::default(),
             group: None,
         }
@@ -196,6 +209,8 @@ impl Peer {
         self.disabled = FamilySet::EMPTY;
         self.received = ReceivedCounts::default();
         self.refusals = RefusalCounts::default();
+        self.limit_marks = [LimitMark::Below; 2];
+        self.discarded = FamilySet::EMPTY;
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Refusal {
     OwnOriginator,
     /// Our cluster stands in the CLUSTER_LIST (RFC 4456 §8).
     OwnCluster,
+    /// ONLY_TO_CUSTOMER says that it should not have come from there (RFC 9234 §5).
+    RouteLeak,
     /// NEXT_HOP is not a host's unicast address (RFC 4271 §6.3).
     NextHop,
     /// NEXT_HOP lies within a block of pod addresses.
@@ -32,14 +34,17 @@ pub enum Refusal {
     ForeignBlock,
     /// The import policy rejects it.
     Policy,
+    /// The peer has as many prefixes as it may. Such a path is not kept.
+    PrefixLimit,
 }
 
 impl Refusal {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::OwnAs,
         Self::OwnOriginator,
         Self::OwnCluster,
+        Self::RouteLeak,
         Self::NextHop,
         Self::PodNextHop,
         Self::DefaultRoute,
@@ -50,6 +55,7 @@ impl Refusal {
         Self::ServiceRange,
         Self::ForeignBlock,
         Self::Policy,
+        Self::PrefixLimit,
     ];
 
     /// A name for programs.
@@ -58,6 +64,7 @@ impl Refusal {
             Self::OwnAs => "own-as",
             Self::OwnOriginator => "own-originator",
             Self::OwnCluster => "own-cluster",
+            Self::RouteLeak => "route-leak",
             Self::NextHop => "next-hop",
             Self::PodNextHop => "pod-next-hop",
             Self::DefaultRoute => "default-route",
@@ -68,6 +75,7 @@ impl Refusal {
             Self::ServiceRange => "service-range",
             Self::ForeignBlock => "foreign-block",
             Self::Policy => "policy",
+            Self::PrefixLimit => "prefix-limit",
         }
     }
 }
@@ -78,6 +86,7 @@ impl fmt::Display for Refusal {
             Self::OwnAs => "our own AS is in the AS_PATH",
             Self::OwnOriginator => "ORIGINATOR_ID is our own identifier",
             Self::OwnCluster => "our own cluster is in the CLUSTER_LIST",
+            Self::RouteLeak => "the route leaked: it was only for customers (ONLY_TO_CUSTOMER)",
             Self::NextHop => "NEXT_HOP is not a unicast address of a host",
             Self::PodNextHop => "NEXT_HOP lies within a block of pod addresses, and a pod is no router",
             Self::DefaultRoute => "a default route is not allowed",
@@ -90,6 +99,7 @@ impl fmt::Display for Refusal {
                 "the prefix lies within a block of another node and is not known to come from there"
             }
             Self::Policy => "rejected by the import policy",
+            Self::PrefixLimit => "the peer has as many prefixes as it may",
         })
     }
 }

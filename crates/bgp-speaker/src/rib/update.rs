@@ -8,9 +8,11 @@ use muslin_bgp_packet::{
 use super::attributes::{AttributeId, RawBlock};
 use super::destination::PathState;
 use super::import::Import;
+use super::limit::LimitNotice;
 use super::loc_rib::LocRib;
 use super::next_hops::NextHopKey;
-use super::peers::{PeerIndex, slot};
+use super::peers::PeerIndex;
+use crate::config::PrefixLimit;
 
 /// What an UPDATE led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum UpdateOutcome {
         /// The family.
         family: Family,
         /// The limit.
-        limit: u32,
+        limit: PrefixLimit,
     },
     /// The session must end with this message.
     Reset(Notification),
@@ -39,6 +41,8 @@ pub struct UpdateSummary {
     pub withdrawn: usize,
     /// What was wrong with its attributes, to be logged.
     pub faults: Vec<AttributeFault>,
+    /// What the prefix limit has to be said about it.
+    pub limit: Option<LimitNotice>,
     /// A family that cannot be used for the rest of the session (RFC 7606 §2).
     pub disabled: Option<Family>,
 }
@@ -116,7 +120,10 @@ impl LocRib {
         }
         match reset {
             Some(notification) => UpdateOutcome::Reset(notification),
-            None => self.over_limit(index).unwrap_or(UpdateOutcome::Accepted(summary)),
+            None => self.over_limit(index).unwrap_or_else(|| {
+                summary.limit = self.limit_notice(index);
+                UpdateOutcome::Accepted(summary)
+            }),
         }
     }
 
@@ -156,6 +163,9 @@ impl LocRib {
         let Some(view) = self.peers.get(index).map(|peer| peer.view.clone()) else { return };
         let mut import = Import::new(view, self.guard.clone(), &self.attributes, id);
         for route in nlri.iter() {
+            if self.discards(index, route.prefix, route.path_id.unwrap_or(0)) {
+                continue;
+            }
             let judged = import.judge(route.prefix, &mut self.attributes);
             if let PathState::Refused(refusal) = judged.state
                 && let Some(peer) = self.peers.get_mut(index)
@@ -180,12 +190,5 @@ impl LocRib {
         peer.received.withdrawn += summary.withdrawn as u64;
         peer.received.treated_as_withdraw += u64::from(*verdict == Treatment::TreatAsWithdraw);
         peer.received.attributes_discarded += u64::from(*verdict == Treatment::AttributeDiscard);
-    }
-
-    fn over_limit(&self, index: PeerIndex) -> Option<UpdateOutcome> {
-        let peer = self.peers.get(index)?;
-        let limit = peer.view.max_prefixes?;
-        let family = Family::ALL.into_iter().find(|family| peer.counts[slot(*family)].received > limit)?;
-        Some(UpdateOutcome::PrefixLimit { family, limit })
     }
 }

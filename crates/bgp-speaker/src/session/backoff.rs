@@ -9,6 +9,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Backoff {
     failures: u32,
+    over_limit: u32,
 }
 
 impl Backoff {
@@ -19,6 +20,13 @@ impl Backoff {
         let pause = first.saturating_mul(1 << self.failures.min(10)).min(longest);
         self.count();
         jitter(pause, salt.wrapping_add(u64::from(self.failures)))
+    }
+
+    /// The pause of a peer that exceeded its prefix limit: twice as long each time in a row, up to 64 times.
+    pub(super) fn after_limit(&mut self, first: Duration) -> Duration {
+        let pause = first.saturating_mul(1 << self.over_limit.min(6));
+        self.over_limit = self.over_limit.saturating_add(1);
+        pause
     }
 
     /// Counts a failure without a pause.

@@ -10,7 +10,10 @@ use muslin_bgp_packet::{Frame, Notification, Open, RouteRefresh};
 
 use super::backoff::jitter;
 use super::negotiation::Negotiated;
-use super::{OPEN_WAIT, State};
+use super::{OPEN_WAIT, Settings, State};
+
+/// RFC 4271 §4.4: KEEPALIVEs must not come more often than one a second.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// How much longer a hold timer runs over octets that wait for us.
 const SPARED: Duration = Duration::from_secs(1);
@@ -68,6 +71,8 @@ pub(super) struct Connection {
     hold_time: Duration,
     hold: Option<Instant>,
     keepalive: Option<Instant>,
+    /// When the peer is given up because it takes nothing (RFC 9687).
+    send_hold: Option<Instant>,
 }
 
 impl Connection {
@@ -84,6 +89,7 @@ impl Connection {
             hold_time: OPEN_WAIT,
             hold: Some(now + OPEN_WAIT),
             keepalive: None,
+            send_hold: None,
         }
     }
 
@@ -135,10 +141,10 @@ impl Connection {
         now.saturating_duration_since(self.entered)
     }
 
-    /// The peer's OPEN was accepted.
-    pub(super) fn confirm(&mut self, now: Instant, negotiated: Arc<Negotiated>) {
+    /// The peer's OPEN was accepted; KEEPALIVEs go at this interval.
+    pub(super) fn confirm(&mut self, now: Instant, negotiated: Arc<Negotiated>, interval: Option<Duration>) {
         self.hold_time = negotiated.hold_time;
-        self.keepalive = negotiated.keepalive_interval().map(|interval| now + interval);
+        self.keepalive = interval.map(|interval| now + interval);
         self.phase = Phase::OpenConfirm(negotiated);
         self.entered = now;
         self.feed_hold_timer(now);
@@ -193,15 +199,44 @@ impl Connection {
     }
 
     /// Whether a KEEPALIVE is due; if so the next one is scheduled, jittered by RFC 4271 §10.
-    pub(super) fn take_due_keepalive(&mut self, now: Instant, salt: u64) -> bool {
-        let interval = self.negotiated().and_then(|negotiated| negotiated.keepalive_interval());
+    pub(super) fn take_due_keepalive(&mut self, now: Instant, settings: &Settings) -> bool {
+        let interval = self.negotiated().and_then(|negotiated| settings.keepalive_interval(negotiated));
         let (Some(due), Some(interval)) = (self.keepalive, interval) else { return false };
         if due > now {
             return false;
         }
-        let seed = salt ^ now.saturating_duration_since(self.opened).as_secs();
-        self.keepalive = Some(now + jitter(interval, seed));
+        let seed = settings.salt ^ now.saturating_duration_since(self.opened).as_secs();
+        self.keepalive = Some(now + jitter(interval, seed).max(SHORTEST_KEEPALIVE));
         true
+    }
+
+    /// Another keepalive time is in force: the next KEEPALIVE does not come later than that.
+    pub(super) fn hasten_keepalive(&mut self, now: Instant, settings: &Settings) {
+        let interval = self.negotiated().and_then(|negotiated| settings.keepalive_interval(negotiated));
+        let latest = interval.map(|interval| now + interval);
+        self.keepalive = self.keepalive.min(latest).or(latest);
+    }
+
+    /// Octets were given to the connection and wait to leave.
+    pub(super) fn start_send_hold(&mut self, now: Instant, settings: &Settings) {
+        if self.send_hold.is_none() {
+            self.restart_send_hold(now, settings);
+        }
+    }
+
+    /// Octets have left, others still wait (RFC 9687 §3.2).
+    pub(super) fn restart_send_hold(&mut self, now: Instant, settings: &Settings) {
+        let time = self.established().map(|negotiated| settings.send_hold_time(negotiated.hold_time));
+        self.send_hold = time.map(|time| now + time);
+    }
+
+    /// Nothing waits to leave.
+    pub(super) fn stop_send_hold(&mut self) {
+        self.send_hold = None;
+    }
+
+    pub(super) fn send_hold_expired(&self, now: Instant) -> bool {
+        self.send_hold.is_some_and(|until| until <= now)
     }
 
     /// Time left until the hold timer and the keepalive timer fire.
@@ -210,7 +245,7 @@ impl Connection {
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        [self.hold, self.keepalive].into_iter().flatten().min()
+        [self.hold, self.keepalive, self.send_hold].into_iter().flatten().min()
     }
 }
 

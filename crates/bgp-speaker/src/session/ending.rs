@@ -13,9 +13,6 @@ use super::{
 /// After this long in Established a failure counts as the first again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// A peer that exceeded its prefix limit does so again if let in at once.
-const PREFIX_LIMIT_PAUSE: Duration = Duration::from_mins(1);
-
 /// Ends that are meant: the routes of neither side are to stay in use (RFC 8538 §5).
 const MEANT: [Cease; 5] = [
     Cease::MaximumPrefixes,
@@ -31,7 +28,11 @@ pub(super) enum Penalty {
     /// After the back-off, but connections of the peer are accepted meanwhile.
     Retry,
     /// After the back-off, and nothing is accepted meanwhile.
-    Hold(Duration),
+    Hold,
+    /// After this time, longer for each time in a row; nothing is accepted meanwhile.
+    OverLimit(Duration),
+    /// When an operator says so.
+    Stay,
 }
 
 impl Session {
@@ -63,7 +64,7 @@ impl Session {
         }
         if self.connections.is_empty() && !matches!(self.activity, Activity::Connecting { .. }) {
             self.rest(now, penalty);
-        } else if let Penalty::Hold(_) = penalty {
+        } else if penalty != Penalty::Retry {
             self.backoff.count();
         }
     }
@@ -86,14 +87,15 @@ impl Session {
 
     /// Waits as long as the penalty asks; nothing is connected.
     fn rest(&mut self, now: Instant, penalty: Penalty) {
-        let mut pause = || self.backoff.next(self.settings.connect_retry, self.settings.salt);
-        match penalty {
-            Penalty::Hold(least) => self.activity = Activity::Held { until: now + pause().max(least) },
-            Penalty::Retry => {
-                let until = now + pause();
-                self.activity = Activity::Waiting { until: self.settings.dials().then_some(until) };
+        let pause = self.backoff.next(self.settings.connect_retry, self.settings.salt);
+        self.activity = match penalty {
+            Penalty::Hold => Activity::Held { until: Some(now + pause) },
+            Penalty::OverLimit(first) => {
+                Activity::Held { until: Some(now + self.backoff.after_limit(first).max(pause)) }
             }
-        }
+            Penalty::Stay => Activity::Held { until: None },
+            Penalty::Retry => Activity::Waiting { until: self.settings.dials().then_some(now + pause) },
+        };
     }
 }
 
@@ -131,13 +133,12 @@ impl Penalty {
     /// After an error that we reported.
     pub(super) fn of_sent(notification: &Notification) -> Self {
         if *notification == Notification::hold_timer_expired()
+            || *notification == Notification::send_hold_timer_expired()
             || notification.is_cease(Cease::ConnectionCollision)
         {
             Self::Retry
-        } else if notification.is_cease(Cease::MaximumPrefixes) {
-            Self::Hold(PREFIX_LIMIT_PAUSE)
         } else {
-            Self::Hold(Duration::ZERO)
+            Self::Hold
         }
     }
 }

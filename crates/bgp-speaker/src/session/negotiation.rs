@@ -6,11 +6,11 @@ use std::time::Duration;
 use muslin_bgp_packet::frame::{MAX_EXTENDED_LENGTH, MAX_LENGTH};
 use muslin_bgp_packet::{
     AFI_IPV6, AsWidth, Asn, AttributeContext, Capability, DecodeContext, Family, FamilySet, GracefulRestart,
-    Notification, Open, PeerKind,
+    Notification, Open, PeerKind, Role,
 };
 
 use super::Settings;
-use crate::config::RemoteAs;
+use crate::config::{RemoteAs, RoleConfig};
 
 /// What a session runs by, once both OPENs are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub(super) enum OpenRefusal {
     OwnIdentifier { found: Ipv4Addr },
     #[error("the peer offers a hold time of {found} s: allowed are 0 and at least 3")]
     HoldTime { found: u16 },
+    #[error("we are {ours:?} to the peer, so it must be {:?}: it says {theirs}", ours.counterpart())]
+    Role { ours: Role, theirs: String },
     #[error("no address family in common: we offer {ours}, the peer {theirs}")]
     NoCommonFamily { ours: String, theirs: String, first: Family },
 }
@@ -84,6 +86,7 @@ impl OpenRefusal {
         match self {
             Self::PeerAs { .. } => Notification::bad_peer_as(),
             Self::ZeroIdentifier { .. } | Self::OwnIdentifier { .. } => Notification::bad_bgp_identifier(),
+            Self::Role { .. } => Notification::role_mismatch(),
             Self::HoldTime { .. } => Notification::unacceptable_hold_time(),
             Self::NoCommonFamily { first, .. } => {
                 Notification::unsupported_capability(&Capability::Multiprotocol((*first).into()))
@@ -130,6 +133,7 @@ impl Settings {
         if matches!(open.hold_time, 1 | 2) {
             return Err(OpenRefusal::HoldTime { found: open.hold_time });
         }
+        self.check_role(open)?;
         let offer = Offer::read(open);
         let families = self.common_families(offer.families)?;
         let both = |wanted: bool, theirs: FamilySet| -> FamilySet {
@@ -171,6 +175,24 @@ impl Settings {
             return Err(OpenRefusal::PeerAs { found, wanted });
         }
         Ok(if found == self.local_as { PeerKind::Internal } else { PeerKind::External })
+    }
+
+    /// RFC 9234 §4.2: two roles must belong together; a peer that says none is accepted unless we are strict.
+    fn check_role(&self, open: &Open) -> Result<(), OpenRefusal> {
+        let Some(RoleConfig { role: ours, strict }) = self.role else { return Ok(()) };
+        let theirs = open.capabilities.iter().find_map(|capability| match capability {
+            Capability::Role(role) => Some((Some(*role), format!("{role:?}"))),
+            Capability::Unknown { code: Role::CODE, value } => {
+                Some((None, format!("a role that does not exist ({value:02x})")))
+            }
+            _ => None,
+        });
+        match theirs {
+            Some((role, _)) if role == Some(ours.counterpart()) => Ok(()),
+            None if !strict => Ok(()),
+            Some((_, theirs)) => Err(OpenRefusal::Role { ours, theirs }),
+            None => Err(OpenRefusal::Role { ours, theirs: "none".to_owned() }),
+        }
     }
 
     fn common_families(&self, theirs: FamilySet) -> Result<FamilySet, OpenRefusal> {

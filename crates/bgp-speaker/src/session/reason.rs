@@ -110,12 +110,20 @@ impl EndReason {
                  sides have the same TCP-MD5 password: a wrong one looks like silence",
             ),
             Self::ClosedByPeer => Some("look into the peer's log; it may not know our address or our AS"),
+            Self::ConnectionFailed { error: ErrorKind::TimedOut } => Some(
+                "the peer acknowledged nothing for the TCP user timeout: look whether it is up and whether the path drops packets",
+            ),
             Self::ConnectionFailed { .. } => Some("look at the path to the peer and into the peer's log"),
             Self::Sent { notification, .. } => sent_remedy(&meaning(notification)),
             Self::Received { notification } => received_remedy(&meaning(notification)),
             Self::Stopped(Stop::Shutdown(_)) => Some("remove the shutdown from the peer's configuration"),
             Self::ReplacedByPeer | Self::Stopped(_) => None,
         }
+    }
+
+    /// Whether we ended the session because of the peer's prefix limit.
+    pub(super) fn is_over_limit(&self) -> bool {
+        matches!(self, Self::Sent { notification, .. } if meaning(notification).is_cease(Cease::MaximumPrefixes))
     }
 
     /// Whether it only resolves two connections into one.
@@ -161,7 +169,9 @@ fn sent_remedy(notification: &Notification) -> Option<&'static str> {
         (2, 3) => Some("give every speaker a router id of its own"),
         (2, 6) => Some("configure a hold time of 0 or at least 3 s at the peer"),
         (2, 7) => Some("configure an address family that both sides have"),
+        (2, 11) => Some("make the roles of both sides belong together, or take `strict` out"),
         (4, _) => Some("the peer or the path to it stalls: look at its load and at the link"),
+        (8, _) => Some("the peer reads nothing: look at its load, and whether its process hangs"),
         (6, 1) => Some("raise the prefix limit, or filter what the peer sends"),
         (1..=3 | 5 | 7, _) => Some("the peer sent what the protocol does not allow: report it to its vendor"),
         _ => None,
@@ -173,7 +183,9 @@ fn received_remedy(notification: &Notification) -> Option<&'static str> {
         (2, 2) => Some("the peer expects another AS of us: compare both configurations"),
         (2, 3) => Some("the peer does not accept our router id: it may be its own"),
         (2, 7) => Some("the peer wants a capability that we do not offer: compare the address families"),
+        (2, 11) => Some("the peer has another role for us: compare both configurations (RFC 9234)"),
         (4, _) => Some("the peer heard nothing of us in its hold time: look at our load and at the link"),
+        (8, _) => Some("the peer could not send to us for long: look at our load and at the path"),
         (6, 1) => Some("we announced more prefixes than the peer takes: look at its limit"),
         (6, 2) => Some("the peer is shut down by its operator"),
         (6, 3) => Some("the peer has removed us from its configuration"),

@@ -119,8 +119,9 @@ impl Session {
         if self.resolve_collision(now, id, &negotiated) == Collision::Closed {
             return;
         }
+        let interval = self.settings.keepalive_interval(&negotiated);
         if let Some(connection) = self.connection_mut(id) {
-            connection.confirm(now, negotiated);
+            connection.confirm(now, negotiated, interval);
             self.counters.sent.keepalive += 1;
             self.outputs.push_back(SessionOutput::Send(id, connection::keepalive()));
         }

@@ -10,10 +10,15 @@ use muslin_bgp_packet::{
 
 use super::SHORTEST_CONNECT_WAIT;
 use super::negotiation::Negotiated;
-use crate::config::{AddPathConfig, ConnectMode, RemoteAs, SessionConfig, SpeakerConfig};
+use crate::config::{
+    AddPathConfig, ConnectMode, LocalAs, LocalAsPrepend, RemoteAs, RoleConfig, SessionConfig, SpeakerConfig,
+};
 
 /// What the restart time's twelve bits can say (RFC 4724 §3), in seconds.
 const LONGEST_RESTART: u16 = 4095;
+
+/// What RFC 9687 §3.1 has for peers with short hold times.
+const SHORTEST_SEND_HOLD: Duration = Duration::from_mins(8);
 
 /// What our own OPEN says of restarts (RFC 4724 §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct OwnRestart {
 pub struct Settings {
     /// Our AS towards this peer.
     pub local_as: Asn,
+    /// The speaker's own AS, where AS paths that we send show it behind `local_as`.
+    pub as_behind: Option<Asn>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
     /// What the peer's AS must be.
@@ -39,6 +46,12 @@ pub struct Settings {
     pub connect_retry: Duration,
     /// Hold time that we offer.
     pub hold_time: Duration,
+    /// Pause between two KEEPALIVEs, if shorter than usual.
+    pub keepalive: Option<Duration>,
+    /// How long a peer may take nothing of what we send.
+    pub send_hold: Option<Duration>,
+    /// Our place beside the peer.
+    pub role: Option<RoleConfig>,
     /// Families that we offer.
     pub families: Vec<Family>,
     /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
@@ -54,13 +67,19 @@ pub struct Settings {
 impl Settings {
     /// The settings of one peer of a speaker.
     pub fn new(speaker: &SpeakerConfig, session: &SessionConfig, salt: u64) -> Self {
+        let local_as = session.local_as.unwrap_or(LocalAs::new(speaker.asn));
+        let shows_both = local_as.asn != speaker.asn && local_as.prepend != LocalAsPrepend::ReplaceAs;
         Self {
-            local_as: session.local_as.unwrap_or(speaker.asn),
+            local_as: local_as.asn,
+            as_behind: shows_both.then_some(speaker.asn),
             router_id: speaker.router_id,
             remote_as: session.remote_as,
             connect: session.connect,
             connect_retry: session.connect_retry,
             hold_time: session.hold_time,
+            keepalive: session.keepalive,
+            send_hold: session.send_hold,
+            role: session.role,
             families: session.families.clone(),
             extended_next_hop: session.extended_next_hop,
             add_path: session.add_path,
@@ -71,8 +90,8 @@ impl Settings {
 
     /// Whether a session negotiated under `other` would come out the same under these settings.
     pub fn same_negotiation(&self, other: &Self) -> bool {
-        let Self { connect, connect_retry, salt, .. } = other.clone();
-        Self { connect, connect_retry, salt, ..self.clone() } == *other
+        let Self { connect, connect_retry, keepalive, send_hold, salt, .. } = *other;
+        Self { connect, connect_retry, keepalive, send_hold, salt, ..self.clone() } == *other
     }
 
     /// Whether we open connections.
@@ -83,6 +102,18 @@ impl Settings {
     /// How long an attempt to connect may take.
     pub(super) fn connect_wait(&self) -> Duration {
         self.connect_retry.max(SHORTEST_CONNECT_WAIT)
+    }
+
+    /// The pause between two KEEPALIVEs of a session: the configured one, but at most a third of the hold time
+    /// (RFC 4271 §4.4); `None` without timers.
+    pub(crate) fn keepalive_interval(&self, negotiated: &Negotiated) -> Option<Duration> {
+        let third = negotiated.keepalive_interval()?;
+        Some(self.keepalive.map_or(third, |keepalive| keepalive.min(third)))
+    }
+
+    /// How long a peer of this hold time may take nothing of what we send.
+    pub(crate) fn send_hold_time(&self, hold_time: Duration) -> Duration {
+        self.send_hold.unwrap_or_else(|| SHORTEST_SEND_HOLD.max(hold_time * 2))
     }
 
     /// Whether our connection wins a collision: by identifier, then by AS (RFC 6286 §2.3).
@@ -120,6 +151,7 @@ impl Settings {
             capabilities
                 .push(Capability::AddPath(families().map(|family| AddPathFamily { family, mode }).collect()));
         }
+        capabilities.extend(self.role.map(|config| Capability::Role(config.role)));
         capabilities.push(Capability::GracefulRestart(self.restart_capability(restart)));
         capabilities
     }

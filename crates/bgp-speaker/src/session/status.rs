@@ -125,8 +125,8 @@ impl Session {
     pub fn timers(&self, now: Instant) -> Timers {
         let [hold, keepalive] = self.established().map(|c| c.timers(now)).unwrap_or_default();
         let next_attempt = match self.activity {
-            Activity::Held { until } | Activity::Waiting { until: Some(until) } => Some(until),
-            Activity::Stopped | Activity::Waiting { until: None } | Activity::Connecting { .. } => None,
+            Activity::Held { until } | Activity::Waiting { until } => until,
+            Activity::Stopped | Activity::Connecting { .. } => None,
         };
         Timers {
             hold,

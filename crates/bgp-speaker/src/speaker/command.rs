@@ -84,7 +84,7 @@ impl Speaker {
     }
 
     /// Asks for every family again, where the peer can be asked.
-    fn request_routes(&mut self, index: crate::rib::PeerIndex) {
+    pub(super) fn request_routes(&mut self, index: crate::rib::PeerIndex) {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let Some(negotiated) = peer.session.negotiated().filter(|negotiated| negotiated.refresh) else {
             return;

@@ -12,7 +12,7 @@ use super::{ListenPlan, Output, Speaker};
 use crate::config::{
     ConfigError, ConnectMode, ListenRange, PeerConfig, PeerKey, SessionConfig, SpeakerConfig,
 };
-use crate::rib::PeerIndex;
+use crate::rib::{PeerIndex, Refusal};
 use crate::session::Stop;
 
 impl Speaker {
@@ -30,7 +30,7 @@ impl Speaker {
         self.remove_peers(now);
         self.configure_ranges(now);
         self.configure_peers(now);
-        self.apply_policies(&self.peers.indexes());
+        self.apply_rules(now, &self.peers.indexes());
         self.watch_initial_sync(now);
         Ok(())
     }
@@ -149,6 +149,14 @@ impl Speaker {
         } else if peer.differs_in_view(&previous) && peer.session.established_connection().is_some() {
             peer.session.stop(now, &Stop::ConfigurationChanged);
         }
+        if peer.config.max_prefixes != previous.max_prefixes {
+            peer.session.forgive_limit(now);
+            if self.rib.refusals(index).iter().any(|(refusal, _)| refusal == Refusal::PrefixLimit) {
+                // What was discarded is not kept: the peer has to send it again.
+                self.request_routes(index);
+            }
+        }
+        let Some(peer) = self.peers.get_mut(index) else { return };
         let options = peer.socket_options();
         if options != old_options {
             let tune = |conn| Output::Tune { conn, options: options.clone() };

@@ -23,10 +23,11 @@ const PULLS_A_SLICE: usize = 16;
 
 impl Speaker {
     /// Octets left; a peer that waited for room is served in the next slice.
-    pub(super) fn written(&mut self, conn: ConnId, octets: usize) {
+    pub(super) fn written(&mut self, now: Instant, conn: ConnId, octets: usize) {
         let Some((index, peer)) = self.peer_of(conn) else { return };
         if peer.session.established_connection() == Some(conn) {
             peer.in_flight = peer.in_flight.saturating_sub(octets);
+            peer.session.sent(now, conn, peer.in_flight);
             self.queue_for_feeding(index);
         }
     }
@@ -65,6 +66,10 @@ impl Speaker {
         let Some(conn) = peer.session.established_connection().filter(|_| room >= LEAST_ROOM) else { return };
         let mut messages: Vec<Bytes> = Vec::new();
         let pull = self.rib.pull(index, room, &mut messages);
+        if !messages.is_empty() {
+            peer.session.sending(now, conn);
+            self.timers.schedule(now, index, peer.session.poll_timeout(), &mut peer.scheduled);
+        }
         for octets in messages {
             peer.in_flight += octets.len();
             peer.octets_sent += octets.len() as u64;
@@ -104,7 +109,11 @@ impl Speaker {
                     }
                 }
                 SessionOutput::Send(conn, octets) => {
-                    peer.in_flight += octets.len();
+                    // What waits on another connection, until it is closed, is no load of this one.
+                    if peer.session.established_connection() == Some(conn) {
+                        peer.in_flight += octets.len();
+                        peer.session.sending(now, conn);
+                    }
                     peer.octets_sent += octets.len() as u64;
                     self.outputs.push_back(Output::Send { conn, octets });
                 }

@@ -54,6 +54,28 @@ pub enum SpeakerEvent {
         /// The family, in words.
         family: String,
     },
+    /// A peer has so many prefixes that its limit is near; told once a session.
+    PrefixLimitNear {
+        /// The peer.
+        peer: PeerKey,
+        /// The family, in words.
+        family: String,
+        /// Prefixes that it has.
+        received: u32,
+        /// Most prefixes that it may have.
+        most: u32,
+    },
+    /// A peer has more prefixes than it may, and its session stays all the same; told once a session.
+    PrefixLimitExceeded {
+        /// The peer.
+        peer: PeerKey,
+        /// The family, in words.
+        family: String,
+        /// Most prefixes that it may have.
+        most: u32,
+        /// Whether what comes beyond them is refused.
+        discarded: bool,
+    },
     /// Every peer that can be waited for has sent its routes.
     Synced,
     /// An address cannot be listened on; it is tried again.

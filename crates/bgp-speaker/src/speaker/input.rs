@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
@@ -125,6 +125,8 @@ pub struct SocketOptions {
     pub ttl: u8,
     /// Least TTL that is accepted (RFC 5082); `None` accepts any.
     pub min_ttl: Option<u8>,
+    /// How long sent octets may stay without an acknowledgement.
+    pub user_timeout: Duration,
     /// TCP-MD5 key.
     pub password: Option<Secret>,
 }
@@ -143,7 +145,7 @@ impl Speaker {
                     peer.session.octets_wait(now, conn);
                 }
             }
-            Input::Written { conn, octets } => self.written(conn, octets),
+            Input::Written { conn, octets } => self.written(now, conn, octets),
             Input::Closed { conn, error } => self.connection_closed(now, conn, error),
             Input::NextHopsChanged => self.next_hops_changed(),
             Input::Command(command) => self.command(now, command),

@@ -118,6 +118,10 @@ impl Peer {
             interface: self.interface.clone(),
             ttl,
             min_ttl: min_ttl(self.config.ttl),
+            user_timeout: self
+                .config
+                .tcp_user_timeout
+                .unwrap_or_else(|| self.session.settings().send_hold_time(self.config.hold_time)),
             password: self.config.password.clone(),
         }
     }

@@ -7,10 +7,10 @@ use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, RefreshSubtype, 
 
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
-use crate::config::{SessionConfig, SpeakerConfig};
+use crate::config::{LocalAsPrepend, OverLimit, PrefixLimit, SessionConfig, SpeakerConfig};
 use crate::rib::{
-    AddPathSend, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerPolicies, PeerView, RibConfig,
-    UpdateOutcome, UpdateSummary,
+    AddPathSend, LimitMark, LimitNotice, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerRules,
+    PeerView, RibConfig, UpdateOutcome, UpdateSummary,
 };
 use crate::session::{ConnId, Negotiated, Retention};
 
@@ -108,8 +108,7 @@ impl Speaker {
         match self.rib.update(now, index, body) {
             UpdateOutcome::Accepted(summary) => self.updated(now, index, &summary),
             UpdateOutcome::PrefixLimit { family, limit } => {
-                let detail = format!("more than {limit} {family} prefixes");
-                self.fail(now, index, conn, Notification::cease(Cease::MaximumPrefixes), detail);
+                self.over_limit(now, index, conn, family, limit);
             }
             UpdateOutcome::Reset(notification) => {
                 let detail = "an UPDATE could not be read".to_owned();
@@ -124,6 +123,9 @@ impl Speaker {
         if !summary.faults.is_empty() {
             peer.faulty_updates += 1;
             tracing::debug!(peer = %peer.key, faults = ?summary.faults, "an UPDATE has faulty attributes");
+        }
+        if let Some(notice) = summary.limit {
+            self.tell_limit(index, notice);
         }
         if let Some(family) = summary.end_of_rib {
             self.end_of_rib(now, index, family);
@@ -186,18 +188,60 @@ impl Speaker {
         self.rib.next_hops_changed();
     }
 
-    /// Tells the RIB of new policies; all peers of one configuration at a time.
-    pub(super) fn apply_policies(&mut self, peers: &[PeerIndex]) {
-        let policies: Vec<_> = peers
-            .iter()
-            .filter_map(|index| {
-                let peer = self.peers.get(*index).filter(|peer| peer.in_rib)?;
-                Some(PeerPolicies { peer: *index, import: peer.import.clone(), export: peer.export.clone() })
-            })
-            .collect();
-        if !policies.is_empty() {
-            self.rib.set_policies(&policies);
+    /// Tells the RIB what holds for peers now; all peers of one configuration at a time.
+    pub(super) fn apply_rules(&mut self, now: Instant, peers: &[PeerIndex]) {
+        let known = peers.iter().filter_map(|index| Some((*index, self.peers.get(*index)?)));
+        let rules: Vec<_> =
+            known.filter(|(_, peer)| peer.in_rib).map(|(index, peer)| peer.rules(index)).collect();
+        if rules.is_empty() {
+            return;
         }
+        self.rib.set_rules(&rules);
+        for PeerRules { peer: index, .. } in rules {
+            let conn = self.peers.get(index).and_then(|peer| peer.session.established_connection());
+            if let (Some(conn), Some(UpdateOutcome::PrefixLimit { family, limit })) =
+                (conn, self.rib.check_limit(index))
+            {
+                self.over_limit(now, index, conn, family, limit);
+                self.settle(now, index);
+            }
+        }
+    }
+
+    /// The peer has more prefixes than it may.
+    fn over_limit(
+        &mut self,
+        now: Instant,
+        index: PeerIndex,
+        conn: ConnId,
+        family: Family,
+        limit: PrefixLimit,
+    ) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let (pause, then) = match limit.over {
+            OverLimit::Restart(pause) => (Some(pause), "it is let in again after a pause"),
+            OverLimit::Shutdown | OverLimit::Discard | OverLimit::Warn => {
+                (None, "it stays down until it is reset")
+            }
+        };
+        let detail = format!("more than {} {family} prefixes; {then}", limit.most);
+        peer.session.fail_over_limit(now, conn, pause, detail);
+        self.drain_session(now, index);
+    }
+
+    fn tell_limit(&mut self, index: PeerIndex, notice: LimitNotice) {
+        let Some(peer) = self.peers.get(index) else { return };
+        let LimitNotice { family, received, limit, mark } = notice;
+        let (peer, family, most) = (peer.key.clone(), family.to_string(), limit.most);
+        let event = match mark {
+            LimitMark::Below => return,
+            LimitMark::Near => SpeakerEvent::PrefixLimitNear { peer, family, received, most },
+            LimitMark::Over => {
+                let discarded = limit.over == OverLimit::Discard;
+                SpeakerEvent::PrefixLimitExceeded { peer, family, most, discarded }
+            }
+        };
+        self.outputs.push_back(Output::Event(event));
     }
 
     fn fail(
@@ -225,10 +269,15 @@ impl Peer {
     fn view(&self, negotiated: &Negotiated, resolver: &dyn NextHopResolver) -> PeerView {
         let (local, remote) = self.session.addresses().unwrap_or((self.remote(), self.remote()));
         let interface = link_of(remote, resolver);
+        let settings = self.session.settings();
         PeerView {
             key: self.key.clone(),
             asn: negotiated.remote_as,
-            local_as: self.session.settings().local_as,
+            local_as: settings.local_as,
+            as_behind: settings.as_behind,
+            prepends_received: settings.as_behind.is_some()
+                && self.config.local_as.is_some_and(|local| local.prepend == LocalAsPrepend::Both),
+            role: settings.role.map(|config| config.role),
             id: negotiated.remote_id,
             address: remote.ip().to_canonical(),
             local: own_addresses(local.ip().to_canonical(), interface, resolver),
@@ -281,17 +330,23 @@ fn own_addresses(session: IpAddr, interface: Option<u32>, resolver: &dyn NextHop
 }
 
 impl Peer {
-    /// Whether a change of configuration reaches the RIB's picture of the peer beyond its policies, so that
-    /// only a new session takes it up.
+    /// Whether a change of configuration reaches the RIB's picture of the peer beyond its rules, so that only
+    /// a new session takes it up.
     pub(super) fn differs_in_view(&self, previous: &SessionConfig) -> bool {
         let now = &self.config;
-        (now.reflector, now.next_hop, now.allowed_own_as, now.max_prefixes, now.local_address)
-            != (
-                previous.reflector,
-                previous.next_hop,
-                previous.allowed_own_as,
-                previous.max_prefixes,
-                previous.local_address,
-            )
+        (now.local_address, now.local_as) != (previous.local_address, previous.local_as)
+    }
+
+    /// What may change while the session stays up.
+    fn rules(&self, index: PeerIndex) -> PeerRules {
+        PeerRules {
+            peer: index,
+            import: self.import.clone(),
+            export: self.export.clone(),
+            reflector: self.config.reflector,
+            next_hop: self.config.next_hop,
+            allowed_own_as: self.config.allowed_own_as,
+            max_prefixes: self.config.max_prefixes,
+        }
     }
 }

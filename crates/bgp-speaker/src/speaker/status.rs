@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use self::detail::{ExportStatus, PeerRestartStatus, RestartStatus};
 use super::Speaker;
 use super::peer::Peer;
-use crate::config::PeerKey;
-use crate::rib::PeerIndex;
+use crate::config::{OverLimit, PeerKey};
+use crate::rib::{PeerIndex, Refusal, RefusalCounts};
 use crate::session::{Counters, Negotiated, State, agreed_in_words, capability_in_words};
 
 /// A speaker as a whole.
@@ -173,6 +173,8 @@ pub struct FamilyStatus {
     pub end_of_rib_sent: bool,
     /// Whether routes of a lost session are kept.
     pub stale: bool,
+    /// Most routes that it may have.
+    pub limit: Option<u32>,
     /// Routes that the peer has announced.
     pub received: u32,
     /// Those of them that import accepts.
@@ -228,6 +230,8 @@ impl Speaker {
     fn peer_status(&self, now: Instant, index: PeerIndex, peer: &Peer) -> PeerStatus {
         let session = &peer.session;
         let refusals = self.rib.refusals(index);
+        let families = self.family_status(index, peer);
+        let limit_notes = peer.limit_notes(&families, refusals);
         PeerStatus {
             key: peer.key.clone(),
             address: peer.address,
@@ -243,11 +247,11 @@ impl Speaker {
                 remedy: reason.remedy().map(Cow::Borrowed),
                 seconds_ago: now.saturating_duration_since(at).as_secs(),
             }),
-            notes: peer.notes(),
+            notes: peer.notes().into_iter().chain(limit_notes).collect(),
             local_asn: session.settings().local_as.0,
             expected_asn: peer.expected_as(),
             negotiated: session.negotiated().map(|negotiated| peer.negotiated_status(negotiated)),
-            families: self.family_status(index, peer),
+            families,
             refused: refusals.iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
             timers: peer.timer_status(now),
             messages: *session.counters(),
@@ -278,6 +282,7 @@ impl Speaker {
                     && export.is_some_and(|export| !export.end_of_rib_owed.contains(*family)),
                 stale: peer.stale.contains(*family),
                 end_of_rib_received: negotiated && !peer.awaiting.contains(*family),
+                limit: peer.config.max_prefixes.map(|limit| limit.most),
                 received: paths.received,
                 accepted: paths.accepted,
                 rejected: paths.received.saturating_sub(paths.accepted),
@@ -300,6 +305,22 @@ impl Peer {
         notes
     }
 
+    /// What a person should know of the prefix limit.
+    fn limit_notes(&self, families: &[FamilyStatus], refusals: RefusalCounts) -> Vec<Cow<'static, str>> {
+        let Some(limit) = self.config.max_prefixes else { return Vec::new() };
+        let near = families.iter().filter(|family| family.received >= limit.warns_at());
+        let mut notes: Vec<_> = near
+            .map(|family| format!("{}: {} of {} prefixes", family.family, family.received, limit.most).into())
+            .collect();
+        let discarded = refusals.iter().find(|(refusal, _)| *refusal == Refusal::PrefixLimit);
+        if let Some((_, count)) = discarded.filter(|_| limit.over == OverLimit::Discard) {
+            notes.push(
+                format!("{count} announcements beyond the limit were refused: raise it, or filter").into(),
+            );
+        }
+        notes
+    }
+
     fn expected_as(&self) -> String {
         use crate::config::RemoteAs;
         match self.config.remote_as {
@@ -312,6 +333,7 @@ impl Peer {
     fn negotiated_status(&self, negotiated: &Negotiated) -> NegotiatedStatus {
         let (local_address, remote_address) =
             self.session.addresses().unwrap_or((self.remote(), self.remote()));
+        let keepalive = self.session.settings().keepalive_interval(negotiated);
         let in_words = |capabilities: &[Capability]| capabilities.iter().map(capability_in_words).collect();
         NegotiatedStatus {
             remote_asn: negotiated.remote_as.0,
@@ -320,7 +342,7 @@ impl Peer {
             remote_address,
             internal: negotiated.peer_kind() == muslin_bgp_packet::PeerKind::Internal,
             hold_seconds: negotiated.hold_time.as_secs(),
-            keepalive_seconds: negotiated.keepalive_interval().unwrap_or_default().as_secs_f64(),
+            keepalive_seconds: keepalive.unwrap_or_default().as_secs_f64(),
             max_message: negotiated.max_message,
             four_octet_as: negotiated.decode.attributes.as_width == AsWidth::Four,
             capabilities: CapabilityStatus {

@@ -70,6 +70,35 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             "peerASN: 65000\n  nodeSelector: {matchLabel: {a: b}}",
             ".spec.nodeSelector.matchLabel: there is no such field; did you mean `matchLabels`?",
         ),
+        (
+            "peerASN: 65000\n  keepaliveTime: 31s",
+            ".spec.keepaliveTime: found 31s; write 1s to 30s, a third of the hold time",
+        ),
+        (
+            "peerASN: 65000\n  sendHoldTime: 10s",
+            ".spec.sendHoldTime: found 10s; write the hold time, 90s, or more",
+        ),
+        (
+            "peerASN: 65000\n  maxPrefixesWarning: 0",
+            ".spec.maxPrefixesWarning: found no share; write a percentage from 1 to 100",
+        ),
+        (
+            "peerASN: 65000\n  maxPrefixesAction: Drop",
+            ".spec.maxPrefixesAction: found \"Drop\"; write one of Restart, Shutdown, Discard, Warn",
+        ),
+        (
+            "peerASN: 65000\n  localASPrepend: Both",
+            ".spec.localASPrepend: there is no `localASN`; name the AS, or leave it out",
+        ),
+        ("peerASN: 65000\n  role: customer", ".spec.role: found \"customer\"; did you mean `Customer`?"),
+        (
+            "peerASN: internal\n  role: Customer",
+            ".spec.role: found a role for an internal peer; leave it out: roles are between ASes",
+        ),
+        (
+            "peerASN: 65000\n  strictRole: true",
+            ".spec.strictRole: there is no `role`; name our role, or leave it out",
+        ),
         ("peerASN: 65000\n  password: hunter2", ".spec.password: found \"hunter2\"; write an object"),
     ];
     for (spec, expected) in cases {

@@ -41,6 +41,15 @@ pub struct BgpPeerSpec {
     /// Our AS towards this peer, if not our own.
     #[serde(rename = "localASN", default, skip_serializing_if = "Option::is_none")]
     pub local_asn: Option<AsNumber>,
+    /// In which AS paths `localASN` and our own AS stand; `ReplaceAS` if absent. Not without `localASN`.
+    #[serde(rename = "localASPrepend", default, skip_serializing_if = "Option::is_none")]
+    pub local_as_prepend: Option<LocalAsPrepend>,
+    /// What we are to this external peer (RFC 9234): routes that would leak are neither taken nor sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Whether a peer that does not say its role is refused; `false` if absent. Not without `role`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict_role: Option<bool>,
     /// The address that we speak from; if absent, the node's address on the link of the peer, else the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_address: Option<IpAddr>,
@@ -50,6 +59,16 @@ pub struct BgpPeerSpec {
     /// Hold time that we offer; 90 seconds if absent, 0 for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_time: Option<TimeSpan>,
+    /// Pause between two KEEPALIVEs, at least a second; a third of the hold time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_time: Option<TimeSpan>,
+    /// How long the peer may take nothing of what we send (RFC 9687), at least the hold time; the longer of 8
+    /// minutes and twice the hold time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_hold_time: Option<TimeSpan>,
+    /// How long sent octets may stay without an acknowledgement of the peer's TCP; as `sendHoldTime` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_user_timeout: Option<TimeSpan>,
     /// Longest pause between two attempts to connect; 5 seconds if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_retry: Option<TimeSpan>,
@@ -86,6 +105,16 @@ pub struct BgpPeerSpec {
     /// Most prefixes per family that the peer may send; 100000 if absent, 0 for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_prefixes: Option<u32>,
+    /// The share of `maxPrefixes` at which a warning is given, in percent; 75 if absent, 100 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prefixes_warning: Option<u8>,
+    /// What happens beyond `maxPrefixes`; `Restart` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prefixes_action: Option<MaxPrefixesAction>,
+    /// How long a peer is kept out that exceeded `maxPrefixes`, twice as long each time in a row; a minute if
+    /// absent. Only with the action `Restart`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prefixes_restart: Option<TimeSpan>,
     /// How often our own AS may stand in a received path. If absent: 1 for external peers of nodes, since
     /// nodes share one AS behind an external router; else 0.
     #[serde(rename = "allowedOwnAS", default, skip_serializing_if = "Option::is_none")]
@@ -145,6 +174,33 @@ pub enum ConnectMode {
     Passive,
 }
 
+/// In which AS paths an AS that only this peer sees stands beside our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum LocalAsPrepend {
+    /// Sent paths have it instead of our own, received ones stay as they are (`no-prepend replace-as`).
+    #[serde(rename = "ReplaceAS")]
+    ReplaceAs,
+    /// Sent paths have it before our own, received ones stay as they are (`no-prepend`).
+    NoPrepend,
+    /// Sent paths have it before our own, and it is put before received ones.
+    Both,
+}
+
+/// What we are to a peer (RFC 9234).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum Role {
+    /// We sell transit to it.
+    Provider,
+    /// We buy transit from it.
+    Customer,
+    /// We exchange our own and our customers' routes.
+    Peer,
+    /// We are the route server.
+    RouteServer,
+    /// It is our route server.
+    RouteServerClient,
+}
+
 /// A family of unicast addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum AddressFamily {
@@ -152,6 +208,19 @@ pub enum AddressFamily {
     IPv4,
     /// IPv6.
     IPv6,
+}
+
+/// What happens when a peer has more prefixes than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum MaxPrefixesAction {
+    /// The session ends, and the peer is let in again after `maxPrefixesRestart`.
+    Restart,
+    /// The session ends and stays down until the limit changes or the agent restarts.
+    Shutdown,
+    /// The session stays, what comes beyond is refused.
+    Discard,
+    /// The session stays and nothing is refused; it is only said.
+    Warn,
 }
 
 /// Which next hop we send.
@@ -220,6 +289,79 @@ pub(crate) fn check_hold_time(field: &str, TimeSpan(time): TimeSpan, faults: &mu
     }
 }
 
+/// RFC 4271 §4.4: at most one a second, at least three in a hold time.
+fn check_keepalive_time(TimeSpan(keepalive): TimeSpan, hold_time: Option<TimeSpan>, faults: &mut Vec<Fault>) {
+    let hold_time = hold_time.map_or(Duration::from_secs(90), |time| time.0);
+    let (found, remedy) = if hold_time.is_zero() {
+        (
+            "found a pause, but with a hold time of 0 there are no KEEPALIVEs".to_owned(),
+            "leave it out".to_owned(),
+        )
+    } else if keepalive < Duration::from_secs(1) || keepalive > hold_time / 3 {
+        let longest = TimeSpan(hold_time / 3);
+        (format!("found {}", TimeSpan(keepalive)), format!("write 1s to {longest}, a third of the hold time"))
+    } else {
+        return;
+    };
+    faults.push(Fault::new(".spec.keepaliveTime", found, remedy));
+}
+
+impl BgpPeerSpec {
+    fn check_times(&self, faults: &mut Vec<Fault>) {
+        for (time, field) in
+            [(self.connect_retry, ".spec.connectRetry"), (self.tcp_user_timeout, ".spec.tcpUserTimeout")]
+        {
+            if time.is_some_and(|time| time.0 < Duration::from_secs(1)) {
+                faults.push(Fault::new(field, "found less than a second", "write 1s or more"));
+            }
+        }
+        let restart_time = self.graceful_restart.and_then(|restart| restart.restart_time);
+        if restart_time.is_some_and(|time| !(1..=4095).contains(&time.0.as_secs())) {
+            let found = "found a time that RFC 4724 cannot carry";
+            faults.push(Fault::new(".spec.gracefulRestart.restartTime", found, "write 1s to 4095s"));
+        }
+        if let Some(hold_time) = self.hold_time {
+            check_hold_time(".spec.holdTime", hold_time, faults);
+        }
+        if let Some(keepalive) = self.keepalive_time {
+            check_keepalive_time(keepalive, self.hold_time, faults);
+        }
+        let hold_time = self.hold_time.map_or(Duration::from_secs(90), |time| time.0);
+        if let Some(time) = self.send_hold_time.filter(|time| time.0 < hold_time.max(Duration::from_secs(3)))
+        {
+            let remedy =
+                format!("write the hold time, {}, or more", TimeSpan(hold_time.max(Duration::from_secs(3))));
+            faults.push(Fault::new(".spec.sendHoldTime", format!("found {time}"), remedy));
+        }
+    }
+
+    fn check_prefix_limit(&self, fault: &mut impl FnMut(&str, &str, &str)) {
+        if self.max_prefixes_warning.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            fault(".maxPrefixesWarning", "found no share", "write a percentage from 1 to 100");
+        }
+        let restarts = matches!(self.max_prefixes_action, None | Some(MaxPrefixesAction::Restart));
+        match self.max_prefixes_restart {
+            Some(_) if !restarts => {
+                fault(".maxPrefixesRestart", "the action is not `Restart`", "leave it out");
+            }
+            Some(TimeSpan(pause)) if pause < Duration::from_secs(1) => {
+                fault(".maxPrefixesRestart", "found less than a second", "write 1s or more");
+            }
+            Some(_) | None => {}
+        }
+        if self.max_prefixes == Some(0) {
+            let without_limit = [
+                (self.max_prefixes_warning.is_some(), ".maxPrefixesWarning"),
+                (self.max_prefixes_action.is_some(), ".maxPrefixesAction"),
+                (self.max_prefixes_restart.is_some(), ".maxPrefixesRestart"),
+            ];
+            for (_, field) in without_limit.into_iter().filter(|(present, _)| *present) {
+                fault(field, "`maxPrefixes` is 0, which is no limit", "leave it out, or write a limit");
+            }
+        }
+    }
+}
+
 impl Check for BgpPeerSpec {
     fn check(&self, faults: &mut Vec<Fault>) {
         let mut fault = |field: &str, message: &str, remedy: &str| {
@@ -273,22 +415,21 @@ impl Check for BgpPeerSpec {
         if self.families.as_ref().is_some_and(Vec::is_empty) {
             fault(".families", "found none", "name IPv4, IPv6 or both, or leave it out");
         }
-        if self.connect_retry.is_some_and(|retry| retry.0 < Duration::from_secs(1)) {
-            fault(".connectRetry", "found less than a second", "write 1s or more");
-        }
-        if self
-            .graceful_restart
-            .and_then(|restart| restart.restart_time)
-            .is_some_and(|time| !(1..=4095).contains(&time.0.as_secs()))
-        {
-            let field = ".gracefulRestart.restartTime";
-            fault(field, "found a time that RFC 4724 cannot carry", "write 1s to 4095s");
-        }
         if self.shutdown.as_ref().is_some_and(|text| text.len() > 255) {
             fault(".shutdown", "found more than 255 octets", "shorten the text");
         }
         if self.local_asn.is_some_and(|local| self.peer_asn == PeerAs::Is(local.0)) {
             fault(".localASN", "found the peer's AS", "write `peerASN: internal`, or another AS");
+        }
+        self.check_prefix_limit(&mut fault);
+        if self.local_as_prepend.is_some() && self.local_asn.is_none() {
+            fault(".localASPrepend", "there is no `localASN`", "name the AS, or leave it out");
+        }
+        if self.strict_role.is_some() && self.role.is_none() {
+            fault(".strictRole", "there is no `role`", "name our role, or leave it out");
+        }
+        if self.role.is_some() && self.peer_asn == PeerAs::Internal {
+            fault(".role", "found a role for an internal peer", "leave it out: roles are between ASes");
         }
         if let (Some(local), Some(peer)) = (self.local_address, self.peer_address)
             && local.is_ipv4() != peer.is_ipv4()
@@ -299,9 +440,7 @@ impl Check for BgpPeerSpec {
                 "write an address of the peer's family",
             );
         }
-        if let Some(hold_time) = self.hold_time {
-            check_hold_time(".spec.holdTime", hold_time, faults);
-        }
+        self.check_times(faults);
         if let Some(selector) = &self.node_selector {
             selector.check(".spec.nodeSelector", faults);
         }

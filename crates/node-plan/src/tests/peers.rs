@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use muslin_bgp_packet::Family;
-use muslin_bgp_speaker::config::{ConnectMode, TtlMode};
+use muslin_bgp_speaker::config::{ConnectMode, OverLimit, PrefixLimit, TtlMode};
 
 use super::{node, plan_of, problems, resource, uplink};
 use crate::{NodePlan, PeerView};
@@ -25,7 +25,7 @@ fn a_peer_has_defaults_that_work() {
     assert_eq!(session.hold_time, Duration::from_secs(90));
     assert_eq!(session.families, [Family::Ipv4Unicast]);
     assert_eq!(session.ttl, TtlMode::Direct);
-    assert_eq!(session.max_prefixes, Some(100_000));
+    assert_eq!(session.max_prefixes, Some(PrefixLimit::new(100_000)));
     assert_eq!(session.allowed_own_as, 1);
     assert_eq!(session.local_address, Some("172.30.1.2".parse().unwrap()));
 }
@@ -33,13 +33,35 @@ fn a_peer_has_defaults_that_work() {
 #[test]
 fn what_is_written_is_what_is_planned() {
     let plan = with(&[peer(
-        "peerAddress: \"fd99::1\", peerASN: 65000, port: 1790, holdTime: 9s, connectRetry: 2s, families: [IPv6, IPv4], \
-         extendedNextHop: true, multihop: 3, localASN: 65010, localAddress: \"fd30:0:0:1::2\", maxPrefixes: 0, \
+        "peerAddress: \"fd99::1\", peerASN: 65000, port: 1790, holdTime: 9s, keepaliveTime: 2s, sendHoldTime: 30s, tcpUserTimeout: 40s, connectRetry: 2s, families: [IPv6, IPv4], \
+         extendedNextHop: true, multihop: 3, localASN: 65010, localASPrepend: NoPrepend, role: Customer, strictRole: true, localAddress: \"fd30:0:0:1::2\", maxPrefixes: 0, \
          allowedOwnAS: 0, connectMode: Passive, gracefulRestart: {restartTime: 120s}, addPath: {receive: true, send: 4}, \
          nextHop: Self, shutdown: moving",
     )]);
     assert_eq!(plan.problems, []);
     insta::assert_yaml_snapshot!("peer_with_every_field", PeerView::from(&plan.speaker.peers[0]));
+}
+
+#[test]
+fn a_prefix_limit_is_planned_with_its_warning_and_what_happens_beyond() {
+    let limit = |spec: &str| {
+        let plan = with(&[peer(&format!("peerAddress: 172.30.1.1, peerASN: 65000, {spec}"))]);
+        assert_eq!(plan.problems, []);
+        plan.speaker.peers[0].session.max_prefixes
+    };
+    let thousand = PrefixLimit::new(1000);
+    assert_eq!(limit("maxPrefixes: 0"), None);
+    assert_eq!(limit("maxPrefixes: 1000"), Some(thousand));
+    assert_eq!(limit("maxPrefixes: 1000, maxPrefixesWarning: 90").unwrap().warns_at(), 900);
+    for (action, over) in [
+        ("Restart, maxPrefixesRestart: 5m", OverLimit::Restart(Duration::from_mins(5))),
+        ("Shutdown", OverLimit::Shutdown),
+        ("Discard", OverLimit::Discard),
+        ("Warn", OverLimit::Warn),
+    ] {
+        let found = limit(&format!("maxPrefixes: 1000, maxPrefixesAction: {action}"));
+        assert_eq!(found, Some(PrefixLimit { over, ..thousand }), "{action}");
+    }
 }
 
 #[test]

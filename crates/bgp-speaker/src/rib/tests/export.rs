@@ -9,7 +9,7 @@ use crate::config::{
     Action, NextHopMode, OriginatedRoute, Policy, PrefixMatch, ReflectorRole, RouteSource, Rule, Verdict,
 };
 use crate::export::Withheld;
-use crate::rib::{AddPathSend, LocalAddresses, PeerIndex, PeerPolicies, PeerView, RouteFilter};
+use crate::rib::{AddPathSend, LocalAddresses, PeerIndex, PeerRules, PeerView, RouteFilter};
 
 const PREFIX: &str = "198.51.100.0/24";
 const PREFIX6: &str = "2001:db8:7::/48";
@@ -286,11 +286,15 @@ fn narrow() -> Arc<Policy> {
     policy(vec![Rule { prefixes, ..rule(Verdict::Reject) }], Verdict::Accept)
 }
 
-fn changes(peers: &[PeerIndex], export: &Arc<Policy>) -> Vec<PeerPolicies> {
+fn changes(peers: &[PeerIndex], export: &Arc<Policy>) -> Vec<PeerRules> {
     let import = Arc::new(Policy::accept_all("in"));
     peers
         .iter()
-        .map(|peer| PeerPolicies { peer: *peer, import: import.clone(), export: export.clone() })
+        .map(|peer| PeerRules {
+            import: import.clone(),
+            export: export.clone(),
+            ..PeerRules::of(*peer, &view(peer.0, 65001))
+        })
         .collect()
 }
 
@@ -307,13 +311,13 @@ fn a_new_export_policy_sends_only_the_difference() {
         |world: &World| -> Vec<usize> { peers.iter().map(|peer| world.receivers[peer].announced).collect() };
     let before = announced(&world);
     // All of the group but its first member; then it as well.
-    world.rib.set_policies(&changes(&peers[1..], &narrow()));
+    world.rib.set_rules(&changes(&peers[1..], &narrow()));
     world.settle();
     assert_eq!(world.rib.summary().groups, 2);
     assert!(world.heard(peers[0], "10.1.0.0/16").is_some());
     assert!(world.heard(peers[1], "10.1.0.0/16").is_none());
     assert_eq!(world.prefixes(peers[1]).len(), 39);
-    world.rib.set_policies(&changes(&peers, &Arc::new(Policy::accept_all("out"))));
+    world.rib.set_rules(&changes(&peers, &Arc::new(Policy::accept_all("out"))));
     world.settle();
     assert!(peers.iter().all(|peer| world.heard(*peer, "10.1.0.0/16").is_some()));
     let after = announced(&world);

@@ -6,10 +6,8 @@ use bytes::Bytes;
 use muslin_bgp_packet::{Community, Family, FamilySet, NextHop};
 
 use super::support::{OWN_AS, OWN_ID, World, announcement, ip, net, own_next_hop, path, view};
-use crate::config::{Policy, PrefixMatch, Rule, Verdict};
-use crate::rib::{
-    PeerIndex, PeerLoss, PeerPolicies, PeerView, Refusal, RouteFilter, RouteState, UpdateOutcome,
-};
+use crate::config::{Policy, PrefixLimit, PrefixMatch, Rule, Verdict};
+use crate::rib::{PeerIndex, PeerLoss, PeerRules, PeerView, Refusal, RouteFilter, RouteState, UpdateOutcome};
 
 const PREFIX: &str = "198.51.100.0/24";
 
@@ -140,7 +138,7 @@ fn a_withdrawn_prefix_that_is_announced_in_the_same_message_is_announced() {
 #[test]
 fn more_prefixes_than_allowed_are_reported() {
     let mut world = World::new();
-    let from = world.up(0, PeerView { max_prefixes: Some(2), ..view(0, 65001) });
+    let from = world.up(0, PeerView { max_prefixes: Some(PrefixLimit::new(2)), ..view(0, 65001) });
     world.announce(from, &["10.1.0.0/16", "10.2.0.0/16"], &path(&[65001]));
     let bodies: Vec<Bytes> = announcement(
         &world.views[&from],
@@ -149,7 +147,10 @@ fn more_prefixes_than_allowed_are_reported() {
         &[(net(PREFIX), 0)],
     );
     let outcome = world.rib.update(world.now, from, &bodies[0]);
-    assert_eq!(outcome, UpdateOutcome::PrefixLimit { family: Family::Ipv4Unicast, limit: 2 });
+    assert_eq!(
+        outcome,
+        UpdateOutcome::PrefixLimit { family: Family::Ipv4Unicast, limit: PrefixLimit::new(2) }
+    );
 }
 
 #[test]
@@ -171,18 +172,15 @@ fn a_new_import_policy_applies_to_what_was_received_before() {
         }],
         otherwise: Verdict::Accept,
     };
-    let change = |import: Policy| PeerPolicies {
-        peer: from,
-        import: Arc::new(import),
-        export: Arc::new(Policy::accept_all("out")),
-    };
-    world.rib.set_policies(&[change(rejecting)]);
+    let change =
+        |import: Policy| PeerRules { import: Arc::new(import), ..PeerRules::of(from, &view(0, 65001)) };
+    world.rib.set_rules(&[change(rejecting)]);
     world.settle();
     assert_eq!(world.prefixes(to), ["10.2.0.0/16"]);
     assert_eq!(refused(&world, from), [Refusal::Policy.to_string()]);
     let explained = world.rib.explain(net("10.1.0.0/16")).unwrap();
     assert_eq!(explained.paths[0].cause, "BGPFilter tor .spec.import[0]");
-    world.rib.set_policies(&[change(Policy::accept_all("in"))]);
+    world.rib.set_rules(&[change(Policy::accept_all("in"))]);
     world.settle();
     assert_eq!(world.prefixes(to), ["10.1.0.0/16", "10.2.0.0/16"]);
 }

@@ -13,7 +13,7 @@ use super::variety::{
     Flavour, PEERS, Paths, attributes_of, flavour, guard, import_policy, next_hop_of, originated, peer_view,
     policy,
 };
-use crate::rib::{Matching, PeerIndex, PeerLoss, PeerPolicies, RibSummary, RouteFilter, RouteState};
+use crate::rib::{Matching, PeerIndex, PeerLoss, PeerRules, RibSummary, RouteFilter, RouteState};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -223,10 +223,10 @@ impl Play {
             if let Some(view) = self.reference.views.get_mut(&peer) {
                 view.import = import.clone();
                 view.export = export.clone();
-                changes.push(PeerPolicies { peer, import: import.clone(), export: export.clone() });
+                changes.push(PeerRules::of(peer, view));
             }
         }
-        self.world.rib.set_policies(&changes);
+        self.world.rib.set_rules(&changes);
     }
 
     fn check(&mut self) {

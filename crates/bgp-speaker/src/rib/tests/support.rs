@@ -96,6 +96,9 @@ pub(super) fn view(index: u16, asn: u32) -> PeerView {
         key: PeerKey(format!("peer{index}").into()),
         asn: Asn(asn),
         local_as: OWN_AS,
+        as_behind: None,
+        prepends_received: false,
+        role: None,
         id: address,
         address: address.into(),
         local: LocalAddresses {

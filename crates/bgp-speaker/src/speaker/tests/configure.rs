@@ -43,7 +43,7 @@ fn rfc4486_1_what_was_negotiated_changes_by_cease_6_and_a_new_session() {
     let changes: [fn(&mut SessionConfig); 4] = [
         |session| session.hold_time = Duration::from_secs(30),
         |session| session.families.truncate(1),
-        |session| session.local_as = Some(muslin_bgp_packet::Asn(64999)),
+        |session| session.local_as = Some(crate::config::LocalAs::new(muslin_bgp_packet::Asn(64999))),
         |session| session.graceful_restart = None,
     ];
     for change in changes {

@@ -11,7 +11,7 @@ use muslin_bgp_packet::{
 use super::lone::*;
 use crate::config::{OriginatedRoute, PeerKey, Policy, RouteSource, SessionConfig, SpeakerConfig};
 use crate::rib::{FibChange, RouteFilter};
-use crate::session::{ConnId, State};
+use crate::session::ConnId;
 use crate::speaker::{Answer, Command, Query, SpeakerEvent};
 
 pub(super) fn originating(prefixes: &[&str]) -> SpeakerConfig {
@@ -134,23 +134,6 @@ fn routes_can_be_asked_for_by_the_peers_name() {
     assert!(matches!(explanation, Answer::Explanation(Some(_))));
     let nobody = Query::AdjRibIn { peer: PeerKey::new("nobody"), filter };
     assert!(matches!(lone.speaker.query(&nobody), Answer::NoSuchPeer(_)));
-}
-
-#[test]
-fn fault_16_more_prefixes_than_allowed_are_answered_by_6_1_and_a_pause() {
-    let mut lone = Lone::new(SessionConfig { max_prefixes: Some(3), ..open_session() });
-    let conn = lone.establish();
-    lone.send(conn, &announce([[10, 1, 1], [10, 1, 2], [10, 1, 3]]));
-    assert_eq!(lone.state(), State::Established);
-    lone.send(conn, &announce([[10, 1, 4]]));
-    let (code, subcode, _) = lone.refused_with(conn);
-    assert_eq!((code, subcode), (6, 1));
-    assert_eq!(kernel(&mut lone), [], "nothing of it stays");
-    assert!(lone.status().last_error.unwrap().text.contains("more than 3"));
-    lone.pass(Duration::from_secs(59));
-    assert_eq!(lone.state(), State::Idle);
-    lone.pass(Duration::from_secs(2));
-    assert_eq!(lone.state(), State::Connect);
 }
 
 #[test]

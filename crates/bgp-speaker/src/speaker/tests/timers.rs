@@ -165,3 +165,41 @@ fn fault_12_a_hold_timer_does_not_expire_over_octets_that_wait_for_us() {
     lone.pass(Duration::from_millis(1_100));
     assert_eq!(lone.refused_with(conn), (4, 0, "".into()), "half a message was all that waited");
 }
+
+/// KEEPALIVEs of a minute, with the pause that is configured and the hold time that the peer offers.
+fn keepalives_a_minute(keepalive: Option<Duration>, hold_time: u16) -> usize {
+    let mut lone = Lone::new(SessionConfig { keepalive, ..open_session() });
+    let conn = lone.accept();
+    lone.greet(conn, &Open { hold_time, ..peer_open() });
+    lone.frames(conn);
+    for _ in 0..60 {
+        lone.pass(Duration::from_secs(1));
+        lone.send(conn, &self::keepalive());
+    }
+    lone.kinds(conn).len()
+}
+
+#[test]
+fn rfc4271_8_keepalives_come_as_often_as_configured_and_never_twice_a_second() {
+    let a_second = Some(Duration::from_secs(1));
+    for hold_time in [3, 9, 90] {
+        assert!((59..=60).contains(&keepalives_a_minute(a_second, hold_time)), "hold time {hold_time}");
+    }
+    assert!((6..=8).contains(&keepalives_a_minute(Some(Duration::from_secs(10)), 90)));
+    assert!((2..=3).contains(&keepalives_a_minute(None, 90)));
+    let third_of_nine = keepalives_a_minute(Some(Duration::from_secs(10)), 9);
+    assert!((20..=28).contains(&third_of_nine), "the peer's shorter hold time counts: {third_of_nine}");
+}
+
+#[test]
+fn another_keepalive_time_is_taken_up_by_the_running_session() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.establish();
+    lone.configure(config_with(SessionConfig { keepalive: Some(Duration::from_secs(2)), ..open_session() }));
+    assert_eq!(lone.state(), State::Established);
+    assert!((lone.status().negotiated.unwrap().keepalive_seconds - 2.0).abs() < f64::EPSILON);
+    lone.pass(Duration::from_secs(3));
+    lone.frames(conn);
+    lone.pass(Duration::from_secs(20));
+    assert!((9..=14).contains(&lone.kinds(conn).len()));
+}
