@@ -48,6 +48,8 @@ pub mod rib;
 pub mod session;
 pub mod speaker;
 
+pub use muslin_bgp_packet::{Family, FamilySet};
+
 pub use self::speaker::{
     Answer, Command, ExportStatus, FamilyStatus, NegotiatedStatus, PeerStatus, Query, RestartStatus, Speaker,
     SpeakerEvent, SpeakerStatus, Start, TableEvent, TableWatch,

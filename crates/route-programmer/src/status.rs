@@ -53,8 +53,12 @@ impl Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adopted {
-    /// Routes.
+    /// Routes of both families.
     pub routes: usize,
+    /// IPv4 routes among them.
+    pub ipv4_routes: usize,
+    /// IPv6 routes among them.
+    pub ipv6_routes: usize,
     /// Next-hop objects.
     pub next_hops: usize,
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
-use muslin_bgp_speaker::Start;
+use muslin_bgp_speaker::{Family, FamilySet, Start};
 use muslin_cluster::ClusterState;
-use muslin_route_programmer::{DesiredRoute, RouteChange};
+use muslin_route_programmer::{Adopted, DesiredRoute, RouteChange};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -89,7 +89,7 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let speaker = match spawn_started(plan.speaker().clone(), resolver, start(daemon)) {
+    let speaker = match spawn_started(plan.speaker().clone(), resolver, start(daemon.programmer.status().adopted)) {
         Ok(speaker) => speaker,
         Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
         Err(error @ SpawnError::System(_)) => return Err(error.into()),
@@ -103,12 +103,13 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
 }
 
 /// Whether another process of ours has just ended here. Its routes in the kernel tell: a reboot leaves none,
-/// and whatever is there has forwarded packets all the while (RFC 4724 §4.1).
-fn start(daemon: &Daemon) -> Start {
-    match daemon.programmer.status().adopted.routes {
-        0 => Start::Fresh,
-        _ => Start::ROUTES_KEPT,
-    }
+/// and whatever is there has forwarded packets all the while. A family of which nothing is there proves
+/// nothing, so its peers are not told that it was kept (RFC 4724 §3, F bit).
+fn start(adopted: Adopted) -> Start {
+    let found = [(Family::Ipv4Unicast, adopted.ipv4_routes), (Family::Ipv6Unicast, adopted.ipv6_routes)];
+    let forwarding_kept: FamilySet =
+        found.into_iter().filter(|(_, routes)| *routes > 0).map(|(family, _)| family).collect();
+    if forwarding_kept.is_empty() { Start::Fresh } else { Start::Restarted { forwarding_kept } }
 }
 
 async fn program_blackholes(daemon: &Daemon, known: &mut BTreeSet<IpNet>, plan: &Plan) -> anyhow::Result<()> {
@@ -132,5 +133,19 @@ fn report(daemon: &Daemon, plan: &Plan, faults: &Faults) {
     }
     for fault in [&faults.speaker, &faults.pods].into_iter().flatten() {
         warn!("{fault}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc4724_1_the_f_bit_is_for_families_of_which_the_kernel_held_routes() {
+        let adopted = |ipv4_routes, ipv6_routes| Adopted { ipv4_routes, ipv6_routes, ..Adopted::default() };
+        assert_eq!(start(adopted(0, 0)), Start::Fresh);
+        assert_eq!(start(adopted(3, 2)), Start::ROUTES_KEPT);
+        let ipv6 = FamilySet::from(Family::Ipv6Unicast);
+        assert_eq!(start(adopted(0, 1)), Start::Restarted { forwarding_kept: ipv6 });
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::objects::{ObjectKey, Objects, Spec, State};
 use super::paths::PathId;
 use super::slot::{Actual, Entry, Slot, Stage};
@@ -17,7 +19,8 @@ use crate::wire::route::RouteMessage;
 pub(crate) struct Resync {
     /// Paths of routes over next-hop objects, so that each is looked up once.
     paths: Map<(u32, Option<IpAddr>), PathId>,
-    routes: usize,
+    ipv4_routes: usize,
+    ipv6_routes: usize,
 }
 
 impl Reconciler {
@@ -46,7 +49,10 @@ impl Reconciler {
         if route.tos != 0 {
             return;
         }
-        resync.routes += 1;
+        match route.prefix {
+            IpNet::V4(_) => resync.ipv4_routes += 1,
+            IpNet::V6(_) => resync.ipv6_routes += 1,
+        }
         let actual = match self.path_of(resync, route) {
             Some(path) => Actual::Present(Entry { path, metric: route.metric }),
             None => Actual::Odd { metric: route.metric },
@@ -127,7 +133,12 @@ impl Reconciler {
             self.event(ProgrammerEvent::Resynced { drifted });
         } else {
             self.started = true;
-            self.adopted = Adopted { routes: resync.routes, next_hops: self.object_count().0 };
+            self.adopted = Adopted {
+                routes: resync.ipv4_routes + resync.ipv6_routes,
+                ipv4_routes: resync.ipv4_routes,
+                ipv6_routes: resync.ipv6_routes,
+                next_hops: self.object_count().0,
+            };
         }
     }
 
