@@ -182,7 +182,9 @@ impl Rib {
         }
         // RFC 4724 §4.2: what was stale before this session and was not announced in it goes at once. It also
         // keeps epochs apart.
-        self.flush_now(index);
+        if loss != PeerLoss::RetainAll {
+            self.flush_now(index);
+        }
         let Some(peer) = self.routes.peers.get_mut(index) else { return };
         peer.up = false;
         peer.begin_epoch(FamilySet::ALL);

@@ -85,6 +85,8 @@ pub enum Retention {
     Flush,
     /// Those of these families stay as stale until the peer is back, or [`SessionOutput::RetentionExpired`].
     Retain(FamilySet),
+    /// The same, and what was stale before stays so, too: only one of two connections was lost.
+    RetainAll(FamilySet),
 }
 
 /// What is being done to get a connection.
@@ -315,6 +317,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire_hold_timers(now);
         self.expire_send_hold(now);
+        self.close_passed_over(now);
         self.send_due_keepalives(now);
         match self.activity {
             Activity::Connecting { until } if until <= now => {

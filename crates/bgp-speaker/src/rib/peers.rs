@@ -109,6 +109,9 @@ pub enum PeerLoss {
     Flush,
     /// They stay, stale, until [`Rib::flush_stale`](super::Rib::flush_stale) (RFC 4724 §4.2).
     RetainStale,
+    /// The same, and those that were stale before stay as well: the peer is there and chose another
+    /// connection.
+    RetainAll,
 }
 
 /// How many paths a peer has in one family.

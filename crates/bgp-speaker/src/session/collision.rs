@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use muslin_bgp_packet::{Cease, Notification};
 use smallvec::SmallVec;
 
-use super::connection::Connection;
+use super::connection::{self, Connection};
 use super::ending::Penalty;
 use super::{ConnId, EndReason, Negotiated, Origin, Session, SessionOutput, State};
 
@@ -13,11 +13,17 @@ use super::{ConnId, EndReason, Negotiated, Origin, Session, SessionOutput, State
 /// that the peer lost the old one.
 const SAME_START: Duration = Duration::from_secs(1);
 
+/// How long a peer has to say which of two connections it keeps. Its choice follows its receipt of our OPEN,
+/// so this has to outlast a slow way there and back.
+const CHOICE: Duration = Duration::from_secs(5);
+
 /// Outcome for the connection on which an OPEN just came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Collision {
     /// It goes on.
     Survives,
+    /// It is for the peer to choose it or the established one.
+    Undecided,
     /// It was closed.
     Closed,
 }
@@ -48,6 +54,11 @@ impl Session {
                     self.lose(now, other, EndReason::ReplacedByPeer, Penalty::Retry);
                     continue;
                 }
+                if rival.began_with(opened, now)
+                    && self.is_for_the_peer_to_choose(rival.origin(), origin, negotiated)
+                {
+                    return Collision::Undecided;
+                }
                 self.close_collided(now, id);
                 return Collision::Closed;
             }
@@ -69,14 +80,53 @@ impl Session {
         Collision::Survives
     }
 
-    /// The established connection leaves no room for others.
-    pub(super) fn close_rivals(&mut self, now: Instant, established: ConnId) {
+    /// The established connection leaves no room for others, but for one that the peer may prefer.
+    pub(super) fn close_rivals(&mut self, now: Instant, established: ConnId, negotiated: &Negotiated) {
         let rivals: SmallVec<[ConnId; 2]> =
             self.connections.iter().map(Connection::id).filter(|id| *id != established).collect();
         for rival in rivals {
-            self.close_collided(now, rival);
+            let open = self.is_for_the_peer_to_choose(established.origin(), rival.origin(), negotiated);
+            match self.connection_mut(rival) {
+                Some(rival) if open && rival.state() == State::OpenSent => rival.leave_to_peer(now + CHOICE),
+                _ => self.close_collided(now, rival),
+            }
         }
         self.cancel_dial();
+    }
+
+    /// Both sides may establish a different one of two connections at the same moment: each has heard of
+    /// the peer on one of them only. If each then closed the other one, as RFC 4271 §6.8 has it for an
+    /// established session, none would be left, and a helper would take it for the second loss that ends a
+    /// graceful restart (RFC 4724 §4.2). So the side with the lower identifier leaves the choice to the
+    /// other one, which is sure to make it.
+    fn is_for_the_peer_to_choose(&self, established: Origin, newer: Origin, negotiated: &Negotiated) -> bool {
+        (established, newer) == (Origin::Dialed, Origin::Accepted) && !self.settings.outranks(negotiated)
+    }
+
+    /// Puts off the answer to an OPEN until the peer has chosen.
+    pub(super) fn leave_to_peer(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.leave_to_peer(now + CHOICE);
+        }
+    }
+
+    /// Goes on with what the peer chose: the established connection is gone, or the other one was answered.
+    pub(super) fn decide_for(&mut self, now: Instant, id: ConnId) {
+        let negotiated = self.connection(id).and_then(Connection::negotiated);
+        let interval = negotiated.and_then(|negotiated| self.settings.keepalive_interval(negotiated));
+        if self.connection_mut(id).is_some_and(|connection| connection.decide(now, interval)) {
+            self.counters.sent.keepalive += 1;
+            self.outputs.push_back(SessionOutput::Send(id, connection::keepalive()));
+        }
+    }
+
+    /// Closes connections that the peer did not choose in time.
+    pub(super) fn close_passed_over(&mut self, now: Instant) {
+        let passed_over = self.connections.iter().filter(|connection| connection.is_passed_over(now));
+        let passed_over: SmallVec<[ConnId; 1]> = passed_over.map(Connection::id).collect();
+        for id in passed_over {
+            self.close_collided(now, id);
+        }
     }
 
     fn close_collided(&mut self, now: Instant, id: ConnId) {
@@ -92,9 +142,12 @@ impl Connection {
     /// Whether a new connection tells that the peer of this established one restarted (RFC 4724 §4.2).
     fn peer_restarted(&self, newer: Origin, opened: Instant, now: Instant) -> bool {
         let graceful = self.established().is_some_and(|negotiated| negotiated.graceful_restart.is_some());
+        graceful && newer == Origin::Accepted && !self.began_with(opened, now)
+    }
+
+    /// Whether a connection opened at that time belongs to the same start as this established one.
+    fn began_with(&self, opened: Instant, now: Instant) -> bool {
         let established_at = now.checked_sub(self.age_in_state(now)).unwrap_or(now);
-        graceful
-            && newer == Origin::Accepted
-            && opened.saturating_duration_since(established_at) >= SAME_START
+        opened.saturating_duration_since(established_at) < SAME_START
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct Connection {
     keepalive: Option<Instant>,
     /// When the peer is given up because it takes nothing (RFC 9687).
     send_hold: Option<Instant>,
+    /// Until when the peer may say that it keeps this connection rather than the established one.
+    undecided: Option<Instant>,
 }
 
 impl Connection {
@@ -90,6 +92,7 @@ impl Connection {
             hold: Some(now + OPEN_WAIT),
             keepalive: None,
             send_hold: None,
+            undecided: None,
         }
     }
 
@@ -245,7 +248,28 @@ impl Connection {
     }
 
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        [self.hold, self.keepalive, self.send_hold].into_iter().flatten().min()
+        [self.hold, self.keepalive, self.send_hold, self.undecided].into_iter().flatten().min()
+    }
+
+    /// It is for the peer to choose between this connection and the established one.
+    pub(super) fn leave_to_peer(&mut self, until: Instant) {
+        self.undecided = self.undecided.or(Some(until));
+        self.keepalive = None;
+    }
+
+    /// The peer chose this connection; says whether that had been open, and our KEEPALIVE is due.
+    pub(super) fn decide(&mut self, now: Instant, interval: Option<Duration>) -> bool {
+        let was_open = self.undecided.take().is_some();
+        let due = was_open && matches!(self.phase, Phase::OpenConfirm(_));
+        if due {
+            self.keepalive = interval.map(|interval| now + interval);
+        }
+        due
+    }
+
+    /// Whether the peer has had long enough to choose this connection.
+    pub(super) fn is_passed_over(&self, now: Instant) -> bool {
+        self.undecided.is_some_and(|until| until <= now)
     }
 }
 

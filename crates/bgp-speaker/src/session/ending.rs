@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use muslin_bgp_packet::{Cease, Notification};
+use smallvec::SmallVec;
 
 use super::backoff::Backoff;
 use super::connection::Connection;
@@ -59,6 +60,10 @@ impl Session {
             let retention = self.retain(now, negotiated, &reason);
             self.counters.lost += 1;
             self.outputs.push_back(SessionOutput::Down(reason, retention));
+            let others: SmallVec<[ConnId; 1]> = self.connections.iter().map(Connection::id).collect();
+            for other in others {
+                self.decide_for(now, other);
+            }
         } else if !collided {
             self.outputs.push_back(SessionOutput::Failed(reason));
         }
@@ -71,6 +76,11 @@ impl Session {
 
     pub(super) fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
         match &negotiated.graceful_restart {
+            // The peer is there, and has chosen another connection.
+            Some(restart) if reason.is_collision() && !restart.families.is_empty() => {
+                self.retention = Some(now + restart.time);
+                Retention::RetainAll(restart.families)
+            }
             Some(restart) if reason.is_graceful(restart) && !restart.families.is_empty() => {
                 self.retention = Some(now + restart.time);
                 Retention::Retain(restart.families)

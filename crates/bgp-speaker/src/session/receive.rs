@@ -116,11 +116,17 @@ impl Session {
             Ok(negotiated) => Arc::new(negotiated),
             Err((notification, detail)) => return self.fail(now, id, notification, detail),
         };
-        if self.resolve_collision(now, id, &negotiated) == Collision::Closed {
+        let collision = self.resolve_collision(now, id, &negotiated);
+        if collision == Collision::Closed {
             return;
         }
         let interval = self.settings.keepalive_interval(&negotiated);
-        if let Some(connection) = self.connection_mut(id) {
+        if collision == Collision::Undecided {
+            if let Some(connection) = self.connection_mut(id) {
+                connection.confirm(now, negotiated, interval);
+            }
+            self.leave_to_peer(now, id);
+        } else if let Some(connection) = self.connection_mut(id) {
             connection.confirm(now, negotiated, interval);
             self.counters.sent.keepalive += 1;
             self.outputs.push_back(SessionOutput::Send(id, connection::keepalive()));
@@ -128,6 +134,8 @@ impl Session {
     }
 
     fn establish(&mut self, now: Instant, id: ConnId) {
+        // Whoever answers on a connection has chosen it.
+        self.decide_for(now, id);
         let Some(negotiated) = self.connection_mut(id).and_then(|connection| connection.establish(now))
         else {
             return;
@@ -135,7 +143,7 @@ impl Session {
         self.counters.established += 1;
         // What is stale still waits for the peer's End-of-RIB, but not for ever.
         self.retention = self.retention.map(|_| now + LONGEST_STALE);
-        self.close_rivals(now, id);
+        self.close_rivals(now, id, &negotiated);
         self.outputs.push_back(SessionOutput::Up(id, negotiated));
     }
 

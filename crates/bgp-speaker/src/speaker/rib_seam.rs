@@ -71,12 +71,13 @@ impl Speaker {
         let (loss, kept) = match retention {
             Retention::Flush => (PeerLoss::Flush, FamilySet::EMPTY),
             Retention::Retain(families) => (PeerLoss::RetainStale, families),
+            Retention::RetainAll(families) => (PeerLoss::RetainAll, families),
         };
         self.rib.peer_down(now, index, loss);
         if let Some(peer) = self.peers.get_mut(index) {
             peer.quiet = None;
             peer.stale = kept;
-            if loss == PeerLoss::RetainStale {
+            if loss != PeerLoss::Flush {
                 // RFC 4724 §4.2: families that the peer did not name go as they always did.
                 self.rib.flush_stale(index, kept.iter().fold(FamilySet::ALL, FamilySet::without));
             }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::rib::{FibChange, FibRoute};
 use muslin_bgp_speaker::session::ConnId;
 use muslin_bgp_speaker::speaker::{Input, Output};
-use muslin_bgp_speaker::{Speaker, SpeakerEvent};
+use muslin_bgp_speaker::Speaker;
 
 use crate::random::Random;
 
@@ -123,8 +123,6 @@ pub(crate) struct Network {
     pub(crate) trace: bool,
     /// A hash of all that happened: equal runs have equal ones.
     pub(crate) digest: u64,
-    /// How often a speaker lost a session.
-    pub(crate) lost_sessions: usize,
     /// Routes that kernels were told to remove.
     pub(crate) forgotten: Vec<(usize, IpNet)>,
     began: Instant,
@@ -154,7 +152,6 @@ impl Network {
             random,
             trace: false,
             digest: 0,
-            lost_sessions: 0,
             forgotten: Vec::new(),
             began: now,
             connections: Vec::new(),
@@ -432,7 +429,6 @@ impl Network {
                     self.carry(connection, 1 - end, Carried::End);
                 }
             }
-            Output::Event(SpeakerEvent::SessionDown { .. }) => self.lost_sessions += 1,
             Output::Listen(_) | Output::Tune { .. } | Output::Event(_) => {}
         }
     }

@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use muslin_bgp_packet::{Capability, Family, GracefulFamily, GracefulRestart, Open};
+use muslin_bgp_packet::{Capability, Family, GracefulFamily, GracefulRestart, MessageType, Open};
 
 use super::lone::*;
+use super::routes::{announce, kernel};
 use crate::config::SessionConfig;
 use crate::session::{ConnId, State};
 
@@ -135,7 +136,7 @@ fn rfc4724_3_a_restarted_peer_replaces_its_half_open_connection() {
     lone.greet(new, &graceful_open());
     assert_eq!(lone.state(), State::Established);
     assert!(lone.is_closed(old) && !lone.is_closed(new));
-    assert!(lone.frames(old).iter().all(|frame| frame.kind != muslin_bgp_packet::MessageType::Notification));
+    assert!(lone.frames(old).iter().all(|frame| frame.kind != MessageType::Notification));
 }
 
 #[test]
@@ -169,4 +170,57 @@ fn rfc4724_without_our_offer_nothing_is_retained() {
     lone.greet(conn, &graceful_open());
     lone.hang_up(conn);
     assert_eq!(lone.status().timers.retention_seconds, None);
+}
+
+/// A speaker that keeps a stale route of a peer with the higher identifier, and has established the
+/// connection that it dialed while the peer's own waits for its OPEN: dialed, accepted.
+fn established_beside_an_open_one() -> (Lone, ConnId, ConnId) {
+    let mut lone = Lone::new(open_session());
+    let before = lone.accept();
+    lone.greet(before, &of_higher_id());
+    lone.send(before, &announce([[10, 1, 1]]));
+    assert_eq!(kernel(&mut lone).len(), 1);
+    lone.hang_up(before);
+    lone.pass(Duration::from_millis(300));
+    let accepted = lone.accept();
+    let dialed = lone.answer_dial();
+    lone.greet(dialed, &of_higher_id());
+    assert_eq!(lone.state(), State::Established);
+    assert!(!lone.is_closed(accepted), "the peer may prefer it");
+    (lone, dialed, accepted)
+}
+
+fn of_higher_id() -> Open {
+    Open { id: HIGHER_ID, ..graceful_open() }
+}
+
+#[test]
+fn rfc4724_2_a_peer_that_chooses_the_other_connection_is_no_second_loss() {
+    for answers_first in [false, true] {
+        let (mut lone, dialed, accepted) = established_beside_an_open_one();
+        lone.send(accepted, &open_octets(&of_higher_id()));
+        assert_eq!(lone.kinds(accepted), [MessageType::Open], "the peer chooses");
+        if answers_first {
+            lone.send(accepted, &keepalive());
+            assert_eq!(code_of(&mut lone, dialed), COLLISION);
+        } else {
+            lone.send(dialed, &message(3, &[6, 7]));
+            lone.send(accepted, &keepalive());
+        }
+        assert_eq!(lone.kinds(accepted)[0], MessageType::Keepalive);
+        assert_eq!(lone.state(), State::Established);
+        assert_eq!(kernel(&mut lone), [], "the stale route stays");
+        lone.send(accepted, &empty_update());
+        assert_eq!(kernel(&mut lone).len(), 1, "until the End-of-RIB");
+    }
+}
+
+#[test]
+fn rfc4271_12_a_peer_that_does_not_choose_keeps_the_established_connection() {
+    let (mut lone, dialed, accepted) = established_beside_an_open_one();
+    lone.send(accepted, &open_octets(&of_higher_id()));
+    lone.pass(Duration::from_secs(6));
+    assert_eq!(code_of(&mut lone, accepted), COLLISION);
+    assert!(!lone.is_closed(dialed));
+    assert_eq!(lone.status().messages.lost, 1);
 }
