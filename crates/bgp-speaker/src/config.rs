@@ -163,6 +163,9 @@ pub struct SessionConfig {
     /// Graceful restart (RFC 4724, 8538): how long the peer may keep our routes; `None` neither asks for that
     /// nor keeps the peer's, and only says that we send End-of-RIB.
     pub graceful_restart: Option<Duration>,
+    /// Long-lived graceful restart (RFC 9494): how long stale routes may stay after the restart time, the
+    /// peer's here at most and ours there; whole seconds below 2^24. `None` does not take part.
+    pub long_lived: Option<Duration>,
     /// Reflection.
     pub reflector: ReflectorRole,
     /// NEXT_HOP that we send.

@@ -187,7 +187,11 @@ impl Rib {
         }
         let Some(peer) = self.routes.peers.get_mut(index) else { return };
         peer.up = false;
+        let long_lived = peer.long_lived;
         peer.begin_epoch(FamilySet::ALL);
+        if loss == PeerLoss::RetainAll {
+            peer.long_lived = long_lived;
+        }
         if loss == PeerLoss::Flush {
             self.flush_stale(index, FamilySet::ALL);
         }
@@ -205,6 +209,15 @@ impl Rib {
         if !stale.is_empty() {
             peer.stale = peer.stale.iter().filter(|family| !stale.contains(*family)).collect();
             self.jobs.push(Task::Flush(index, stale));
+        }
+    }
+
+    /// A lost peer's restart time is over: what is stale of these families stays, marked, and is used only where
+    /// there is nothing else; what asks for it goes (RFC 9494 §4.2).
+    pub fn outlive_restart(&mut self, index: PeerIndex, families: FamilySet) {
+        if let Some(peer) = self.routes.peers.get_mut(index) {
+            peer.long_lived = families.iter().fold(peer.long_lived, FamilySet::with);
+            self.jobs.push(Task::Outlive(index, families));
         }
     }
 
@@ -237,6 +250,10 @@ impl Rib {
 
     /// The peer begins to send its routes again: what it does not repeat is stale (RFC 7313 §4).
     pub fn refresh_begins(&mut self, index: PeerIndex, family: Family) {
+        if self.routes.peers.get(index).is_some_and(|peer| peer.long_lived.contains(family)) {
+            // Whoever repeats everything needs no End-of-RIB before.
+            self.flush_stale(index, family.into());
+        }
         self.jobs.finish_flush(&mut self.routes, index);
         if let Some(peer) = self.routes.peers.get_mut(index) {
             peer.begin_epoch(family.into());

@@ -23,6 +23,7 @@ mod ending;
 mod negotiation;
 mod reason;
 mod receive;
+mod retention;
 mod settings;
 mod status;
 #[cfg(test)]
@@ -45,6 +46,8 @@ use self::ending::Penalty;
 pub use self::negotiation::{Negotiated, PeerRestart, PeerStart};
 pub use self::reason::{EndReason, Stop};
 pub use self::receive::Message;
+pub use self::retention::LongLived;
+use self::retention::Retained;
 pub use self::settings::{OwnRestart, Settings};
 pub use self::status::{Counters, MessageCounts, State, Timers};
 
@@ -74,8 +77,11 @@ pub enum SessionOutput {
     Down(EndReason, Retention),
     /// An attempt failed before the session was established.
     Failed(EndReason),
-    /// The peer did not come back in its restart time: retained routes go.
-    RetentionExpired,
+    /// The peer did not come back in its restart time: routes of these families stay for their stale time,
+    /// and are used only where there is nothing else (RFC 9494 §4.2).
+    LongLived(FamilySet),
+    /// The peer did not come back in time: retained routes of these families go.
+    RetentionExpired(FamilySet),
 }
 
 /// What becomes of a lost peer's routes (RFC 4724 §4.2).
@@ -110,7 +116,7 @@ pub struct Session {
     activity: Activity,
     connections: SmallVec<[Connection; 1]>,
     backoff: Backoff,
-    retention: Option<Instant>,
+    retained: Option<Retained>,
     own_restart: OwnRestart,
     last_error: Option<(Instant, EndReason)>,
     counters: Counters,
@@ -127,7 +133,7 @@ impl Session {
             activity: Activity::Stopped,
             connections: SmallVec::new(),
             backoff: Backoff::default(),
-            retention: None,
+            retained: None,
             own_restart: OwnRestart::default(),
             last_error: None,
             counters: Counters::default(),
@@ -334,9 +340,7 @@ impl Session {
             | Activity::Waiting { .. }
             | Activity::Connecting { .. } => {}
         }
-        if self.retention.is_some_and(|until| until <= now) {
-            self.forget_retention();
-        }
+        self.age_retained(now);
         self.note_state(now);
     }
 
@@ -348,7 +352,7 @@ impl Session {
             Activity::Held { until } | Activity::Waiting { until } => until,
         };
         let timers = self.connections.iter().filter_map(Connection::next_timer).min();
-        [activity, timers, self.retention].into_iter().flatten().min()
+        [activity, timers, self.next_retention()].into_iter().flatten().min()
     }
 
     /// The next thing to be done for this session.
@@ -364,11 +368,6 @@ impl Session {
     /// What the OPENs to come say of our own restart; those sent stay as they are.
     pub fn set_own_restart(&mut self, restart: OwnRestart) {
         self.own_restart = restart;
-    }
-
-    /// Nothing is kept of an earlier session any more.
-    pub fn end_retention(&mut self) {
-        self.retention = None;
     }
 
     /// The OPEN that a new connection is opened with.
@@ -396,7 +395,7 @@ impl Session {
     /// Whether nothing holds this session in memory: no connection, no pause to keep, no routes retained.
     pub fn is_forgettable(&self) -> bool {
         self.connections.is_empty()
-            && self.retention.is_none()
+            && self.retained.is_none()
             && !matches!(self.activity, Activity::Held { .. } | Activity::Connecting { .. })
     }
 

@@ -8,7 +8,7 @@ use muslin_bgp_speaker::config::{ConnectMode, PeerConfig, PeerKey, Policy, Remot
 use muslin_cluster::{ClusterState, Effect, Problem, kubernetes};
 
 use crate::causes::Caused;
-use crate::peers::{Local, transport_family, usual};
+use crate::peers::{Local, restart_time, stale_time, transport_family, usual};
 use crate::settings::{BGP_PORT, Settings};
 
 /// The mesh as one node sees it.
@@ -80,6 +80,8 @@ impl Mesh {
                             Some(_) => ConnectMode::Both,
                             None => ConnectMode::Passive,
                         },
+                        graceful_restart: restart_time(settings.mesh.graceful_restart),
+                        long_lived: stale_time(settings.mesh.graceful_restart),
                         hold_time: settings.mesh.hold_time.unwrap_or(usual.hold_time),
                         families: vec![transport_family(is_v4)],
                         password: password.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muslin_bgp_packet::{Asn, Family, Role};
 use muslin_bgp_speaker::config::{
@@ -209,11 +210,8 @@ impl Local<'_> {
                 (None, None) => TtlMode::Direct,
             },
             password,
-            graceful_restart: match spec.graceful_restart {
-                Some(GracefulRestart { enabled: Some(false), .. }) => None,
-                Some(GracefulRestart { restart_time: Some(time), .. }) => Some(time.0),
-                Some(GracefulRestart { restart_time: None, .. }) | None => usual.graceful_restart,
-            },
+            graceful_restart: restart_time(spec.graceful_restart),
+            long_lived: stale_time(spec.graceful_restart),
             reflector: match spec.route_reflector_client {
                 Some(true) => ReflectorRole::Client,
                 _ => ReflectorRole::NonClient,
@@ -272,6 +270,20 @@ pub(crate) fn usual(remote_as: RemoteAs) -> SessionConfig {
         max_prefixes: Some(PrefixLimit::new(MAX_PREFIXES)),
         ..SessionConfig::external(remote_as)
     }
+}
+
+/// How long peers are to keep our routes over a restart; `None` if it is switched off.
+pub(crate) fn restart_time(wanted: Option<GracefulRestart>) -> Option<Duration> {
+    match wanted {
+        Some(GracefulRestart { enabled: Some(false), .. }) => None,
+        Some(GracefulRestart { restart_time: Some(time), .. }) => Some(time.0),
+        Some(GracefulRestart { restart_time: None, .. }) | None => usual(RemoteAs::External).graceful_restart,
+    }
+}
+
+/// How long routes stay as last resort after that (RFC 9494).
+pub(crate) fn stale_time(wanted: Option<GracefulRestart>) -> Option<Duration> {
+    wanted.and_then(|restart| restart.long_lived_stale_time).map(|time| time.0)
 }
 
 pub(crate) fn transport_family(is_v4: bool) -> Family {

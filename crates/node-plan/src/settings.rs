@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
 use muslin_bgp_speaker::config::{Cause, OriginatedRoute, RouteSource};
 use muslin_cluster::resources::{
-    AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, PasswordSource, StaticRoute,
+    AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, GracefulRestart, PasswordSource,
+    StaticRoute,
 };
 use muslin_cluster::{ClusterState, Kind, ObjectRef, Origin, Problem};
 
@@ -45,6 +46,7 @@ pub(crate) struct Mesh {
     pub(crate) enabled: bool,
     /// `None` is the usual one.
     pub(crate) hold_time: Option<Duration>,
+    pub(crate) graceful_restart: Option<GracefulRestart>,
     pub(crate) password: Option<PasswordSource>,
     pub(crate) cause: Cause,
     /// The object that says so, if one does.
@@ -60,6 +62,7 @@ impl Settings {
             None => Mesh {
                 enabled: true,
                 hold_time: None,
+                graceful_restart: None,
                 password: None,
                 cause: "node mesh, on by default".into(),
                 origin: None,
@@ -67,6 +70,7 @@ impl Settings {
             Some((subject, mesh)) => Mesh {
                 enabled: mesh.enabled.unwrap_or(true),
                 hold_time: mesh.hold_time.map(|time| time.0),
+                graceful_restart: mesh.graceful_restart,
                 password: mesh.password.clone(),
                 cause: subject.cause(".spec.nodeMesh"),
                 origin: Some((subject.reference.clone(), subject.object.origin.clone())),

@@ -291,6 +291,9 @@ fn options(session: &SessionConfig) -> Vec<String> {
         Some(time) => format!("graceful restart {} s", time.as_secs()),
         None => "no graceful restart".to_owned(),
     });
+    if let Some(time) = session.long_lived {
+        options.push(format!("long-lived stale time {} s", time.as_secs()));
+    }
     if session.reflector == ReflectorRole::Client {
         options.push("route reflector client".to_owned());
     }

@@ -82,6 +82,7 @@ impl SessionConfig {
             ttl: TtlMode::Direct,
             password: None,
             graceful_restart: Some(Duration::from_mins(2)),
+            long_lived: None,
             reflector: ReflectorRole::NonClient,
             next_hop: NextHopMode::Auto,
             import: Policy::reject_all(NO_POLICY),

@@ -29,6 +29,7 @@ pub(crate) struct Shape {
     /// The shared link, on which third-party next hops may be sent (RFC 4271 §5.1.3).
     pub(crate) interface: Option<u32>,
     pub(crate) next_hop: NextHopMode,
+    pub(crate) takes_long_lived_stale: bool,
 }
 
 /// How the members stand to us.
@@ -69,6 +70,7 @@ impl GroupKey {
             local: view.local,
             interface: view.interface,
             next_hop: view.next_hop,
+            takes_long_lived_stale: view.takes_long_lived_stale,
         };
         Self { shape, policy: view.export.clone() }
     }

@@ -36,6 +36,8 @@ pub enum Withheld {
     NoExport,
     /// ONLY_TO_CUSTOMER, and the peer is none (RFC 9234 §5).
     RouteLeak,
+    /// Community `LLGR_STALE`, and the peer does not know what that means (RFC 9494 §4.3).
+    LongLivedStale,
     /// Learned from an internal peer, and neither side is a reflector client (RFC 4271 §9.2, RFC 4456 §6).
     NotReflected,
     /// The export policy rejects it.
@@ -58,6 +60,7 @@ impl fmt::Display for Withheld {
             Self::NoAdvertise => "community no-advertise",
             Self::NoExport => "community no-export",
             Self::RouteLeak => "it is only for customers (ONLY_TO_CUSTOMER), and the peer is none",
+            Self::LongLivedStale => "community llgr-stale, and the peer has no long-lived graceful restart",
             Self::NotReflected => "learned from an internal peer, and neither side is a reflector client",
             Self::Policy => "rejected by the export policy",
             Self::NextHop => "there is no address of ours to send as next hop",
@@ -97,6 +100,11 @@ impl GroupKey {
             && would_leak(role, marks)
         {
             return refuse(Withheld::RouteLeak);
+        }
+        // RFC 9494 §4.3. Its §4.6 allows more within an AS; who cannot tell such a route from a good one is
+        // better off without it.
+        if marks.contains(Marks::LLGR_STALE) && !self.shape.takes_long_lived_stale {
+            return refuse(Withheld::LongLivedStale);
         }
         if self.shape.relation == Relation::Internal
             && rib.peer_of(path).is_some_and(|peer| peer.view.is_internal() && !peer.view.is_client())

@@ -14,6 +14,10 @@ pub(super) fn log(event: &SpeakerEvent) {
             tracing::info!(%peer, %reason, remedy = remedy.as_deref(), "no session");
         }
         SpeakerEvent::EndOfRib { peer, family } => tracing::debug!(%peer, %family, "all routes received"),
+        SpeakerEvent::LongLivedStale { peer, families } => {
+            let families = families.join(", ");
+            tracing::warn!(%peer, %families, "the peer's restart time is over: its routes stay as last resort");
+        }
         SpeakerEvent::RetentionExpired { peer } => {
             tracing::info!(%peer, "the peer did not come back in time: its routes are removed");
         }

@@ -71,6 +71,10 @@ bitflags::bitflags! {
         const OWN_CLUSTER = 16;
         /// It has ONLY_TO_CUSTOMER (RFC 9234).
         const ONLY_TO_CUSTOMER = 32;
+        /// LLGR_STALE (RFC 9494).
+        const LLGR_STALE = 64;
+        /// NO_LLGR (RFC 9494).
+        const NO_LLGR = 128;
     }
 }
 
@@ -83,6 +87,8 @@ impl Marks {
                     Community::NO_ADVERTISE => Self::NO_ADVERTISE,
                     Community::NO_EXPORT_SUBCONFED => Self::NO_EXPORT_SUBCONFED,
                     Community::GRACEFUL_SHUTDOWN => Self::GRACEFUL_SHUTDOWN,
+                    Community::LLGR_STALE => Self::LLGR_STALE,
+                    Community::NO_LLGR => Self::NO_LLGR,
                     _ => Self::empty(),
                 }
         })
@@ -224,13 +230,14 @@ impl Row {
         let mut marks = Marks::of(&attributes.communities);
         marks.set(Marks::OWN_CLUSTER, attributes.cluster_list.contains(&identity.cluster_id));
         marks.set(Marks::ONLY_TO_CUSTOMER, attributes.otc.is_some());
+        let class = Class::learned(
+            attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            attributes.as_path.length(),
+            attributes.origin as u8,
+        );
         Self {
             octets: Box::default(),
-            class: Class::learned(
-                attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
-                attributes.as_path.length(),
-                attributes.origin as u8,
-            ),
+            class: if marks.contains(Marks::LLGR_STALE) { class.long_lived_stale() } else { class },
             next_hop,
             med: attributes.med.unwrap_or(0),
             neighbour: attributes.as_path.neighbor().map_or(0, u32::from),

@@ -16,7 +16,8 @@ use super::destination::PathHandle;
 pub(crate) struct Class(u64);
 
 impl Class {
-    const LOCAL: u32 = 50;
+    const LOCAL: u32 = 51;
+    const CURRENT: u32 = 50;
     const LOCAL_PREF: u32 = 18;
     const PATH_LENGTH: u32 = 2;
 
@@ -24,10 +25,16 @@ impl Class {
     pub(crate) fn learned(local_pref: u32, path_length: usize, origin: u8) -> Self {
         let shortness = u16::MAX - u16::try_from(path_length).unwrap_or(u16::MAX);
         Self(
-            u64::from(local_pref) << Self::LOCAL_PREF
+            1 << Self::CURRENT
+                | u64::from(local_pref) << Self::LOCAL_PREF
                 | u64::from(shortness) << Self::PATH_LENGTH
                 | u64::from(2 - origin.min(2)),
         )
+    }
+
+    /// The same for a path that is long-lived stale, which is below all others (RFC 9494 §4.3).
+    pub(crate) fn long_lived_stale(self) -> Self {
+        Self(self.0 & !(1 << Self::CURRENT))
     }
 
     /// The same for a path of our own, which is above all learned ones.
@@ -41,6 +48,7 @@ impl Class {
         match differs {
             0 => None,
             _ if differs >> Self::LOCAL != 0 => Some(Step::Originated),
+            _ if differs >> Self::CURRENT != 0 => Some(Step::Current),
             _ if differs >> Self::LOCAL_PREF != 0 => Some(Step::LocalPref),
             _ if differs >> Self::PATH_LENGTH != 0 => Some(Step::AsPathLength),
             _ => Some(Step::Origin),
@@ -54,6 +62,8 @@ impl Class {
 pub enum Step {
     /// Our own route wins over learned ones.
     Originated,
+    /// Not long-lived stale (RFC 9494 §4.3).
+    Current,
     /// Higher LOCAL_PREF.
     LocalPref,
     /// Shorter AS_PATH, a set counting 1.
@@ -80,6 +90,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Originated => "originated here",
+            Self::Current => "not long-lived stale",
             Self::LocalPref => "higher local preference",
             Self::AsPathLength => "shorter AS path",
             Self::Origin => "lower origin",

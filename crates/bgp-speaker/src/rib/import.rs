@@ -25,6 +25,7 @@ pub(crate) struct Import {
     refusal: Option<Refusal>,
     bearer: Bearer,
     communities: Vec<Community>,
+    long_lived_stale: bool,
     /// What each rule made of the attributes; this judge holds a reference to each.
     made: SmallVec<[(RuleNumber, AttributeId); 2]>,
 }
@@ -58,7 +59,22 @@ impl Import {
         } else {
             Vec::new()
         };
-        Self { view, guard, received, refusal, bearer, communities, made: SmallVec::new() }
+        Self {
+            view,
+            guard,
+            received,
+            refusal,
+            bearer,
+            communities,
+            long_lived_stale: false,
+            made: SmallVec::new(),
+        }
+    }
+
+    /// The same for a route that outlived its peer's restart time: it is marked, whatever policy says
+    /// (RFC 9494 §4.2).
+    pub(crate) fn of_long_lived_stale(self) -> Self {
+        Self { long_lived_stale: true, ..self }
     }
 
     /// What is decided about a prefix, and by what.
@@ -97,7 +113,8 @@ impl Import {
             self.bearer.external && attributes.row(self.received).marks.contains(Marks::GRACEFUL_SHUTDOWN);
         let otc = leaks::added_on_ingress(&self.view, attributes, self.received);
         let local_as = self.view.prepends_received.then_some(self.view.local_as);
-        if actions.is_empty() && !shut_down && otc.is_none() && local_as.is_none() {
+        let unchanged = actions.is_empty() && !shut_down && otc.is_none() && local_as.is_none();
+        if unchanged && !self.long_lived_stale {
             return self.received;
         }
         if let Some((_, id)) = self.made.iter().find(|(made_by, _)| *made_by == rule) {
@@ -113,6 +130,9 @@ impl Import {
         }
         changed.otc = changed.otc.or(otc);
         crate::policy::apply(actions, &mut changed);
+        if self.long_lived_stale {
+            crate::policy::apply(&[Action::AddCommunity(Community::LLGR_STALE)], &mut changed);
+        }
         let id = attributes.acquire(&changed, attributes.next_hop(self.received));
         self.made.push((rule, id));
         id

@@ -56,6 +56,8 @@ pub struct PeerView {
     pub max_message: u16,
     /// Whether enhanced route refresh was negotiated (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Whether it may be sent routes that are long-lived stale (RFC 9494 §4.3).
+    pub takes_long_lived_stale: bool,
     /// Reflection towards the peer.
     pub reflector: ReflectorRole,
     /// NEXT_HOP that we send.
@@ -132,6 +134,8 @@ pub(crate) struct Peer {
     pub(crate) epochs: [u8; 2],
     /// Families with paths of an older epoch that nobody has yet said to flush.
     pub(crate) stale: FamilySet,
+    /// Families whose stale paths have outlived the peer's restart time (RFC 9494).
+    pub(crate) long_lived: FamilySet,
     /// Families of which the peer repeats its routes (RFC 7313).
     pub(crate) refreshing: FamilySet,
     /// Families that were switched off for the rest of the session (RFC 7606 §2).
@@ -180,6 +184,7 @@ impl Peer {
             up: true,
             epochs: [0; 2],
             stale: FamilySet::EMPTY,
+            long_lived: FamilySet::EMPTY,
             refreshing: FamilySet::EMPTY,
             disabled: FamilySet::EMPTY,
             blocks: Blocks::default(),
@@ -196,11 +201,17 @@ impl Peer {
         self.epochs[slot(family)]
     }
 
+    /// Whether a path of that epoch has outlived the peer's restart time.
+    pub(crate) fn is_long_lived_stale(&self, family: Family, epoch: u8) -> bool {
+        self.long_lived.contains(family) && self.epoch(family) != epoch
+    }
+
     pub(crate) fn begin_epoch(&mut self, families: FamilySet) {
         for family in families.iter() {
             let epoch = &mut self.epochs[slot(family)];
             *epoch = epoch.wrapping_add(1);
             self.stale = self.stale.with(family);
+            self.long_lived = self.long_lived.without(family);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use muslin_bgp_packet::FamilySet;
 use smallvec::SmallVec;
 
+use super::attributes::Marks;
 use super::blocks::BLOCK;
 use super::destination::{DestinationId, PathHandle};
 use super::import::Import;
@@ -18,6 +19,8 @@ use super::slab::Handle;
 pub(crate) enum Task {
     /// Remove a peer's paths that are older than its epoch.
     Flush(PeerIndex, FamilySet),
+    /// Mark a peer's paths that are older than its epoch as long-lived stale (RFC 9494 §4.2).
+    Outlive(PeerIndex, FamilySet),
     /// Judge a peer's paths anew: its policy or the guard changed.
     Rejudge(PeerIndex),
     /// Elect anew where a next hop is used: its reach changed.
@@ -82,7 +85,9 @@ impl Jobs {
 
 fn next_block(rib: &LocRib, job: &Job) -> Option<u32> {
     match job.task {
-        Task::Flush(peer, _) | Task::Rejudge(peer) => rib.peers.get(peer)?.blocks.next(job.block),
+        Task::Flush(peer, _) | Task::Outlive(peer, _) | Task::Rejudge(peer) => {
+            rib.peers.get(peer)?.blocks.next(job.block)
+        }
         Task::NextHop(id) if rib.attributes.next_hops.is_used(id) => {
             rib.attributes.next_hops.get(id).blocks.next(job.block)
         }
@@ -99,6 +104,7 @@ fn destinations(rib: &LocRib, block: u32) -> Vec<DestinationId> {
 fn work(rib: &mut LocRib, task: Task, block: u32) {
     match task {
         Task::Flush(peer, families) => flush(rib, peer, families, block),
+        Task::Outlive(peer, families) => outlive(rib, peer, families, block),
         Task::Rejudge(peer) => rejudge(rib, peer, block),
         Task::NextHop(next_hop) => follow_next_hop(rib, next_hop, block),
     }
@@ -126,16 +132,43 @@ fn flush(rib: &mut LocRib, peer: PeerIndex, families: FamilySet, block: u32) {
 }
 
 fn rejudge(rib: &mut LocRib, peer: PeerIndex, block: u32) {
-    let Some(view) = rib.peers.get(peer).map(|peer| peer.view.clone()) else { return };
-    let guard = rib.guard.clone();
     for id in destinations(rib, block) {
-        let prefix = rib.destinations.prefix(id);
         for handle in paths_of(rib, id, peer) {
-            let received = rib.destinations.path(handle).received;
-            let mut import = Import::new(view.clone(), guard.clone(), &rib.attributes, received);
-            let judged = import.judge(prefix, &mut rib.attributes);
-            rib.rejudge(id, handle, judged);
-            import.finish(&mut rib.attributes);
+            judge_anew(rib, peer, id, handle);
+        }
+    }
+}
+
+fn judge_anew(rib: &mut LocRib, index: PeerIndex, id: DestinationId, handle: PathHandle) {
+    let Some(peer) = rib.peers.get(index) else { return };
+    let (received, epoch) = {
+        let path = rib.destinations.path(handle);
+        (path.received, path.epoch)
+    };
+    let mut import = Import::new(peer.view.clone(), rib.guard.clone(), &rib.attributes, received);
+    if peer.is_long_lived_stale(rib.destinations.family(id), epoch) {
+        import = import.of_long_lived_stale();
+    }
+    let judged = import.judge(rib.destinations.prefix(id), &mut rib.attributes);
+    rib.rejudge(id, handle, judged);
+    import.finish(&mut rib.attributes);
+}
+
+fn outlive(rib: &mut LocRib, index: PeerIndex, families: FamilySet, block: u32) {
+    for id in destinations(rib, block) {
+        let family = rib.destinations.family(id);
+        for handle in paths_of(rib, id, index) {
+            let path = rib.destinations.path(handle);
+            let stale = rib.peers.get(index).is_some_and(|peer| peer.is_long_lived_stale(family, path.epoch));
+            if !stale || !families.contains(family) {
+                continue;
+            }
+            let marks = |id| rib.attributes.row(id).marks;
+            if (marks(path.received) | marks(path.attributes)).contains(Marks::NO_LLGR) {
+                rib.remove(id, handle);
+            } else {
+                judge_anew(rib, index, id, handle);
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use super::backoff::Backoff;
 use super::connection::Connection;
 use super::{
-    Activity, ConnId, EndReason, Negotiated, PeerRestart, Retention, Session, SessionOutput, State, Stop,
+    Activity, ConnId, EndReason, Negotiated, PeerRestart, Retained, Retention, Session, SessionOutput, State,
+    Stop,
 };
 
 /// After this long in Established a failure counts as the first again.
@@ -75,24 +76,15 @@ impl Session {
     }
 
     pub(super) fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
-        match &negotiated.graceful_restart {
-            // The peer is there, and has chosen another connection.
-            Some(restart) if reason.is_collision() && !restart.families.is_empty() => {
-                self.retention = Some(now + restart.time);
-                Retention::RetainAll(restart.families)
-            }
-            Some(restart) if reason.is_graceful(restart) && !restart.families.is_empty() => {
-                self.retention = Some(now + restart.time);
-                Retention::Retain(restart.families)
-            }
-            _ => Retention::Flush,
+        let Some(restart) = negotiated.graceful_restart else { return Retention::Flush };
+        // The peer is there, and has chosen another connection.
+        let collided = reason.is_collision();
+        if restart.families.is_empty() || !(collided || reason.is_graceful(&restart)) {
+            return Retention::Flush;
         }
-    }
-
-    pub(super) fn forget_retention(&mut self) {
-        if self.retention.take().is_some() {
-            self.outputs.push_back(SessionOutput::RetentionExpired);
-        }
+        let long_lived = negotiated.long_lived.unwrap_or_default();
+        self.retained = Some(Retained::new(now, restart.families, restart.time, long_lived));
+        if collided { Retention::RetainAll(restart.families) } else { Retention::Retain(restart.families) }
     }
 
     /// Waits as long as the penalty asks; nothing is connected.

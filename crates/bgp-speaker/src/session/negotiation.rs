@@ -6,10 +6,10 @@ use std::time::Duration;
 use muslin_bgp_packet::frame::{MAX_EXTENDED_LENGTH, MAX_LENGTH};
 use muslin_bgp_packet::{
     AFI_IPV6, AsWidth, Asn, AttributeContext, Capability, DecodeContext, Family, FamilySet, GracefulRestart,
-    Notification, Open, PeerKind, Role,
+    LongLivedFamily, Notification, Open, PeerKind, Role,
 };
 
-use super::Settings;
+use super::{LongLived, Settings};
 use crate::config::{RemoteAs, RoleConfig};
 
 /// What a session runs by, once both OPENs are known.
@@ -33,6 +33,8 @@ pub struct Negotiated {
     pub enhanced_refresh: bool,
     /// The peer's graceful restart, if we offered it as well (RFC 4724).
     pub graceful_restart: Option<PeerRestart>,
+    /// How long the peer's routes may stay beyond that, if we offered it as well (RFC 9494).
+    pub long_lived: Option<LongLived>,
     /// Whether the peer says when it has sent everything, and just restarted itself; `None` if it need not
     /// send an End-of-RIB.
     pub end_of_rib: Option<PeerStart>,
@@ -112,9 +114,13 @@ impl Negotiated {
     }
 
     /// Families whose stale routes stay now that the peer is back: those that it says it kept forwarding
-    /// (RFC 4724 §4.2).
-    pub fn kept_families(&self) -> FamilySet {
-        self.graceful_restart.map_or(FamilySet::EMPTY, |restart| restart.kept)
+    /// (RFC 4724 §4.2), and of those that outlived its restart time what it says of them (RFC 9494 §4.2).
+    pub fn kept_families(&self, long_lived: FamilySet) -> FamilySet {
+        let kept = self.graceful_restart.map_or(FamilySet::EMPTY, |restart| restart.kept);
+        let kept_long = self.long_lived.map_or(FamilySet::EMPTY, |long_lived| long_lived.kept);
+        let is_kept =
+            |family: &Family| if long_lived.contains(*family) { kept_long } else { kept }.contains(*family);
+        Family::ALL.into_iter().filter(is_kept).collect()
     }
 }
 
@@ -139,6 +145,7 @@ impl Settings {
         let both = |wanted: bool, theirs: FamilySet| -> FamilySet {
             theirs.iter().filter(|family| wanted && families.contains(*family)).collect()
         };
+        let graceful_restart = self.graceful_restart.and(offer.graceful_restart);
         Ok(Negotiated {
             remote_as,
             remote_id: open.id,
@@ -156,7 +163,11 @@ impl Settings {
             max_message: if offer.extended_message { MAX_EXTENDED_LENGTH } else { MAX_LENGTH },
             refresh: offer.refresh,
             enhanced_refresh: offer.enhanced_refresh,
-            graceful_restart: self.graceful_restart.and(offer.graceful_restart),
+            graceful_restart,
+            // RFC 9494 §3.1: without the capability of RFC 4724 it means nothing.
+            long_lived: graceful_restart
+                .and(self.long_lived.zip(offer.long_lived))
+                .map(|(most, families)| LongLived::read(families, most)),
             end_of_rib: offer
                 .graceful_restart
                 .map(|restart| if restart.restarting { PeerStart::Restarting } else { PeerStart::Running }),
@@ -216,7 +227,7 @@ fn list(families: impl Iterator<Item = Family>) -> String {
 /// What a peer's capabilities come to. Repeated ones add up, unknown ones are no concern of ours
 /// (RFC 5492 §4).
 #[derive(Default)]
-struct Offer {
+struct Offer<'a> {
     families: FamilySet,
     refresh: bool,
     enhanced_refresh: bool,
@@ -225,15 +236,16 @@ struct Offer {
     add_path_send: FamilySet,
     add_path_receive: FamilySet,
     graceful_restart: Option<PeerRestart>,
+    long_lived: Option<&'a [LongLivedFamily]>,
 }
 
-impl Offer {
-    fn read(open: &Open) -> Self {
+impl<'a> Offer<'a> {
+    fn read(open: &'a Open) -> Self {
         let families = open.families().filter_map(muslin_bgp_packet::AfiSafi::family).collect();
         open.capabilities.iter().fold(Self { families, ..Self::default() }, Self::with)
     }
 
-    fn with(mut self, capability: &Capability) -> Self {
+    fn with(mut self, capability: &'a Capability) -> Self {
         match capability {
             Capability::RouteRefresh => self.refresh = true,
             Capability::EnhancedRouteRefresh => self.enhanced_refresh = true,
@@ -256,10 +268,10 @@ impl Offer {
             }
             // RFC 4724 §3: of several instances the last counts.
             Capability::GracefulRestart(restart) => self.graceful_restart = Some(restart.into()),
+            Capability::LongLivedGracefulRestart(families) => self.long_lived = Some(families),
             Capability::Multiprotocol(_)
             | Capability::Role(_)
             | Capability::FourOctetAs(_)
-            | Capability::LongLivedGracefulRestart(_)
             | Capability::Fqdn { .. }
             | Capability::SoftwareVersion(_)
             | Capability::Unknown { .. } => {}

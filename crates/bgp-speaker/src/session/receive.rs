@@ -1,7 +1,7 @@
 //! What each message does in each state (RFC 4271 §8.2.2).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use muslin_bgp_packet::{Frame, MessageType, Notification, Open, RouteRefresh, UnexpectedIn};
@@ -10,9 +10,6 @@ use super::collision::Collision;
 use super::connection;
 use super::ending::Penalty;
 use super::{ConnId, EndReason, Session, SessionOutput, State};
-
-/// A peer that came back has this long to send all its routes again (RFC 4724 §4.2, last paragraph).
-const LONGEST_STALE: Duration = Duration::from_mins(6);
 
 /// A message of the established connection that is not the session's own affair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,8 +138,7 @@ impl Session {
             return;
         };
         self.counters.established += 1;
-        // What is stale still waits for the peer's End-of-RIB, but not for ever.
-        self.retention = self.retention.map(|_| now + LONGEST_STALE);
+        self.limit_retention(now);
         self.close_rivals(now, id, &negotiated);
         self.outputs.push_back(SessionOutput::Up(id, negotiated));
     }

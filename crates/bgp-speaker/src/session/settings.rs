@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muslin_bgp_packet::{
     AFI_IPV6, AddPathFamily, AddPathMode, AfiSafi, Asn, Capability, ExtendedNextHop, Family, FamilySet,
-    GracefulFamily, GracefulRestart, Open,
+    GracefulFamily, GracefulRestart, LongLivedFamily, Open,
 };
 
 use super::SHORTEST_CONNECT_WAIT;
@@ -19,6 +19,9 @@ const LONGEST_RESTART: u16 = 4095;
 
 /// What RFC 9687 §3.1 has for peers with short hold times.
 const SHORTEST_SEND_HOLD: Duration = Duration::from_mins(8);
+
+/// What the stale time's 24 bits can say (RFC 9494 §3.1), in seconds.
+const LONGEST_STALE_TIME: u32 = (1 << 24) - 1;
 
 /// What our own OPEN says of restarts (RFC 4724 §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct Settings {
     pub add_path: AddPathConfig,
     /// Restart time that we offer; `None` only says that we send End-of-RIB.
     pub graceful_restart: Option<Duration>,
+    /// Stale time that we offer and the longest that we grant (RFC 9494); `None` does not take part.
+    pub long_lived: Option<Duration>,
     /// Tells this peer from others in everything that is jittered.
     pub salt: u64,
 }
@@ -84,6 +89,7 @@ impl Settings {
             extended_next_hop: session.extended_next_hop,
             add_path: session.add_path,
             graceful_restart: session.graceful_restart,
+            long_lived: session.graceful_restart.and(session.long_lived),
             salt,
         }
     }
@@ -153,6 +159,16 @@ impl Settings {
         }
         capabilities.extend(self.role.map(|config| Capability::Role(config.role)));
         capabilities.push(Capability::GracefulRestart(self.restart_capability(restart)));
+        if let Some(time) = self.long_lived {
+            let stale_time = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).min(LONGEST_STALE_TIME);
+            let long_lived = |family: &Family| LongLivedFamily {
+                family: (*family).into(),
+                forwarding_kept: restart.forwarding_kept.contains(*family),
+                stale_time,
+            };
+            let families = self.families.iter().map(long_lived).collect();
+            capabilities.push(Capability::LongLivedGracefulRestart(families));
+        }
         capabilities
     }
 

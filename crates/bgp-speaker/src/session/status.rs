@@ -132,7 +132,7 @@ impl Session {
             hold,
             keepalive,
             next_attempt: next_attempt.map(|until| until.saturating_duration_since(now)),
-            retention: self.retention.map(|until| until.saturating_duration_since(now)),
+            retention: self.retained_until().map(|until| until.saturating_duration_since(now)),
         }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-use muslin_bgp_packet::FamilySet;
-
 use super::peer::Standing;
 use super::{Output, Speaker, SpeakerEvent};
 use crate::config::PeerKey;
 use crate::rib::{PeerIndex, Pull};
 use crate::session::{ConnId, SessionOutput, State};
+use bytes::Bytes;
 
 /// Octets that a connection may have under way between the RIB and the kernel. What a slow peer has not
 /// taken yet stays in the RIB, where it is still up to date when the peer comes for it.
@@ -139,10 +137,11 @@ impl Speaker {
                     peer.reported = Some(reason);
                     self.outputs.push_back(Output::Event(event));
                 }
-                SessionOutput::RetentionExpired => {
+                SessionOutput::LongLived(families) => self.outlive_restart(index, families),
+                SessionOutput::RetentionExpired(families) => {
                     let peer: PeerKey = peer.key.clone();
                     self.outputs.push_back(Output::Event(SpeakerEvent::RetentionExpired { peer }));
-                    self.flush_stale(index, FamilySet::ALL);
+                    self.flush_stale(index, families);
                 }
             }
         }

@@ -42,6 +42,14 @@ pub enum SpeakerEvent {
         /// The family, in words.
         family: String,
     },
+    /// The peer did not come back in its restart time; its routes of these families stay for their stale time,
+    /// and are used only where there is nothing else (RFC 9494).
+    LongLivedStale {
+        /// The peer.
+        peer: PeerKey,
+        /// The families, in words.
+        families: Vec<String>,
+    },
     /// The peer did not come back in time; its stale routes are removed.
     RetentionExpired {
         /// The peer.

@@ -52,6 +52,8 @@ pub(super) struct Peer {
     pub(super) awaiting: FamilySet,
     /// Families of which routes of a lost session are kept (RFC 4724 §4.2).
     pub(super) stale: FamilySet,
+    /// Those of them that outlived its restart time (RFC 9494).
+    pub(super) long_lived: FamilySet,
     /// When a peer that need not send an End-of-RIB will have been quiet for long enough.
     pub(super) quiet: Option<Instant>,
     /// UPDATEs with faulty attributes (RFC 7606).
@@ -83,6 +85,7 @@ impl Peer {
             queued: false,
             awaiting: FamilySet::EMPTY,
             stale: FamilySet::EMPTY,
+            long_lived: FamilySet::EMPTY,
             reported: None,
             quiet: None,
             faulty_updates: 0,

@@ -53,15 +53,13 @@ impl Speaker {
         self.rib.peer_up(now, index, view);
         peer.reported = None;
         // RFC 4724 §4.2: what the peer did not keep forwarding is not kept here either.
-        let kept = negotiated.kept_families();
+        let kept = negotiated.kept_families(peer.long_lived);
         let lost: FamilySet = peer.stale.iter().filter(|family| !kept.contains(*family)).collect();
         if !lost.is_empty() {
             peer.stale = lost.iter().fold(peer.stale, FamilySet::without);
             self.rib.flush_stale(index, lost);
         }
-        if peer.stale.is_empty() {
-            peer.session.end_retention();
-        }
+        peer.session.end_retention(peer.stale.iter().fold(FamilySet::ALL, FamilySet::without));
         let event = SpeakerEvent::SessionUp { peer: peer.key.clone(), asn: negotiated.remote_as.0 };
         self.outputs.push_back(Output::Event(event));
     }
@@ -77,6 +75,9 @@ impl Speaker {
         if let Some(peer) = self.peers.get_mut(index) {
             peer.quiet = None;
             peer.stale = kept;
+            if loss != PeerLoss::RetainAll {
+                peer.long_lived = FamilySet::EMPTY;
+            }
             if loss != PeerLoss::Flush {
                 // RFC 4724 §4.2: families that the peer did not name go as they always did.
                 self.rib.flush_stale(index, kept.iter().fold(FamilySet::ALL, FamilySet::without));
@@ -90,11 +91,21 @@ impl Speaker {
             && families.iter().any(|family| peer.stale.contains(family))
         {
             peer.stale = families.iter().fold(peer.stale, FamilySet::without);
-            if peer.stale.is_empty() {
-                peer.session.end_retention();
-            }
+            peer.long_lived = families.iter().fold(peer.long_lived, FamilySet::without);
+            peer.session.end_retention(families);
             self.rib.flush_stale(index, families);
         }
+    }
+
+    /// The peer's restart time is over, and these families outlive it.
+    pub(super) fn outlive_restart(&mut self, index: PeerIndex, families: FamilySet) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let families: FamilySet = families.iter().filter(|family| peer.stale.contains(*family)).collect();
+        peer.long_lived = families.iter().fold(peer.long_lived, FamilySet::with);
+        self.rib.outlive_restart(index, families);
+        let families = families.iter().map(|family| family.to_string()).collect();
+        let event = SpeakerEvent::LongLivedStale { peer: peer.key.clone(), families };
+        self.outputs.push_back(Output::Event(event));
     }
 
     /// Removes every route of a peer that is forgotten.
@@ -292,6 +303,7 @@ impl Peer {
             extended_next_hop: negotiated.decode.extended_next_hop,
             max_message: u16::try_from(negotiated.max_message).unwrap_or(u16::MAX),
             enhanced_refresh: negotiated.enhanced_refresh,
+            takes_long_lived_stale: negotiated.long_lived.is_some(),
             reflector: self.config.reflector,
             next_hop: self.config.next_hop,
             import: self.import.clone(),

@@ -302,6 +302,9 @@ impl Peer {
         if self.export.is_missing() {
             notes.push("nothing is sent: RFC 8212 wants an export policy for an external peer".into());
         }
+        if !self.long_lived.is_empty() {
+            notes.push("its restart time is over: its routes stay as last resort (RFC 9494)".into());
+        }
         notes
     }
 

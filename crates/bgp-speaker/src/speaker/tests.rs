@@ -9,6 +9,7 @@ mod limit;
 mod live;
 mod local_as;
 mod lone;
+mod long_lived;
 mod network;
 mod open;
 mod pair;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ipnet::IpNet;
+use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::rib::{FibChange, FibRoute};
 use muslin_bgp_speaker::session::ConnId;
 use muslin_bgp_speaker::speaker::{Input, Output};
-use muslin_bgp_speaker::Speaker;
 
 use crate::random::Random;
 

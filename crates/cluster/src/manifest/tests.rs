@@ -48,6 +48,14 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             "peerASN: 65000\n  holdTime: 2s",
             ".spec.holdTime: found 2s; write 0, or whole seconds from 3s to 65535s",
         ),
+        (
+            "peerASN: 65000\n  gracefulRestart: {longLivedStaleTime: 16777216s}",
+            ".spec.gracefulRestart.longLivedStaleTime: found a time that RFC 9494 cannot carry; write 1s to 16777215s, or leave it out",
+        ),
+        (
+            "peerASN: 65000\n  gracefulRestart: {enabled: false, longLivedStaleTime: 1h}",
+            ".spec.gracefulRestart.longLivedStaleTime: there is no graceful restart that it could follow; leave it out, or set `enabled: true`",
+        ),
         ("peerASN: 65000\n  families: [ipv4]", ".spec.families[0]: found \"ipv4\"; did you mean `IPv4`?"),
         ("peerASN: 65000\n  filters: tor", ".spec.filters: found \"tor\"; write a sequence"),
         (

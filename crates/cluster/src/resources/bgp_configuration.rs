@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bgp_peer::PasswordSource;
+use super::bgp_peer::{GracefulRestart, PasswordSource};
 use super::fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
 use super::{Check, bgp_peer};
 use crate::problem::Fault;
@@ -58,6 +58,9 @@ pub struct NodeMesh {
     /// Hold time; 90 seconds if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_time: Option<TimeSpan>,
+    /// Graceful restart of all sessions of the mesh, as in a `BGPPeer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graceful_restart: Option<GracefulRestart>,
     /// TCP-MD5 password of all sessions of the mesh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordSource>,
@@ -120,6 +123,9 @@ impl Check for BgpConfigurationSpec {
         }
         if let Some(NodeMesh { hold_time: Some(hold_time), .. }) = self.node_mesh {
             bgp_peer::check_hold_time(".spec.nodeMesh.holdTime", hold_time, faults);
+        }
+        if let Some(NodeMesh { graceful_restart: Some(restart), .. }) = self.node_mesh {
+            restart.check(".spec.nodeMesh.gracefulRestart", faults);
         }
         let lists = [
             ("serviceClusterIPs", &self.service_cluster_ips),

@@ -255,6 +255,36 @@ pub struct GracefulRestart {
     /// How long the peer keeps our routes, at most 4095 seconds; `120s` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_time: Option<TimeSpan>,
+    /// Long-lived graceful restart (RFC 9494): how long routes stay as last resort after the restart time, on
+    /// either side, at most 16777215 seconds; they go with the restart time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_lived_stale_time: Option<TimeSpan>,
+}
+
+impl GracefulRestart {
+    pub(crate) fn check(self, field: &str, faults: &mut Vec<Fault>) {
+        let mut fault = |name: &str, message: &str, remedy: &str| {
+            faults.push(Fault::new(format!("{field}.{name}"), message, remedy));
+        };
+        if self.restart_time.is_some_and(|time| !(1..=4095).contains(&time.0.as_secs())) {
+            fault("restartTime", "found a time that RFC 4724 cannot carry", "write 1s to 4095s");
+        }
+        let Some(stale_time) = self.long_lived_stale_time else { return };
+        if !(1..1 << 24).contains(&stale_time.0.as_secs()) {
+            fault(
+                "longLivedStaleTime",
+                "found a time that RFC 9494 cannot carry",
+                "write 1s to 16777215s, or leave it out",
+            );
+        }
+        if self.enabled == Some(false) {
+            fault(
+                "longLivedStaleTime",
+                "there is no graceful restart that it could follow",
+                "leave it out, or set `enabled: true`",
+            );
+        }
+    }
 }
 
 /// Where a password comes from.
@@ -315,10 +345,8 @@ impl BgpPeerSpec {
                 faults.push(Fault::new(field, "found less than a second", "write 1s or more"));
             }
         }
-        let restart_time = self.graceful_restart.and_then(|restart| restart.restart_time);
-        if restart_time.is_some_and(|time| !(1..=4095).contains(&time.0.as_secs())) {
-            let found = "found a time that RFC 4724 cannot carry";
-            faults.push(Fault::new(".spec.gracefulRestart.restartTime", found, "write 1s to 4095s"));
+        if let Some(restart) = self.graceful_restart {
+            restart.check(".spec.gracefulRestart", faults);
         }
         if let Some(hold_time) = self.hold_time {
             check_hold_time(".spec.holdTime", hold_time, faults);

@@ -89,11 +89,12 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let speaker = match spawn_started(plan.speaker().clone(), resolver, start(daemon.programmer.status().adopted)) {
-        Ok(speaker) => speaker,
-        Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
-        Err(error @ SpawnError::System(_)) => return Err(error.into()),
-    };
+    let speaker =
+        match spawn_started(plan.speaker().clone(), resolver, start(daemon.programmer.status().adopted)) {
+            Ok(speaker) => speaker,
+            Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
+            Err(error @ SpawnError::System(_)) => return Err(error.into()),
+        };
     let Some(stream) = speaker.fib() else { bail!("the speaker's routes are read by someone else") };
     tokio::spawn(fib::run(stream, daemon.programmer.clone()));
     if daemon.speaker.set(speaker).is_err() {

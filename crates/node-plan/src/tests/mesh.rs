@@ -32,6 +32,17 @@ fn the_mesh_can_be_switched_off() {
 }
 
 #[test]
+fn graceful_restart_of_the_mesh_is_configured_once() {
+    let restart = "nodeMesh: {gracefulRestart: {restartTime: 30s, longLivedStaleTime: 10m}}";
+    let plan = plan_of(&(nodes() + &resource("BGPConfiguration", "default", restart)), &uplink(&LINK), "a");
+    assert_eq!(plan.problems, []);
+    for peer in &plan.speaker.peers {
+        assert_eq!(peer.session.graceful_restart, Some(std::time::Duration::from_secs(30)));
+        assert_eq!(peer.session.long_lived, Some(std::time::Duration::from_mins(10)));
+    }
+}
+
+#[test]
 fn an_explicit_peer_takes_the_place_of_its_session_in_the_mesh() {
     let explicit = nodes() + &resource("BGPPeer", "b", "peerAddress: 192.168.7.2, peerASN: internal");
     assert_eq!(peers(&plan_of(&explicit, &uplink(&LINK), "a")), ["b", "node/b/ipv6", "node/c/ipv4"]);

@@ -65,6 +65,18 @@ fn a_prefix_limit_is_planned_with_its_warning_and_what_happens_beyond() {
 }
 
 #[test]
+fn rfc9494_1_long_lived_graceful_restart_is_off_unless_a_peer_or_the_mesh_has_a_stale_time() {
+    let session = |restart: &str| {
+        let spec = format!("peerAddress: 172.30.1.1, peerASN: 65000, gracefulRestart: {{{restart}}}");
+        let plan = with(&[peer(&spec)]);
+        assert_eq!(plan.problems, []);
+        plan.speaker.peers[0].session.long_lived
+    };
+    assert_eq!(session("restartTime: 30s"), None);
+    assert_eq!(session("longLivedStaleTime: 1h"), Some(Duration::from_hours(1)));
+}
+
+#[test]
 fn graceful_restart_is_on_unless_it_is_switched_off() {
     let offered = |extra: &str| {
         let spec = format!("peerAddress: 172.30.1.1, peerASN: 65000{extra}");

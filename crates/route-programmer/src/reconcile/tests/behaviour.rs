@@ -72,7 +72,7 @@ fn a_restart_adopts_and_writes_nothing() {
 
 #[test]
 fn rfc4724_1_what_was_kept_is_proven_for_each_family_alone() {
-    let ipv6 = NextHop::via(std::net::IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]), 1);
+    let ipv6 = NextHop::via(IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]), 1);
     for (prefix, hop, families) in [(NET, gateway(1, 1), (1, 0)), ("2001:db8::/32", ipv6, (0, 1))] {
         let mut machine = settled(NextHopObjects::WherePossible, &[(prefix, &[hop])])
             .restart(NextHopObjects::WherePossible);
