@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muslin_bgp_packet::{Asn, Community, Family, LargeCommunity};
+use muslin_bgp_packet::{Asn, Community, Family, FamilySet, LargeCommunity};
 use serde::{Deserialize, Serialize};
 
 mod defaults;
@@ -32,6 +32,8 @@ pub struct SpeakerConfig {
     pub asn: Asn,
     /// Our BGP identifier, never zero (RFC 6286 §2.1).
     pub router_id: Ipv4Addr,
+    /// Our reflection cluster, shared by reflectors of the same clients; the identifier if absent (RFC 4456 §7).
+    pub cluster_id: Option<Ipv4Addr>,
     /// Where to listen; empty means that no connection is accepted.
     pub listen: Vec<SocketAddr>,
     /// Peers that we know by address.
@@ -154,7 +156,7 @@ pub struct SessionConfig {
     pub families: Vec<Family>,
     /// Address family of next hops: offer RFC 8950 for IPv4.
     pub extended_next_hop: bool,
-    /// ADD-PATH receive/send offered (RFC 7911); send is best-`n`.
+    /// Several paths of one destination (RFC 7911).
     pub add_path: AddPathConfig,
     /// Routers that an external peer may be away; 1 is directly connected.
     pub ttl: TtlMode,
@@ -184,12 +186,26 @@ pub struct SessionConfig {
 }
 
 /// ADD-PATH as offered (RFC 7911).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddPathConfig {
     /// Whether we can receive several paths.
     pub receive: bool,
-    /// Most paths that we send of one destination; 0 or 1 does not offer to send.
-    pub send: u8,
+    /// How many we send.
+    pub send: SentPaths,
+    /// In which of the session's families.
+    pub families: FamilySet,
+}
+
+/// How many paths of one destination a peer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum SentPaths {
+    /// The best one, without an identifier.
+    #[default]
+    One,
+    /// So many of the best, if the peer takes several. Its own paths count though it is not sent them.
+    Best(u8),
+    /// Every usable one, if the peer takes several.
+    All,
 }
 
 /// TTL handling of a session.

@@ -59,7 +59,7 @@ impl Exports {
     /// An established peer joins the group of its view.
     pub(crate) fn join(&mut self, rib: &mut LocRib, index: PeerIndex) {
         let Some(peer) = rib.peers.get(index) else { return };
-        let key = GroupKey::of(&peer.view);
+        let key = GroupKey::of(&peer.view, rib.attributes.identity.cluster_id);
         let enhanced = peer.view.enhanced_refresh;
         let id = self.by_key.get(&key).copied().unwrap_or_else(|| {
             rib.follows_all_paths |= key.sends_several();
@@ -98,7 +98,7 @@ impl Exports {
         for index in peers {
             let Some(peer) = rib.peers.get(*index) else { continue };
             let Some(group) = peer.group else { continue };
-            let key = GroupKey::of(&peer.view);
+            let key = GroupKey::of(&peer.view, rib.attributes.identity.cluster_id);
             match moves.iter_mut().find(|(from, to, _)| *from == group && *to == key) {
                 Some((.., members)) => members.push(*index),
                 None => moves.push((group, key, vec![*index])),

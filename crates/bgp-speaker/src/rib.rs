@@ -50,7 +50,7 @@ pub use fib::{FibChange, FibNextHop, FibRoute};
 pub(crate) use leaks::{adds_on_egress, would_leak};
 pub use limit::{LimitMark, LimitNotice};
 pub(crate) use loc_rib::LocRib;
-pub(crate) use next_hops::{NextHopKey, Reach};
+pub(crate) use next_hops::{NextHopKey, Reach, is_link_local};
 pub use next_hops::{NextHopResolver, Resolution};
 pub(crate) use peers::slot;
 pub use peers::{AddPathSend, LocalAddresses, PathCounts, PeerIndex, PeerLoss, PeerView, ReceivedCounts};
@@ -104,6 +104,8 @@ pub struct PeerRules {
     pub allowed_own_as: u8,
     /// Most prefixes per family.
     pub max_prefixes: Option<PrefixLimit>,
+    /// Most paths of one destination that it is sent, if it takes several.
+    pub paths: u16,
 }
 
 impl PeerRules {
@@ -117,6 +119,7 @@ impl PeerRules {
             next_hop: view.next_hop,
             allowed_own_as: view.allowed_own_as,
             max_prefixes: view.max_prefixes,
+            paths: view.add_path_send.paths,
         }
     }
 }
@@ -276,9 +279,8 @@ impl Rib {
     /// that peers that share an export group keep sharing it.
     pub fn set_rules(&mut self, rules: &[PeerRules]) {
         let (mut exported, mut reflection) = (Vec::new(), Reflection::Same);
-        for PeerRules { peer: index, import, export, reflector, next_hop, allowed_own_as, max_prefixes } in
-            rules
-        {
+        for rule in rules {
+            let PeerRules { peer: index, import, export, reflector, next_hop, allowed_own_as, .. } = rule;
             let Some(peer) = self.routes.peers.get_mut(*index) else { continue };
             let same_import = has_same_effect(&peer.view.import, import);
             #[cfg(feature = "planted-bugs")]
@@ -294,14 +296,16 @@ impl Rib {
             if peer.view.reflector != *reflector {
                 reflection = Reflection::Changed;
             }
-            let same_shape = (peer.view.next_hop, peer.view.reflector) == (*next_hop, *reflector);
+            let shape = (peer.view.next_hop, peer.view.reflector, peer.view.add_path_send.paths);
+            let same_shape = shape == (*next_hop, *reflector, rule.paths);
             let view = Arc::make_mut(&mut peer.view);
             view.import = import.clone();
             view.export = export.clone();
             view.reflector = *reflector;
             view.next_hop = *next_hop;
             view.allowed_own_as = *allowed_own_as;
-            view.max_prefixes = *max_prefixes;
+            view.max_prefixes = rule.max_prefixes;
+            view.add_path_send.paths = rule.paths;
             if !(same_export && same_shape) && peer.up {
                 exported.push(*index);
             }
@@ -314,13 +318,18 @@ impl Rib {
     }
 
     /// Changes who we are. Sessions have to be opened anew for it, so what peers were sent stays as it is
-    /// until they come back; received routes are judged anew.
-    pub fn set_identity(&mut self, asn: Asn, router_id: Ipv4Addr) {
-        let before = self.routes.attributes.identity;
-        let follows = before.cluster_id == before.router_id;
-        let cluster_id = if follows { router_id } else { before.cluster_id };
+    /// until they come back; received routes are judged anew. A new cluster needs no new session: reflected
+    /// routes are sent again.
+    pub fn set_identity(&mut self, asn: Asn, router_id: Ipv4Addr, cluster_id: Option<Ipv4Addr>) {
+        let cluster_id = cluster_id.unwrap_or(router_id);
+        let before = self.routes.attributes.identity.cluster_id;
         self.routes.attributes.set_identity(Identity { asn, router_id, cluster_id });
         self.rejudge_all();
+        if cluster_id != before {
+            let internal = self.routes.peers.iter().filter(|(_, peer)| peer.up && peer.view.is_internal());
+            let internal: Vec<_> = internal.map(|(index, _)| index).collect();
+            self.exports.regroup(&mut self.routes, &internal);
+        }
     }
 
     /// The view of where next hops lead.

@@ -19,7 +19,7 @@ pub use bgp_filter::{
 };
 pub use bgp_peer::{
     AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
-    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef,
+    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths,
 };
 pub use fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muslin_bgp_packet::{Asn, Family, Role};
+use muslin_bgp_packet::{Asn, Family, FamilySet, Role};
 use muslin_bgp_speaker::config::{
     AddPathConfig, ConnectMode, ListenRange, LocalAs, LocalAsPrepend, NextHopMode, OverLimit, PeerConfig,
-    PeerKey, Policy, PrefixLimit, ReflectorRole, RemoteAs, RoleConfig, Secret, SessionConfig, TtlMode,
+    PeerKey, Policy, PrefixLimit, ReflectorRole, RemoteAs, RoleConfig, Secret, SentPaths, SessionConfig,
+    TtlMode,
 };
 use muslin_cluster::resources::{
-    self, AddressFamily, BgpPeer, BgpPeerSpec, GracefulRestart, MaxPrefixesAction, NextHop, PasswordSource,
-    PeerAs,
+    self, AddPath, AddressFamily, BgpPeer, BgpPeerSpec, GracefulRestart, MaxPrefixesAction, NextHop,
+    PasswordSource, PeerAs,
 };
 use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
@@ -90,6 +91,7 @@ impl Peers {
             let session = local.session(&peer, kinship, policies, password);
             peers.problems.extend(local.unreachable(&peer, kinship));
             peers.problems.extend(without_meaning(&peer, kinship));
+            peers.problems.extend(no_client(&peer, kinship));
             let cause: Arc<str> = peer.reference.to_string().into();
             let key = PeerKey(name.clone());
             if let Some(address) = spec.peer_address {
@@ -200,10 +202,7 @@ impl Local<'_> {
                     .collect(),
             },
             extended_next_hop: spec.extended_next_hop.unwrap_or(usual.extended_next_hop),
-            add_path: spec.add_path.map_or(usual.add_path, |add_path| AddPathConfig {
-                receive: add_path.receive,
-                send: add_path.send,
-            }),
+            add_path: add_path(spec.add_path.as_ref(), kinship),
             ttl: match (spec.multihop, spec.ttl_security) {
                 (Some(hops), _) => TtlMode::Multihop(hops),
                 (None, Some(hops)) => TtlMode::Security(hops),
@@ -261,6 +260,31 @@ impl Local<'_> {
             Some(password) => Ok(Some(Secret(password.into()))),
         }
     }
+}
+
+/// An internal peer may send several paths unless it is told otherwise: a reflector's clients would lose all but
+/// one of equal paths.
+fn add_path(written: Option<&AddPath>, kinship: Kinship) -> AddPathConfig {
+    let receive = written.and_then(|add_path| add_path.receive);
+    let families = written.and_then(|add_path| add_path.families.as_ref());
+    AddPathConfig {
+        receive: receive.unwrap_or(kinship == Kinship::Internal),
+        send: match written.and_then(|add_path| add_path.send) {
+            None | Some(resources::SentPaths::Best(0 | 1)) => SentPaths::One,
+            Some(resources::SentPaths::Best(paths)) => SentPaths::Best(paths),
+            Some(resources::SentPaths::All) => SentPaths::All,
+        },
+        families: families.map_or(FamilySet::ALL, |families| families.iter().copied().map(unicast).collect()),
+    }
+}
+
+/// Routes are reflected within the AS only.
+fn no_client(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Option<Problem> {
+    let client = peer.object.spec.route_reflector_client == Some(true);
+    (client && kinship == Kinship::External).then(|| {
+        let message = "the peer is in another AS, so it is no client and the field does nothing";
+        peer.advice(".spec.routeReflectorClient", message, "take it out, or correct `peerASN`")
+    })
 }
 
 /// A session of which nothing is written but the peer's AS.

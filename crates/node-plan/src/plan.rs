@@ -65,6 +65,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     let mut speaker = SpeakerConfig {
         listen: listen(settings.listen_port),
         guard: node_guard(state, facts, &settings, &ownership, node),
+        cluster_id: settings.cluster_id,
         max_paths: settings.max_paths,
         ..SpeakerConfig::new(settings.asn, router_id)
     };

@@ -25,6 +25,7 @@ const DEFAULT_MAX_PATHS: u8 = 16;
 pub(crate) struct Settings {
     pub(crate) asn: Asn,
     pub(crate) router_id: Option<Ipv4Addr>,
+    pub(crate) cluster_id: Option<Ipv4Addr>,
     /// `None` accepts no connections.
     pub(crate) listen_port: Option<u16>,
     pub(crate) max_paths: u8,
@@ -82,6 +83,7 @@ impl Settings {
         Self {
             asn: layers.find(|spec| spec.asn.as_ref()).map_or(DEFAULT_ASN, |(_, asn)| asn.0),
             router_id: layers.find(|spec| spec.router_id.as_ref()).map(|(_, id)| id.0),
+            cluster_id: layers.find(|spec| spec.cluster_id.as_ref()).map(|(_, id)| id.0),
             listen_port: match layers.find(|spec| spec.listen_port.as_ref()) {
                 None => Some(BGP_PORT),
                 Some((_, port)) => (*port != 0).then_some(*port),

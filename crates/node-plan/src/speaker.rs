@@ -58,6 +58,7 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
             listen_ranges: peers.ranges,
             originated: settings.originate.clone(),
             guard: speaker_guard(facts, &settings),
+            cluster_id: settings.cluster_id,
             max_paths: settings.max_paths,
             ..SpeakerConfig::new(settings.asn, router_id)
         },

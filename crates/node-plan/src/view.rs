@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use muslin_bgp_packet::Family;
 use muslin_bgp_speaker::config::{
-    Action, ConnectMode, GuardRange, ListenRange, LocalAsPrepend, NextHopMode, OriginatedRoute, OverLimit,
-    OwnedBlock, PeerConfig, Policy, PrefixLimit, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule,
-    SessionConfig, SpeakerConfig, TtlMode, Verdict,
+    Action, AddPathConfig, ConnectMode, GuardRange, ListenRange, LocalAsPrepend, NextHopMode,
+    OriginatedRoute, OverLimit, OwnedBlock, PeerConfig, Policy, PrefixLimit, PrefixMatch, ReflectorRole,
+    RemoteAs, RouteSource, Rule, SentPaths, SessionConfig, SpeakerConfig, TtlMode, Verdict,
 };
 use muslin_cluster::Problem;
 use muslin_pod_network::FirewallPlan;
@@ -28,6 +29,9 @@ pub struct PlanView {
     pub asn: u32,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
+    /// Our reflection cluster, where it is not the identifier.
+    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<Ipv4Addr>,
     /// Where we listen.
     pub listen: Vec<SocketAddr>,
     /// Most equal paths used together.
@@ -175,6 +179,7 @@ impl PlanView {
             node: None,
             asn: speaker.asn.0,
             router_id: speaker.router_id,
+            cluster_id: speaker.cluster_id,
             listen: speaker.listen.clone(),
             max_paths: speaker.max_paths,
             peers: named.chain(ranges).collect(),
@@ -275,10 +280,7 @@ fn options(session: &SessionConfig) -> Vec<String> {
     if session.extended_next_hop {
         options.push("extended next hop".to_owned());
     }
-    if session.add_path.receive || session.add_path.send > 1 {
-        let receive = if session.add_path.receive { "receive, " } else { "" };
-        options.push(format!("ADD-PATH {receive}send {}", session.add_path.send));
-    }
+    options.extend(add_path(session));
     options.extend(match session.ttl {
         TtlMode::Direct => None,
         TtlMode::Multihop(hops) => Some(format!("multihop {hops}")),
@@ -326,6 +328,22 @@ fn prefix_limit(limit: PrefixLimit) -> String {
         OverLimit::Warn => "then only a warning".to_owned(),
     };
     format!("{text}, warning at {warning} %, {then}")
+}
+
+fn add_path(session: &SessionConfig) -> Option<String> {
+    let AddPathConfig { receive, send, families } = session.add_path;
+    let words = match (receive, send) {
+        (false, SentPaths::One) => return None,
+        (true, SentPaths::One) => "receive".to_owned(),
+        (false, SentPaths::Best(paths)) => format!("send {paths}"),
+        (true, SentPaths::Best(paths)) => format!("receive, send {paths}"),
+        (false, SentPaths::All) => "send all".to_owned(),
+        (true, SentPaths::All) => "receive, send all".to_owned(),
+    };
+    let (within, without): (Vec<&Family>, Vec<&Family>) =
+        session.families.iter().partition(|family| families.contains(**family));
+    let only = if without.is_empty() { String::new() } else { format!(" for {}", join(&within, ", ")) };
+    Some(format!("ADD-PATH {words}{only}"))
 }
 
 impl From<&OriginatedRoute> for RouteView {

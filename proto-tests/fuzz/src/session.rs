@@ -11,7 +11,7 @@ use muslin_bgp_packet::{
 };
 use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::config::{
-    AddPathConfig, ConnectMode, PeerConfig, Policy, RemoteAs, SessionConfig, SpeakerConfig,
+    AddPathConfig, ConnectMode, PeerConfig, Policy, RemoteAs, SentPaths, SessionConfig, SpeakerConfig,
 };
 use muslin_bgp_speaker::rib::{NextHopResolver, Resolution};
 use muslin_bgp_speaker::session::{ConnId, State};
@@ -208,7 +208,11 @@ fn config(mode: Mode, policy: &Policy) -> SpeakerConfig {
         };
         let session = SessionConfig {
             connect: ConnectMode::Passive,
-            add_path: AddPathConfig { receive: true, send: if actor == Actor::Internal { 4 } else { 0 } },
+            add_path: AddPathConfig {
+                receive: true,
+                send: if actor == Actor::Internal { SentPaths::Best(4) } else { SentPaths::One },
+                ..AddPathConfig::default()
+            },
             extended_next_hop: false,
             ..kind.with_policies(policy.clone(), policy.clone())
         };

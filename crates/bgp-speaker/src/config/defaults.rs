@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muslin_bgp_packet::{Asn, Family};
+use muslin_bgp_packet::{Asn, Family, FamilySet};
 
 use super::{
     AddPathConfig, ConnectMode, ImportGuard, ListenRange, NextHopMode, OriginatedRoute, PeerConfig, PeerKey,
-    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, SessionConfig, SpeakerConfig, TtlMode,
-    Verdict,
+    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig, SpeakerConfig,
+    TtlMode, Verdict,
 };
 
 /// TCP port of BGP (RFC 4271 §8.2.1.1).
@@ -25,6 +25,7 @@ impl SpeakerConfig {
         Self {
             asn,
             router_id,
+            cluster_id: None,
             listen: Vec::new(),
             peers: Vec::new(),
             listen_ranges: Vec::new(),
@@ -103,6 +104,29 @@ impl SessionConfig {
     #[must_use]
     pub fn with_policies(self, import: Policy, export: Policy) -> Self {
         Self { import, export, ..self }
+    }
+}
+
+impl Default for AddPathConfig {
+    /// One path of each destination, both ways.
+    fn default() -> Self {
+        Self { receive: false, send: SentPaths::One, families: FamilySet::ALL }
+    }
+}
+
+impl SentPaths {
+    /// Whether we offer to send several.
+    pub fn are_several(self) -> bool {
+        self.limit() > 1
+    }
+
+    /// Most paths of one destination.
+    pub fn limit(self) -> u16 {
+        match self {
+            Self::One => 1,
+            Self::Best(paths) => paths.into(),
+            Self::All => u16::MAX,
+        }
     }
 }
 

@@ -88,13 +88,14 @@ impl Group {
             let held = self.table.get(id);
             let offers = self.key.offers(rib, id);
             for (path_id, sent) in &held {
-                if offers.iter().all(|(offered, _)| offered != path_id) {
+                if offers.binary_search_by_key(path_id, |(offered, _)| *offered).is_err() {
                     let (path_id, held) = (*path_id, Some(*sent));
                     changes.push(Change { id, path_id, family, held, offer: None });
                 }
             }
             for (path_id, offer) in offers {
-                let held = held.iter().find(|(held, _)| *held == path_id).map(|(_, sent)| *sent);
+                let at = held.binary_search_by_key(&path_id, |(held, _)| *held).ok();
+                let held = at.map(|at| held[at].1);
                 // After a change of policy the same offer may be sent as something else.
                 if self.previous.is_some() || held.map(|sent| sent.offer()) != Some(offer) {
                     changes.push(Change { id, path_id, family, held, offer: Some(offer) });

@@ -1,6 +1,7 @@
 //! What makes peers share an export group: everything that changes the octets that they are sent.
 
 use std::hash::{Hash, Hasher};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use muslin_bgp_packet::{AsWidth, Asn, FamilySet, Role};
@@ -44,21 +45,21 @@ pub(crate) enum Relation {
         /// Our place beside it.
         role: Option<Role>,
     },
-    /// In our AS.
-    Internal,
-    /// In our AS, and a client of our reflection.
-    Client,
+    /// In our AS, where reflected routes name this cluster.
+    Internal { cluster: Ipv4Addr },
+    /// The same, and a client of our reflection.
+    Client { cluster: Ipv4Addr },
 }
 
 impl GroupKey {
-    /// The key of a peer.
-    pub(crate) fn of(view: &PeerView) -> Self {
+    /// The key of a peer of a speaker in this cluster.
+    pub(crate) fn of(view: &PeerView, cluster: Ipv4Addr) -> Self {
         let relation = if !view.is_internal() {
             Relation::External { local_as: view.local_as, as_behind: view.as_behind, role: view.role }
         } else if view.is_client() {
-            Relation::Client
+            Relation::Client { cluster }
         } else {
-            Relation::Internal
+            Relation::Internal { cluster }
         };
         let shape = Shape {
             relation,

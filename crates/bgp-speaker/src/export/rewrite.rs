@@ -11,7 +11,9 @@ use super::pack::{Item, Packer};
 use super::select::{Offer, Withheld};
 use crate::config::NextHopMode;
 use crate::policy::apply;
-use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress};
+use crate::rib::{
+    DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress, is_link_local,
+};
 
 /// A route as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +55,8 @@ impl GroupKey {
                     attributes.otc.get_or_insert(local_as);
                 }
             }
-            Relation::Internal | Relation::Client => {
-                reflect(rib, offer, &mut attributes);
+            Relation::Internal { cluster } | Relation::Client { cluster } => {
+                reflect(rib, offer, cluster, &mut attributes);
                 attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
                 apply(actions, &mut attributes);
             }
@@ -70,15 +72,17 @@ impl GroupKey {
 
     fn next_hop(&self, rib: &LocRib, offer: Offer, family: Family) -> Option<NextHop> {
         let received = rib.attributes.next_hop(offer.attributes);
+        // A link-local address means nothing beyond its link.
+        let same_link = received.interface.is_none() || received.interface == self.shape.interface;
         let keeps = offer.source != PeerIndex::LOCAL
             && match self.shape.next_hop {
                 NextHopMode::Itself => false,
                 NextHopMode::Unchanged => true,
                 NextHopMode::Auto if self.is_external() => self.is_on_shared_link(rib, offer),
-                // A link-local address means nothing beyond its link.
-                NextHopMode::Auto => received.interface.is_none(),
+                NextHopMode::Auto => same_link || !is_link_local(received.global),
             };
-        let kept = NextHop::new(received.global);
+        // RFC 2545 §3: it goes along where the next hop and both speakers are on one link.
+        let kept = NextHop { global: received.global, link_local: received.link_local.filter(|_| same_link) };
         if keeps && self.can_send(family, kept.global) { Some(kept) } else { self.own_address(family) }
     }
 
@@ -124,8 +128,8 @@ fn family_of(prefix: IpNet) -> Family {
 }
 
 /// RFC 4456 §8: a reflected route says who originated it and which clusters it passed.
-fn reflect(rib: &LocRib, offer: Offer, attributes: &mut PathAttributes) {
+fn reflect(rib: &LocRib, offer: Offer, cluster: Ipv4Addr, attributes: &mut PathAttributes) {
     let Some(source) = rib.peers.get(offer.source).filter(|peer| peer.view.is_internal()) else { return };
     attributes.originator_id.get_or_insert(source.view.id);
-    attributes.cluster_list.insert(0, rib.attributes.identity.cluster_id);
+    attributes.cluster_list.insert(0, cluster);
 }

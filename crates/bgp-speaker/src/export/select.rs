@@ -106,7 +106,7 @@ impl GroupKey {
         if marks.contains(Marks::LLGR_STALE) && !self.shape.takes_long_lived_stale {
             return refuse(Withheld::LongLivedStale);
         }
-        if self.shape.relation == Relation::Internal
+        if matches!(self.shape.relation, Relation::Internal { .. })
             && rib.peer_of(path).is_some_and(|peer| peer.view.is_internal() && !peer.view.is_client())
         {
             return refuse(Withheld::NotReflected);
@@ -127,21 +127,13 @@ impl GroupKey {
         }
     }
 
-    /// Everything that the group should be sent of a destination.
+    /// Everything that the group should be sent of a destination, by identifier.
     pub(crate) fn offers(&self, rib: &LocRib, id: DestinationId) -> Offers {
         if self.sends_several_of(rib.destinations.family(id)) {
-            let mut offers = Offers::new();
-            for handle in rib.ranked(id) {
-                let path = rib.destinations.path(handle);
-                let path_id = path_id(path);
-                if offers.len() < usize::from(self.shape.add_path.paths)
-                    && offers.iter().all(|(taken, _)| *taken != path_id)
-                    && let Ok(offer) = self.offer(rib, id, path)
-                {
-                    offers.push((path_id, offer));
-                }
-            }
-            return offers;
+            let ranked = rib.ranked(id);
+            let paths = ranked.into_iter().map(|handle| rib.destinations.path(handle));
+            let offered = paths.filter_map(|path| Some((path, self.offer(rib, id, path).ok()?)));
+            return identify(rib, offered.take(usize::from(self.shape.add_path.paths)));
         }
         let best = rib.destinations.best(id);
         best.and_then(|(_, path)| self.offer(rib, id, path).ok())
@@ -156,9 +148,25 @@ impl GroupKey {
     }
 }
 
-/// The identifier under which a path is sent: made of its source and the identifier that it came with, so
-/// that it stays the same whatever is elected, and is the same for the whole group (RFC 7911 §5). Peers that
-/// number their paths beyond 65,535 may have two of one destination fall together; the better one is sent.
-fn path_id(path: &Path) -> u32 {
-    u32::from(path.peer.0) | (path.id ^ path.id >> 16) << 16
+/// Gives each path the identifier that it is sent under: a function of who it came from and of the identifier
+/// that it came with, so that it stays the same whatever is elected, also in the next run (RFC 7911 §5). Where
+/// two peers' fall together, which one destination sees once in two billion pairs, the later name moves on.
+fn identify<'a>(rib: &LocRib, offered: impl Iterator<Item = (&'a Path, Offer)>) -> Offers {
+    let mut offers: SmallVec<[(u32, &Path, Offer); 1]> =
+        offered.map(|(path, offer)| (path_id(rib, path), path, offer)).collect();
+    offers.sort_unstable_by_key(|(path_id, path, _)| {
+        (*path_id, rib.peer_of(path).map(|peer| &peer.view.key), path.id)
+    });
+    let mut last = None;
+    for (path_id, ..) in &mut offers {
+        *path_id = last.map_or(*path_id, |last: u32| (last + 1).max(*path_id));
+        last = Some(*path_id);
+    }
+    offers.into_iter().map(|(path_id, _, offer)| (path_id, offer)).collect()
+}
+
+/// Below 2^31, so that there is room to move on.
+fn path_id(rib: &LocRib, path: &Path) -> u32 {
+    const ODD: u32 = 0x9e37_79b1;
+    (rib.peer_of(path).map_or(0, |peer| peer.path_seed) ^ path.id.wrapping_mul(ODD)) >> 1
 }

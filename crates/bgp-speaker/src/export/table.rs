@@ -67,7 +67,7 @@ impl AdjRibOut {
         Self::Several(BTreeMap::new())
     }
 
-    /// What was sent of a destination.
+    /// What was sent of a destination, by path identifier.
     pub(crate) fn get(&self, id: DestinationId) -> SmallVec<[(u32, Sent); 1]> {
         let row = id.index();
         match self {

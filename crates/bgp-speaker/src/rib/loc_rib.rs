@@ -297,8 +297,24 @@ impl LocRib {
                 candidates.extend(self.candidate(handle, path));
             }
         }
-        let equal = elect(&mut candidates).min(usize::from(self.max_paths.max(1)));
-        candidates[..equal].iter().map(|candidate| candidate.path).collect()
+        let equal = elect(&mut candidates);
+        self.distinct_ways(&candidates[..equal])
+    }
+
+    /// As many paths as an ECMP set may have, each over a neighbour of its own: two reflectors bring every path
+    /// twice, and the second one adds no way.
+    fn distinct_ways(&self, equal: &[Candidate]) -> SmallVec<[PathHandle; 8]> {
+        let mut ways: SmallVec<[(PathHandle, Reach); 8]> = SmallVec::new();
+        for candidate in equal {
+            let path = self.destinations.path(candidate.path);
+            let reach = self.reach(path);
+            if ways.len() < usize::from(self.max_paths.max(1))
+                && ways.iter().all(|(_, way)| !way.is_same(reach))
+            {
+                ways.push((candidate.path, reach));
+            }
+        }
+        ways.into_iter().map(|(handle, _)| handle).collect()
     }
 
     /// The eligible paths, each the best of those that are left.

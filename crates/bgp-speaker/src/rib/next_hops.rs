@@ -63,6 +63,16 @@ impl Reach {
         matches!(self, Self::Local | Self::Via(_))
     }
 
+    /// Whether packets go to the same neighbour.
+    pub(crate) fn is_same(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Via(one), Self::Via(other)) => {
+                (one.gateway, one.interface) == (other.gateway, other.interface)
+            }
+            _ => self == other,
+        }
+    }
+
     /// The cost of the way.
     pub(crate) fn metric(self) -> u32 {
         match self {

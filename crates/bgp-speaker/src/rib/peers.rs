@@ -90,7 +90,7 @@ pub struct AddPathSend {
     /// Negotiated families.
     pub families: FamilySet,
     /// Most paths of one destination.
-    pub paths: u8,
+    pub paths: u16,
 }
 
 /// Our own addresses on one session.
@@ -152,6 +152,8 @@ pub(crate) struct Peer {
     pub(crate) received: ReceivedCounts,
     /// The export group.
     pub(crate) group: Option<GroupId>,
+    /// What identifiers of its paths are made of when they are sent on (RFC 7911 §5).
+    pub(crate) path_seed: u32,
 }
 
 /// What a peer sent.
@@ -180,6 +182,7 @@ pub(crate) fn slot(family: Family) -> usize {
 impl Peer {
     pub(crate) fn new(view: PeerView) -> Self {
         Self {
+            path_seed: path_seed(&view.key),
             view: Arc::new(view),
             up: true,
             epochs: [0; 2],
@@ -226,6 +229,11 @@ impl Peer {
         self.limit_marks = [LimitMark::Below; 2];
         self.discarded = FamilySet::EMPTY;
     }
+}
+
+/// A number that is a peer's own in this run and the next: FNV-1a of its name.
+fn path_seed(PeerKey(name): &PeerKey) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))
 }
 
 /// All peers by index.

@@ -8,5 +8,6 @@ mod import;
 mod lag;
 mod model;
 mod reference;
+mod reflection;
 mod support;
 mod variety;

@@ -146,6 +146,10 @@ impl Settings {
             theirs.iter().filter(|family| wanted && families.contains(*family)).collect()
         };
         let graceful_restart = self.graceful_restart.and(offer.graceful_restart);
+        let add_path = |wanted: bool, theirs: FamilySet| -> FamilySet {
+            let ours = self.add_path.families;
+            both(wanted, theirs).iter().filter(|family| ours.contains(*family)).collect()
+        };
         Ok(Negotiated {
             remote_as,
             remote_id: open.id,
@@ -156,10 +160,10 @@ impl Settings {
                     peer: kind,
                 },
                 families,
-                add_path: both(self.add_path.receive, offer.add_path_send),
+                add_path: add_path(self.add_path.receive, offer.add_path_send),
                 extended_next_hop: both(self.offers_extended_next_hop(), offer.extended_next_hop),
             },
-            add_path_send: both(self.add_path.send > 1, offer.add_path_receive),
+            add_path_send: add_path(self.add_path.send.are_several(), offer.add_path_receive),
             max_message: if offer.extended_message { MAX_EXTENDED_LENGTH } else { MAX_LENGTH },
             refresh: offer.refresh,
             enhanced_refresh: offer.enhanced_refresh,

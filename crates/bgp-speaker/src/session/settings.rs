@@ -96,8 +96,13 @@ impl Settings {
 
     /// Whether a session negotiated under `other` would come out the same under these settings.
     pub fn same_negotiation(&self, other: &Self) -> bool {
-        let Self { connect, connect_retry, keepalive, send_hold, salt, .. } = *other;
-        Self { connect, connect_retry, keepalive, send_hold, salt, ..self.clone() } == *other
+        let Self { connect, connect_retry, keepalive, send_hold, salt, mut add_path, .. } = *other;
+        // That several are sent was agreed on; how many are is our affair.
+        if add_path.send.are_several() == self.add_path.send.are_several() {
+            add_path.send = self.add_path.send;
+        }
+        let other = Self { add_path, ..other.clone() };
+        Self { connect, connect_retry, keepalive, send_hold, salt, ..self.clone() } == other
     }
 
     /// Whether we open connections.
@@ -147,15 +152,16 @@ impl Settings {
                 next_hop_afi: AFI_IPV6,
             }]));
         }
-        let mode = match (self.add_path.receive, self.add_path.send > 1) {
+        let mode = match (self.add_path.receive, self.add_path.send.are_several()) {
             (false, false) => None,
             (true, false) => Some(AddPathMode::Receive),
             (false, true) => Some(AddPathMode::Send),
             (true, true) => Some(AddPathMode::Both),
         };
         if let Some(mode) = mode {
+            let families = families().filter(|family| self.adds_paths_in(family.family()));
             capabilities
-                .push(Capability::AddPath(families().map(|family| AddPathFamily { family, mode }).collect()));
+                .push(Capability::AddPath(families.map(|family| AddPathFamily { family, mode }).collect()));
         }
         capabilities.extend(self.role.map(|config| Capability::Role(config.role)));
         capabilities.push(Capability::GracefulRestart(self.restart_capability(restart)));
@@ -187,6 +193,10 @@ impl Settings {
             restart_time: u16::try_from(time.as_secs()).unwrap_or(u16::MAX).min(LONGEST_RESTART),
             families: self.families.iter().map(family).collect(),
         }
+    }
+
+    fn adds_paths_in(&self, family: Option<Family>) -> bool {
+        family.is_some_and(|family| self.add_path.families.contains(family))
     }
 
     pub(super) fn offers_extended_next_hop(&self) -> bool {

@@ -19,7 +19,7 @@ pub(super) fn rib_config(config: &SpeakerConfig) -> RibConfig {
     RibConfig {
         asn: config.asn,
         router_id: config.router_id,
-        cluster_id: None,
+        cluster_id: config.cluster_id,
         max_paths: config.max_paths,
         guard: config.guard.clone(),
     }
@@ -29,8 +29,9 @@ impl Speaker {
     /// Applies what is not about single peers.
     pub(super) fn configure_rib(&mut self, now: Instant, previous: &SpeakerConfig) {
         let wanted = &self.config;
-        if (wanted.asn, wanted.router_id) != (previous.asn, previous.router_id) {
-            self.rib.set_identity(wanted.asn, wanted.router_id);
+        let identity = |config: &SpeakerConfig| (config.asn, config.router_id, config.cluster_id);
+        if identity(wanted) != identity(previous) {
+            self.rib.set_identity(wanted.asn, wanted.router_id, wanted.cluster_id);
         }
         if wanted.guard != previous.guard {
             self.rib.set_guard(wanted.guard.clone());
@@ -298,7 +299,7 @@ impl Peer {
             families: negotiated.families(),
             add_path_send: AddPathSend {
                 families: negotiated.add_path_send,
-                paths: self.config.add_path.send,
+                paths: self.config.add_path.send.limit(),
             },
             extended_next_hop: negotiated.decode.extended_next_hop,
             max_message: u16::try_from(negotiated.max_message).unwrap_or(u16::MAX),
@@ -360,6 +361,7 @@ impl Peer {
             next_hop: self.config.next_hop,
             allowed_own_as: self.config.allowed_own_as,
             max_prefixes: self.config.max_prefixes,
+            paths: self.config.add_path.send.limit(),
         }
     }
 }

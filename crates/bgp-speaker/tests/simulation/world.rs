@@ -11,7 +11,7 @@ use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::config::{
     Action, AddPathConfig, ConnectMode, GuardRange, ImportGuard, ListenRange, NextHopMode, OriginatedRoute,
     OwnedBlock, PeerConfig, PeerKey, Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule,
-    SessionConfig, SpeakerConfig, Verdict,
+    SentPaths, SessionConfig, SpeakerConfig, Verdict,
 };
 use muslin_bgp_speaker::rib::{NextHopResolver, Resolution};
 use muslin_bgp_speaker::speaker::{Input, Start};
@@ -156,7 +156,7 @@ impl World {
             hold_time: peering.hold,
             graceful_restart: peering.restart,
             add_path: if peering.add_path {
-                AddPathConfig { receive: true, send: 3 }
+                AddPathConfig { receive: true, send: SentPaths::Best(3), ..AddPathConfig::default() }
             } else {
                 AddPathConfig::default()
             },

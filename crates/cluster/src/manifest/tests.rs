@@ -107,6 +107,18 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             "peerASN: 65000\n  strictRole: true",
             ".spec.strictRole: there is no `role`; name our role, or leave it out",
         ),
+        (
+            "peerASN: 65000\n  addPath: {send: all}",
+            ".spec.addPath.send: found \"all\"; write a number of paths from 0 to 255, or `All`",
+        ),
+        (
+            "peerASN: 65000\n  addPath: {families: [IPv6]}",
+            ".spec.addPath.families: found a family that the session does not carry; name it in `families` too, or take it out",
+        ),
+        (
+            "peerASN: external\n  routeReflectorClient: true",
+            ".spec.routeReflectorClient: found a client that is external; write `peerASN: internal`",
+        ),
         ("peerASN: 65000\n  password: hunter2", ".spec.password: found \"hunter2\"; write an object"),
     ];
     for (spec, expected) in cases {

@@ -19,6 +19,9 @@ pub struct BgpConfigurationSpec {
     /// BGP identifier; a node's `InternalIP` if absent. Meant for `node.NAME` and for stand-alone speakers.
     #[serde(rename = "routerID", skip_serializing_if = "Option::is_none")]
     pub router_id: Option<RouterId>,
+    /// Reflection cluster (RFC 4456), alike on reflectors that share their clients; the BGP identifier if absent.
+    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<RouterId>,
     /// TCP port to listen on; 179 if absent, 0 to accept no connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,

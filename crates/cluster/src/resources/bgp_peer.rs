@@ -235,14 +235,46 @@ pub enum NextHop {
     Unchanged,
 }
 
-/// Several paths for one prefix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+/// Several paths for one prefix, where the peer agrees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddPath {
-    /// Whether the peer may send several.
-    pub receive: bool,
-    /// Most paths that we send; 0 for one without an identifier.
-    pub send: u8,
+    /// Whether the peer may send several; if absent, internal peers may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive: Option<bool>,
+    /// How many we send; only the best one if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send: Option<SentPaths>,
+    /// In which of the session's families; in all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub families: Option<Vec<AddressFamily>>,
+}
+
+/// How many paths of one prefix are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentPaths {
+    /// So many of the best.
+    Best(u8),
+    /// Every usable one.
+    All,
+}
+
+impl<'de> Deserialize<'de> for SentPaths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "a number of paths from 0 to 255, or `All`", |text| match text {
+            "All" => Some(Self::All),
+            number => number.parse().ok().map(Self::Best),
+        })
+    }
+}
+
+impl Serialize for SentPaths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Best(paths) => serializer.serialize_u8(*paths),
+            Self::All => serializer.serialize_str("All"),
+        }
+    }
 }
 
 /// Graceful restart.
@@ -337,6 +369,31 @@ fn check_keepalive_time(TimeSpan(keepalive): TimeSpan, hold_time: Option<TimeSpa
 }
 
 impl BgpPeerSpec {
+    /// Whether the session carries a family: one that is named, else that of its addresses.
+    fn carries(&self, family: AddressFamily) -> bool {
+        match (&self.families, self.peer_address, self.listen_range) {
+            (Some(families), ..) => families.contains(&family),
+            (None, Some(address), _) => address.is_ipv4() == (family == AddressFamily::IPv4),
+            (None, None, Some(range)) => range.0.addr().is_ipv4() == (family == AddressFamily::IPv4),
+            // An interface peer is spoken with over IPv6; what it carries is decided elsewhere.
+            (None, None, None) => true,
+        }
+    }
+
+    fn check_reflection(&self, fault: &mut impl FnMut(&str, &str, &str)) {
+        if let Some(families) = self.add_path.as_ref().and_then(|add_path| add_path.families.as_ref()) {
+            if families.is_empty() {
+                fault(".addPath.families", "found none", "name IPv4, IPv6 or both, or leave it out");
+            } else if !families.iter().all(|family| self.carries(*family)) {
+                let remedy = "name it in `families` too, or take it out";
+                fault(".addPath.families", "found a family that the session does not carry", remedy);
+            }
+        }
+        if self.route_reflector_client == Some(true) && self.peer_asn == PeerAs::External {
+            fault(".routeReflectorClient", "found a client that is external", "write `peerASN: internal`");
+        }
+    }
+
     fn check_times(&self, faults: &mut Vec<Fault>) {
         for (time, field) in
             [(self.connect_retry, ".spec.connectRetry"), (self.tcp_user_timeout, ".spec.tcpUserTimeout")]
@@ -443,6 +500,7 @@ impl Check for BgpPeerSpec {
         if self.families.as_ref().is_some_and(Vec::is_empty) {
             fault(".families", "found none", "name IPv4, IPv6 or both, or leave it out");
         }
+        self.check_reflection(&mut fault);
         if self.shutdown.as_ref().is_some_and(|text| text.len() > 255) {
             fault(".shutdown", "found more than 255 octets", "shorten the text");
         }

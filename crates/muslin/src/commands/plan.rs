@@ -54,7 +54,8 @@ async fn facts_here() -> KernelFacts {
 fn render(plan: &PlanView) -> String {
     let who =
         plan.node.as_ref().map_or_else(|| "stand-alone speaker".to_owned(), |node| format!("node {node}"));
-    let mut parts = vec![format!("{who}: AS {}, router id {}", plan.asn, plan.router_id)];
+    let cluster = plan.cluster_id.map(|cluster| format!(", cluster {cluster}")).unwrap_or_default();
+    let mut parts = vec![format!("{who}: AS {}, router id {}{cluster}", plan.asn, plan.router_id)];
     let mut section = |title: &str, text: String| {
         if !text.is_empty() {
             parts.push(format!("{title}\n{text}"));

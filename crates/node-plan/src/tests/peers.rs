@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use muslin_bgp_packet::Family;
-use muslin_bgp_speaker::config::{ConnectMode, OverLimit, PrefixLimit, TtlMode};
+use muslin_bgp_speaker::config::{
+    AddPathConfig, ConnectMode, OverLimit, PrefixLimit, SentPaths, TtlMode,
+};
 
 use super::{node, plan_of, problems, resource, uplink};
 use crate::{NodePlan, PeerView};
@@ -88,6 +90,52 @@ fn graceful_restart_is_on_unless_it_is_switched_off() {
     assert_eq!(offered(", gracefulRestart: {}"), Some(120));
     assert_eq!(offered(", gracefulRestart: {restartTime: 30s}"), Some(30));
     assert_eq!(offered(", gracefulRestart: {enabled: false}"), None);
+}
+
+#[test]
+fn several_paths_are_taken_from_internal_peers_and_sent_when_asked_for() {
+    let planned = |extra: &str| {
+        let plan = with(&[peer(&format!("peerAddress: 172.30.1.1, {extra}"))]);
+        assert_eq!(plan.problems, []);
+        let AddPathConfig { receive, send, families } = plan.speaker.peers[0].session.add_path;
+        (receive, send, families.contains(Family::Ipv4Unicast))
+    };
+    assert_eq!(planned("peerASN: 65000"), (false, SentPaths::One, true));
+    assert_eq!(planned("peerASN: internal"), (true, SentPaths::One, true));
+    assert_eq!(planned("peerASN: internal, addPath: {send: All}"), (true, SentPaths::All, true));
+    assert_eq!(
+        planned("peerASN: internal, addPath: {receive: false, send: 1}"),
+        (false, SentPaths::One, true)
+    );
+    let only = "peerASN: 65000, families: [IPv4, IPv6], addPath: {receive: true, send: 3, families: [IPv6]}";
+    assert_eq!(planned(only), (true, SentPaths::Best(3), false));
+}
+
+#[test]
+fn a_client_of_another_as_is_told_that_it_is_none() {
+    let plan = with(&[peer("peerAddress: 172.30.1.1, peerASN: 65000, routeReflectorClient: true")]);
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:11: BGPPeer tor .spec.routeReflectorClient: the peer is in another AS, so it is no client and \
+             the field does nothing; take it out, or correct `peerASN`"
+        ],
+    );
+}
+
+#[test]
+fn the_cluster_of_reflection_is_written_for_all_or_for_one() {
+    let plan = with(&[
+        resource("BGPConfiguration", "default", "clusterID: 10.0.0.200"),
+        resource("BGPConfiguration", "node.n2", "clusterID: 10.0.0.202"),
+    ]);
+    assert_eq!(plan.speaker.cluster_id, Some("10.0.0.200".parse().unwrap()));
+    let plan = with(&[
+        resource("BGPConfiguration", "default", "clusterID: 10.0.0.200"),
+        resource("BGPConfiguration", "node.n1", "clusterID: 10.0.0.201"),
+    ]);
+    assert_eq!(plan.speaker.cluster_id, Some("10.0.0.201".parse().unwrap()));
+    assert_eq!(with(&[]).speaker.cluster_id, None);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn our_own_as_may_be_in_the_path_as_often_as_is_allowed() {
 }
 
 #[test]
-fn reflected_routes_of_our_own_are_refused() {
+fn rfc4456_1_reflected_routes_of_our_own_are_refused() {
     // Conformance 4456-1.
     let mut world = World::new();
     let from = world.up(0, view(0, OWN_AS.0));
@@ -200,7 +200,7 @@ fn graceful_shutdown_makes_an_external_route_the_last_choice() {
 }
 
 #[test]
-fn paths_of_one_prefix_are_told_apart_by_their_identifier() {
+fn rfc7911_1_paths_of_one_prefix_are_told_apart_by_their_identifier() {
     // Conformance 7911-1: the identifier is identity, zero is one, reuse replaces.
     let mut world = World::new();
     let mut adding = view(0, OWN_AS.0);

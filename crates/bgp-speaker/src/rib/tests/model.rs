@@ -8,7 +8,7 @@ use muslin_bgp_packet::{Family, FamilySet};
 use proptest::prelude::*;
 
 use super::reference::{Learned, Reference, prefix};
-use super::support::{World, announcement, ip, via, withdrawal};
+use super::support::{Heard, World, announcement, ip, via, withdrawal};
 use super::variety::{
     Flavour, PEERS, Paths, attributes_of, flavour, guard, import_policy, next_hop_of, originated, peer_view,
     policy,
@@ -67,6 +67,18 @@ struct Play {
     world: World,
     reference: Reference,
     refreshing: BTreeMap<PeerIndex, FamilySet>,
+}
+
+/// Routes without the identifiers, which are told apart by being keys and are otherwise the speaker's choice.
+fn by_prefix(routes: &BTreeMap<(IpNet, u32), Heard>) -> BTreeMap<IpNet, Vec<String>> {
+    let mut all: BTreeMap<IpNet, Vec<String>> = BTreeMap::new();
+    for ((prefix, _), heard) in routes {
+        all.entry(*prefix).or_default().push(format!("{heard:?}"));
+    }
+    for paths in all.values_mut() {
+        paths.sort();
+    }
+    all
 }
 
 fn family(v6: bool) -> Family {
@@ -240,7 +252,8 @@ impl Play {
         }
         for peer in &self.reference.up {
             let receiver = &self.world.receivers[peer];
-            assert_eq!(receiver.routes, self.reference.sent(*peer), "what {peer:?} holds");
+            let (found, wanted) = (by_prefix(&receiver.routes), self.reference.sent(*peer));
+            assert_eq!(found, by_prefix(&wanted), "what {peer:?} holds");
             let mut ended = receiver.end_of_rib.clone();
             ended.sort_unstable();
             assert_eq!(ended, Family::ALL, "End-of-RIB to {peer:?}");

@@ -256,7 +256,12 @@ impl Reference {
 
     /// The selected paths of a destination, the best first.
     pub(super) fn selected(&self, prefix: IpNet) -> Vec<Usable> {
-        let mut selected = self.elect(self.usable(prefix));
+        let mut selected: Vec<Usable> = Vec::new();
+        for path in self.elect(self.usable(prefix)) {
+            if selected.iter().all(|other| other.gateway != path.gateway) {
+                selected.push(path);
+            }
+        }
         selected.truncate(self.max_paths.max(1));
         selected
     }
@@ -266,7 +271,7 @@ impl Reference {
         self.selected(prefix).into_iter().filter_map(|path| path.gateway).collect()
     }
 
-    /// What a peer should have been sent.
+    /// What a peer should have been sent; identifiers of several paths are of the reference's own making.
     pub(super) fn sent(&self, to: PeerIndex) -> BTreeMap<(IpNet, u32), Heard> {
         let view = &self.views[&to];
         let mut sent = BTreeMap::new();

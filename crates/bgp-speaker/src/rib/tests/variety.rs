@@ -33,7 +33,12 @@ pub(super) fn peer_view(index: u16, paths: Paths) -> PeerView {
         2 => two_octets(view(2, 65002)),
         3 => view(3, OWN_AS.0),
         4 => client(view(4, OWN_AS.0)),
-        5 => PeerView { enhanced_refresh: true, ..client(view(5, OWN_AS.0)) },
+        5 => {
+            let paths = if let Paths::Several = paths { u16::MAX } else { 1 };
+            let families = if paths > 1 { FamilySet::ALL } else { FamilySet::EMPTY };
+            let add_path_send = AddPathSend { families, paths };
+            PeerView { enhanced_refresh: true, add_path_send, ..client(view(5, OWN_AS.0)) }
+        }
         6 => {
             let mut view = client(view(6, OWN_AS.0));
             view.decode.add_path = FamilySet::ALL;
@@ -171,7 +176,7 @@ pub(super) struct Flavour {
 pub(super) fn flavour() -> impl Strategy<Value = Flavour> {
     // Mostly plain routes, so that the later steps of the decision are reached.
     let rare = |common: u8, many: u8| prop_oneof![4 => Just(common), 1 => 0..many];
-    (rare(0, 6), rare(0, 3), 0..3_u8, rare(0, 3), rare(0, 6), 0..4_u8, rare(0, 4)).prop_map(
+    (rare(0, 6), rare(0, 3), 0..3_u8, rare(0, 3), rare(0, 6), 0..4_u8, rare(0, 6)).prop_map(
         |(asns, origin, med, local_pref, community, next_hop, reflected)| Flavour {
             asns,
             origin,
@@ -219,6 +224,11 @@ pub(super) fn attributes_of(flavour: &Flavour, peer: &PeerView) -> PathAttribute
             }
             2 => attributes.originator_id = Some(OWN_ID),
             3 => attributes.cluster_list = vec![[9, 9, 9, 9].into(), OWN_ID],
+            4 => {
+                attributes.originator_id = Some([10, 0, 0, 90].into());
+                attributes.cluster_list = vec![[9, 9, 9, 9].into(), [9, 9, 9, 8].into()];
+            }
+            5 => attributes.originator_id = Some([1, 1, 1, 1].into()),
             _ => {}
         }
     }

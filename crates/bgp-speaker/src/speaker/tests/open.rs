@@ -7,7 +7,7 @@ use muslin_bgp_packet::{
 };
 
 use super::lone::*;
-use crate::config::{AddPathConfig, RemoteAs, SessionConfig};
+use crate::config::{AddPathConfig, RemoteAs, SentPaths, SessionConfig};
 use crate::session::State;
 
 /// The answer to an OPEN.
@@ -141,7 +141,10 @@ fn no_common_family_is_answered_by_2_7_and_the_capability_that_is_missing() {
 
 #[test]
 fn our_open_offers_what_is_configured() {
-    let session = SessionConfig { add_path: AddPathConfig { receive: true, send: 4 }, ..open_session() };
+    let session = SessionConfig {
+        add_path: AddPathConfig { receive: true, send: SentPaths::Best(4), ..AddPathConfig::default() },
+        ..open_session()
+    };
     let mut lone = Lone::new(session);
     let conn = lone.accept();
     let frames = lone.frames(conn);
@@ -169,7 +172,10 @@ fn rfc7911_2_a_direction_counts_only_if_one_sends_and_the_other_receives() {
         let mut open = peer_open();
         let tuple = AddPathFamily { family: Family::Ipv4Unicast.into(), mode: theirs };
         open.capabilities.push(Capability::AddPath(vec![tuple]));
-        let session = SessionConfig { add_path: AddPathConfig { receive: true, send: 4 }, ..open_session() };
+        let session = SessionConfig {
+            add_path: AddPathConfig { receive: true, send: SentPaths::Best(4), ..AddPathConfig::default() },
+            ..open_session()
+        };
         let mut lone = answer(session, &open_octets(&open)).unwrap();
         let index = lone.speaker.peers.indexes()[0];
         let negotiated = lone.speaker.peers.get_mut(index).unwrap().session.negotiated().unwrap().clone();
