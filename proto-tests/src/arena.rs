@@ -2,16 +2,13 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::daemon::{Process, write_configuration};
 use crate::muslin;
@@ -157,15 +154,7 @@ impl Arena {
     /// # Errors
     /// When the subject refuses it.
     pub fn connect(&self, peer: Peer) -> Result<Tester> {
-        let stream = self.testers.run(|| -> io::Result<TcpStream> {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_reuse_address(true)?;
-            socket.bind(&SocketAddr::new(IpAddr::V4(peer.address()), 0).into())?;
-            let subject = SocketAddr::new(SUBJECT.into(), PORT);
-            socket.connect_timeout(&subject.into(), Duration::from_secs(5))?;
-            Ok(socket.into())
-        })??;
-        Tester::new(stream)
+        Tester::connect(&self.testers, peer.address(), SUBJECT)
     }
 
     /// A connection on which the subject has sent its OPEN. After a fault of the peer's it may refuse connections for a

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod muslin;
 pub mod peering;
 pub mod route;
+pub mod segment;
 pub mod tester;
 pub mod wait;
 pub mod wire;

@@ -4,12 +4,15 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
+use muslin_netns::Namespace;
+use socket2::{Domain, Protocol, Socket, Type};
 
+use view::Tables;
 pub use view::{Attributes, Route};
 
 use crate::wire::{self, NOTIFICATION, OPEN, Open, UPDATE};
@@ -34,24 +37,44 @@ pub struct Tester {
     /// A message that was looked at and is still to be received.
     peeked: Option<Message>,
     /// What the speaker has announced to us and not withdrawn.
-    table: BTreeMap<IpNet, Route>,
+    tables: Tables,
     /// Width of AS numbers in AS_PATH, in octets.
     as_width: usize,
 }
 
 impl Tester {
+    /// Connects from an address of one host to the BGP port of another.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn connect(from: &Namespace, source: Ipv4Addr, to: Ipv4Addr) -> Result<Self> {
+        let stream = from.run(|| -> std::io::Result<TcpStream> {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+            socket.connect_timeout(&SocketAddr::from((to, 179)).into(), PATIENCE)?;
+            Ok(socket.into())
+        })??;
+        Self::new(stream)
+    }
+
     /// Takes over a connection.
     ///
     /// # Errors
     /// When the socket refuses its options.
     pub fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), peeked: None, table: BTreeMap::new(), as_width: 4 })
+        Ok(Self { stream, buffer: Vec::new(), peeked: None, tables: Tables::default(), as_width: 4 })
     }
 
     /// Speaks two-octet AS numbers from now on.
     pub fn use_two_octet_as_numbers(&mut self) {
         self.as_width = 2;
+    }
+
+    /// Reads IPv4 prefixes with path identifiers from now on (RFC 7911).
+    pub fn use_path_ids(&mut self) {
+        self.tables.ids = true;
     }
 
     /// Sends octets as they are.
@@ -107,7 +130,8 @@ impl Tester {
         loop {
             if let Some(message) = self.buffered()? {
                 if message.kind == UPDATE {
-                    view::apply(&mut self.table, &message.body, self.as_width)
+                    self.tables
+                        .apply(&message.body, self.as_width)
                         .with_context(|| format!("UPDATE {:02x?}", message.body))?;
                 }
                 return Ok(message);
@@ -239,7 +263,36 @@ impl Tester {
 
     /// What the speaker has announced to us.
     pub fn table(&self) -> &BTreeMap<IpNet, Route> {
-        &self.table
+        &self.tables.routes
+    }
+
+    /// The paths of a prefix that the speaker has announced to us, by identifier.
+    pub fn paths(&self, prefix: &str) -> BTreeMap<u32, Route> {
+        let Ok(prefix) = prefix.parse::<IpNet>() else { return BTreeMap::new() };
+        let paths = self.tables.paths.range((prefix, 0)..=(prefix, u32::MAX));
+        paths.map(|((_, id), route)| (*id, route.clone())).collect()
+    }
+
+    /// Reads until the paths of a prefix are as wanted, and returns them.
+    ///
+    /// # Errors
+    /// The paths as they are when they do not become so in time, or when the session ends.
+    pub fn await_paths(
+        &mut self,
+        prefix: &str,
+        wanted: impl Fn(&BTreeMap<u32, Route>) -> bool,
+    ) -> Result<BTreeMap<u32, Route>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let paths = self.paths(prefix);
+            if wanted(&paths) {
+                return Ok(paths);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let message =
+                self.receive_within(left).with_context(|| format!("{prefix}: waited with {paths:#?}"))?;
+            ensure!(message.kind != NOTIFICATION, "{prefix}: the session ended: {message:02x?}");
+        }
     }
 
     /// Reads until the table is as wanted.
@@ -252,10 +305,11 @@ impl Tester {
         wanted: impl Fn(&BTreeMap<IpNet, Route>) -> bool,
     ) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !wanted(&self.table) {
+        while !wanted(&self.tables.routes) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let message =
-                self.receive_within(left).with_context(|| format!("{what}: waited with {:?}", self.table))?;
+            let message = self
+                .receive_within(left)
+                .with_context(|| format!("{what}: waited with {:?}", self.tables.routes))?;
             ensure!(message.kind != NOTIFICATION, "{what}: the session ended: {message:02x?}");
         }
         Ok(())
@@ -268,7 +322,7 @@ impl Tester {
     pub fn await_route(&mut self, prefix: &str) -> Result<Route> {
         let prefix: IpNet = prefix.parse()?;
         self.await_table(&format!("{prefix} announced"), |table| table.contains_key(&prefix))?;
-        self.table.get(&prefix).cloned().context("just seen")
+        self.tables.routes.get(&prefix).cloned().context("just seen")
     }
 
     /// Reads until a prefix is not announced.
@@ -282,6 +336,6 @@ impl Tester {
 
     /// Whether a prefix is announced to us as far as was read.
     pub fn has(&self, prefix: &str) -> bool {
-        prefix.parse().is_ok_and(|prefix: IpNet| self.table.contains_key(&prefix))
+        prefix.parse().is_ok_and(|prefix: IpNet| self.tables.routes.contains_key(&prefix))
     }
 }

@@ -162,6 +162,26 @@ pub fn prefixes(prefixes: &[&str]) -> Vec<u8> {
     prefixes.iter().flat_map(|text| prefix(text)).collect()
 }
 
+/// Prefixes with path identifiers before them (RFC 7911 §3).
+pub fn paths(paths: &[(u32, &str)]) -> Vec<u8> {
+    paths.iter().flat_map(|(id, text)| id.to_be_bytes().into_iter().chain(prefix(text))).collect()
+}
+
+/// The ADD-PATH capability for IPv4 unicast: 1 receives, 2 sends, 3 does both (RFC 7911 §4).
+pub fn add_path(send_receive: u8) -> Vec<u8> {
+    capability(69, &[0, 1, 1, send_receive])
+}
+
+/// ORIGINATOR_ID (RFC 4456 §8).
+pub fn originator_id(id: Ipv4Addr) -> Vec<u8> {
+    attribute(OPTIONAL, 9, &id.octets())
+}
+
+/// CLUSTER_LIST (RFC 4456 §8).
+pub fn cluster_list(clusters: &[Ipv4Addr]) -> Vec<u8> {
+    attribute(OPTIONAL, 10, &clusters.iter().flat_map(Ipv4Addr::octets).collect::<Vec<_>>())
+}
+
 /// One prefix. The tests' own text is trusted: what is no prefix becomes the default route.
 pub fn prefix(text: &str) -> Vec<u8> {
     let net: IpNet = text.parse().unwrap_or_default();

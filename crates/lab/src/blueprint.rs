@@ -4,6 +4,7 @@
 //! tor        every node on a link of its own to one router        172.30.N.0/24, fd30:0:0:N::/64
 //! dual-tor   every node on two links, to two routers              and 172.31.N.0/24, fd31:0:0:N::/64
 //! mesh       all nodes and the router on one link                 172.30.0.0/24, fd30::/64
+//! reflector  the same link, with two route reflectors on it       .2 and .3
 //! ```
 //! Behind the routers is the outside host. Pods of node N live in 10.244.N.0/24 and `fd44:0:0:N::/64`.
 
@@ -20,6 +21,8 @@ use crate::options::{LabOptions, Topology};
 
 /// The AS of all nodes.
 pub(crate) const CLUSTER_ASN: u32 = 64512;
+/// Two reflectors, one cluster: neither needs what the other one reflects.
+pub(crate) const REFLECTION_CLUSTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 /// The AS of the routers.
 pub(crate) const ROUTER_ASN: u32 = 65000;
 /// Hops of an ordinary packet when it leaves its host.
@@ -75,6 +78,13 @@ pub(crate) struct RouterPart {
     pub(crate) outside_address: Dual,
 }
 
+/// A route reflector: on the link of the nodes, not on the way of their packets.
+#[derive(Clone, Debug)]
+pub(crate) struct ReflectorPart {
+    pub(crate) name: String,
+    pub(crate) address: Dual,
+}
+
 /// A route that must come into the main table of a host's kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
@@ -89,6 +99,7 @@ pub(crate) struct Blueprint {
     pub(crate) topology: Topology,
     pub(crate) nodes: Vec<NodePart>,
     pub(crate) routers: Vec<RouterPart>,
+    pub(crate) reflectors: Vec<ReflectorPart>,
 }
 
 /// Where pod addresses come from.
@@ -140,7 +151,7 @@ impl Blueprint {
         let routers = match options.topology {
             Topology::Tor => vec!["tor"],
             Topology::DualTor => vec!["tor1", "tor2"],
-            Topology::Mesh => vec!["gateway"],
+            Topology::Mesh | Topology::Reflector => vec!["gateway"],
         };
         let part = |(index, name): (usize, &&str)| {
             // .1, and .3 for a second one: .2 is the outside host.
@@ -158,6 +169,10 @@ impl Blueprint {
             topology: options.topology,
             nodes: (1..=options.nodes).map(|number| node(options, number)).collect(),
             routers: routers.iter().enumerate().map(part).collect(),
+            reflectors: match options.topology {
+                Topology::Reflector => (1..=2).map(reflector).collect(),
+                Topology::Tor | Topology::DualTor | Topology::Mesh => Vec::new(),
+            },
         }
     }
 
@@ -166,7 +181,7 @@ impl Blueprint {
         match (from, to) {
             (Place::Node(a), Place::Node(b)) if a == b => 1,
             (Place::Node(_), Place::Node(_)) => match self.topology {
-                Topology::Mesh => 2,
+                Topology::Mesh | Topology::Reflector => 2,
                 Topology::Tor | Topology::DualTor => 3,
             },
             (Place::Node(_), Place::Outside) | (Place::Outside, Place::Node(_)) => 2,
@@ -182,7 +197,7 @@ impl Blueprint {
             Family::BOTH.map(|family| Expected {
                 prefix: other.block.get(family),
                 gateways: match self.topology {
-                    Topology::Mesh => [other.address().get(family)].into(),
+                    Topology::Mesh | Topology::Reflector => [other.address().get(family)].into(),
                     Topology::Tor | Topology::DualTor => {
                         own.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect()
                     }
@@ -243,6 +258,15 @@ fn towards<'a>(
     uplinks.filter(|uplink| uplink.router == router).map(|uplink| uplink.address.get(family)).collect()
 }
 
+/// An address on the link that all nodes share.
+fn on_one_link(host: u8) -> Dual {
+    Dual { v4: Ipv4Addr::new(172, 30, 0, host), v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, host.into()) }
+}
+
+fn reflector(number: u8) -> ReflectorPart {
+    ReflectorPart { name: format!("rr{number}"), address: on_one_link(1 + number) }
+}
+
 fn node(options: &LabOptions, number: u8) -> NodePart {
     let name = format!("n{number}");
     let group = u16::from(number);
@@ -262,16 +286,12 @@ fn node(options: &LabOptions, number: u8) -> NodePart {
     let uplinks = match options.topology {
         Topology::Tor => vec![point_to_point(0)],
         Topology::DualTor => vec![point_to_point(0), point_to_point(1)],
-        Topology::Mesh => {
-            let member = |host: u8| Dual {
-                v4: Ipv4Addr::new(172, 30, 0, host),
-                v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, host.into()),
-            };
+        Topology::Mesh | Topology::Reflector => {
             vec![Uplink {
                 router: 0,
                 link: "eth0".to_owned(),
-                address: member(10 + number),
-                router_address: member(1),
+                address: on_one_link(10 + number),
+                router_address: on_one_link(1),
             }]
         }
     };

@@ -18,8 +18,8 @@ use crate::pod::{Pod, PodSetup};
 use crate::probe::Host;
 use crate::progress::Progress;
 use crate::prove;
-use crate::report::{Convergence, NodeReport, PodReport, Report};
-use crate::router::{self, Router, RouterSetup};
+use crate::report::{Convergence, NodeReport, PodReport, Proof, Report};
+use crate::router::{self, Router, RouterSetup, Seat};
 use crate::topology::Network;
 use crate::watch::{Goal, Watch, await_all, count};
 
@@ -35,6 +35,7 @@ pub struct Lab {
     // Fields are dropped in this order: first who speaks, then what they speak over.
     pub(crate) agents: Vec<Agent>,
     pub(crate) routers: Vec<Router>,
+    pub(crate) reflectors: Vec<Router>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) network: Network,
     pub(crate) progress: Progress,
@@ -42,10 +43,12 @@ pub struct Lab {
     pub(crate) runtime: Runtime,
     convergence: Convergence,
     state: PathBuf,
+    programs: Programs,
     folder: TempDir,
 }
 
 /// The programs that a lab runs.
+#[derive(Clone, Debug)]
 struct Programs {
     muslin: PathBuf,
     plugins: PathBuf,
@@ -81,17 +84,20 @@ impl Lab {
             blueprint,
             agents: Vec::new(),
             routers: Vec::new(),
+            reflectors: Vec::new(),
             pods: Vec::new(),
             network,
             progress,
             runtime,
             convergence: Convergence::default(),
             state,
+            programs,
             folder,
         };
-        lab.start_routers(&programs)?;
-        lab.start_agents(&programs)?;
-        lab.add_pods(&programs)?;
+        lab.start_routers()?;
+        lab.start_reflectors()?;
+        lab.start_agents()?;
+        lab.add_pods()?;
         lab.publish_service()?;
         Ok(lab)
     }
@@ -109,6 +115,9 @@ impl Lab {
             agent_resident_bytes: agent.daemon.resident(),
         });
         let nodes = nodes.collect();
+        if !self.reflectors.is_empty() {
+            proofs.push(self.prove_loss_of_a_reflector()?);
+        }
         self.stop_sessions()?;
         proofs.extend(prove::without_bgp(self)?);
         if after == AfterProof::Restore {
@@ -116,7 +125,7 @@ impl Lab {
         }
         Ok(Report {
             version: 1,
-            holds: proofs.iter().all(crate::report::Proof::holds),
+            holds: proofs.iter().all(Proof::holds),
             topology: self.options.topology,
             router: self.options.router,
             tampered: self.options.tamper,
@@ -132,7 +141,7 @@ impl Lab {
         self.members().into_iter().map(|(host, _)| host).collect()
     }
 
-    /// Namespaces by name: nodes, routers, pods, `outside`, and `switch` in a mesh.
+    /// Namespaces by name: nodes, routers, reflectors, pods, `outside`, and `switch` where nodes share a link.
     pub fn namespaces(&self) -> impl Iterator<Item = &muslin_netns::Namespace> {
         self.network.all().chain(self.pods.iter().map(|pod| &pod.host.namespace))
     }
@@ -148,7 +157,9 @@ impl Lab {
         if let Some(agent) = node.and_then(|node| self.agents.get(node)) {
             return Some(agent.folders.socket());
         }
-        let router = self.blueprint.routers.iter().any(|router| router.name == name);
+        let routers = self.blueprint.routers.iter().map(|router| &router.name);
+        let mut speakers = routers.chain(self.blueprint.reflectors.iter().map(|reflector| &reflector.name));
+        let router = speakers.any(|speaker| speaker == name);
         let speaker = self.options.router == RouterKind::Muslin;
         (router && speaker).then(|| self.folder.path().join(name).join("run").join("muslin.sock"))
     }
@@ -184,24 +195,53 @@ impl Lab {
         pods.chain([(self.network.outside.clone(), Place::Outside)]).collect()
     }
 
-    fn start_routers(&mut self, programs: &Programs) -> Result<(), LabError> {
-        for (index, part) in self.blueprint.routers.iter().enumerate() {
-            let step =
-                self.progress.step(format!("router {} ({})", part.name, self.options.router.program()));
-            let setup = RouterSetup {
-                lab: &self.blueprint,
-                index,
-                namespace: &self.network.routers[index],
-                folder: &self.folder.path().join(&part.name),
-                muslin: &programs.muslin,
-            };
-            self.routers.push(Router::start(self.options.router, &setup)?);
-            step.done();
+    fn start_routers(&mut self) -> Result<(), LabError> {
+        for index in 0..self.blueprint.routers.len() {
+            self.routers.push(self.start_router(Seat::Router(index))?);
         }
         Ok(())
     }
 
-    fn start_agents(&mut self, programs: &Programs) -> Result<(), LabError> {
+    fn start_reflectors(&mut self) -> Result<(), LabError> {
+        for index in 0..self.blueprint.reflectors.len() {
+            self.reflectors.push(self.start_router(Seat::Reflector(index))?);
+        }
+        Ok(())
+    }
+
+    fn start_router(&self, seat: Seat) -> Result<Router, LabError> {
+        let (kind, name, namespace) = match seat {
+            Seat::Router(index) => {
+                ("router", &self.blueprint.routers[index].name, &self.network.routers[index])
+            }
+            Seat::Reflector(index) => {
+                ("reflector", &self.blueprint.reflectors[index].name, &self.network.reflectors[index])
+            }
+        };
+        let step = self.progress.step(format!("{kind} {name} ({})", self.options.router.program()));
+        let setup = RouterSetup {
+            lab: &self.blueprint,
+            seat,
+            namespace,
+            folder: &self.folder.path().join(name),
+            muslin: &self.programs.muslin,
+        };
+        let router = Router::start(self.options.router, &setup)?;
+        step.done();
+        Ok(router)
+    }
+
+    /// Kills the first reflector, and starts it again when the packets have been sent.
+    fn prove_loss_of_a_reflector(&mut self) -> Result<Proof, LabError> {
+        let step = self.progress.step("reflector rr1 killed");
+        drop(self.reflectors.remove(0));
+        step.done();
+        let proof = prove::without_a_reflector(self)?;
+        self.reflectors.insert(0, self.start_router(Seat::Reflector(0))?);
+        Ok(proof)
+    }
+
+    fn start_agents(&mut self) -> Result<(), LabError> {
         let on_routers = (0..self.routers.len()).map(|router| self.blueprint.expected_on_router(router));
         let watches = self.watches(on_routers.collect(), Goal::Present);
         self.convergence.waited_for =
@@ -211,10 +251,16 @@ impl Lab {
         let begun = Instant::now();
         for (part, namespace) in self.blueprint.nodes.iter().zip(&self.network.nodes) {
             let folders = AgentFolders::create(&self.folder.path().join(&part.name))?;
-            self.agents.push(Agent::start(&programs.muslin, &part.name, namespace, &self.state, folders)?);
+            self.agents.push(Agent::start(
+                &self.programs.muslin,
+                &part.name,
+                namespace,
+                &self.state,
+                folders,
+            )?);
         }
         let converged = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
-            check(&mut self.agents, &mut self.routers)
+            check(&mut self.agents, self.routers.iter_mut().chain(&mut self.reflectors))
         })?;
         self.convergence.seconds = converged.duration_since(begun).as_secs_f64();
         step.done();
@@ -227,15 +273,16 @@ impl Lab {
         Ok(())
     }
 
-    fn add_pods(&mut self, programs: &Programs) -> Result<(), LabError> {
+    fn add_pods(&mut self) -> Result<(), LabError> {
         let step = self.progress.step("pods added by muslin-cni");
         let nodes = self.blueprint.nodes.iter().zip(&self.network.nodes).zip(&self.agents).enumerate();
+        let plugins = &*self.programs.plugins;
         // One thread per node: a kubelet adds its pods while others add theirs.
         let added = std::thread::scope(|scope| {
             let threads = nodes.map(|(node_index, ((part, node), agent))| {
                 scope.spawn(move || {
                     let add = |name: &String| {
-                        let (configurations, plugins) = (&agent.folders.cni, &programs.plugins);
+                        let configurations = &*agent.folders.cni;
                         Pod::add(&PodSetup { name, node, node_index, configurations, plugins })
                     };
                     part.pods.iter().map(add).collect::<Result<Vec<_>, _>>()
@@ -267,7 +314,7 @@ impl Lab {
         manifests::write(&self.state, "pods.yaml", &manifests::pods(&facts))?;
         manifests::write(&self.state, "endpoints.yaml", &manifests::endpoints(&ready))?;
         let there = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
-            check(&mut self.agents, &mut self.routers)
+            check(&mut self.agents, self.routers.iter_mut().chain(&mut self.reflectors))
         })?;
         self.convergence.service_seconds = there.duration_since(begun).as_secs_f64();
         step.done();
@@ -280,7 +327,7 @@ impl Lab {
         let begun = Instant::now();
         manifests::write(&self.state, "bgp.yaml", &manifests::bgp(&self.blueprint, Sessions::Down))?;
         let gone = await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
-            check(&mut self.agents, &mut self.routers)
+            check(&mut self.agents, self.routers.iter_mut().chain(&mut self.reflectors))
         })?;
         self.convergence.withdrawal_seconds = Some(gone.duration_since(begun).as_secs_f64());
         step.done();
@@ -292,7 +339,7 @@ impl Lab {
         let mut step = self.progress.step("BGP back; all routes in the kernels again");
         manifests::write(&self.state, "bgp.yaml", &manifests::bgp(&self.blueprint, Sessions::Up))?;
         await_all(watches, &self.network.link_locals, PATIENCE, &mut step, || {
-            check(&mut self.agents, &mut self.routers)
+            check(&mut self.agents, self.routers.iter_mut().chain(&mut self.reflectors))
         })?;
         step.done();
         Ok(())
@@ -363,8 +410,8 @@ impl Programs {
 }
 
 /// An error if a process of the lab has died.
-fn check(agents: &mut [Agent], routers: &mut [Router]) -> Result<(), LabError> {
-    let routers = routers.iter_mut().flat_map(|router| &mut router.daemons);
+fn check<'a>(agents: &mut [Agent], routers: impl Iterator<Item = &'a mut Router>) -> Result<(), LabError> {
+    let routers = routers.flat_map(|router| &mut router.daemons);
     agents.iter_mut().map(|agent| &mut agent.daemon).chain(routers).try_for_each(crate::daemon::Daemon::check)
 }
 

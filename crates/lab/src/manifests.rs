@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::LabError;
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{
-    Blueprint, CLUSTER_ASN, DualNet, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE, ROUTER_ASN,
-    SERVICE_RANGE, Web,
+    Blueprint, CLUSTER_ASN, DualNet, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE,
+    REFLECTION_CLUSTER, ROUTER_ASN, ReflectorPart, SERVICE_RANGE, Web,
 };
 use crate::options::Topology;
 
@@ -20,6 +20,16 @@ pub(crate) enum Sessions {
     Up,
     /// Every peer carries `shutdown`, and the mesh is off.
     Down,
+}
+
+impl Sessions {
+    /// The line of a peer that must not speak.
+    fn shutdown(self) -> &'static str {
+        match self {
+            Self::Up => "",
+            Self::Down => "  shutdown: the lab proves that nothing passes without BGP\n",
+        }
+    }
 }
 
 /// A pod that exists.
@@ -74,7 +84,7 @@ status:
 /// `bgp.yaml`: what the nodes announce and with whom they speak.
 pub(crate) fn bgp(lab: &Blueprint, sessions: Sessions) -> String {
     let mesh = match (lab.topology, sessions) {
-        (Topology::Mesh, Sessions::Down) => "\n  nodeMesh:\n    enabled: false",
+        (Topology::Mesh, Sessions::Down) | (Topology::Reflector, _) => "\n  nodeMesh:\n    enabled: false",
         _ => "",
     };
     let configuration = format!(
@@ -97,10 +107,6 @@ spec:
     let peers = lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
     let peers = peers.flat_map(|(node, uplink)| {
         Family::BOTH.map(|family| {
-            let shutdown = match sessions {
-                Sessions::Up => "",
-                Sessions::Down => "  shutdown: the lab proves that nothing passes without BGP\n",
-            };
             format!(
                 "apiVersion: muslin.dev/v1alpha1
 kind: BGPPeer
@@ -117,10 +123,33 @@ spec:
                 router = lab.routers[uplink.router].name,
                 family = family.name().to_lowercase(),
                 address = uplink.router_address.get(family),
+                shutdown = sessions.shutdown(),
             )
         })
     });
-    documents(std::iter::once(configuration).chain(peers))
+    documents(std::iter::once(configuration).chain(peers).chain(reflectors(lab, sessions)))
+}
+
+/// Every node speaks with every reflector.
+fn reflectors(lab: &Blueprint, sessions: Sessions) -> impl Iterator<Item = String> {
+    lab.reflectors.iter().flat_map(move |reflector| {
+        Family::BOTH.map(|family| {
+            format!(
+                "apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata:
+  name: {name}-{family}
+spec:
+  peerAddress: \"{address}\"
+  peerASN: internal
+{shutdown}",
+                name = reflector.name,
+                family = family.name().to_lowercase(),
+                address = reflector.address.get(family),
+                shutdown = sessions.shutdown(),
+            )
+        })
+    })
 }
 
 /// `service.yaml`: the Service.
@@ -280,6 +309,39 @@ spec:
         )
     });
     documents([configuration, filter].into_iter().chain(ranges))
+}
+
+/// `router.yaml` of a reflector that is `muslin speaker`: it knows its clients by the range of their link.
+pub(crate) fn reflector(part: &ReflectorPart) -> String {
+    let configuration = format!(
+        "apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata:
+  name: default
+spec:
+  asn: {CLUSTER_ASN}
+  routerID: {id}
+  clusterID: {REFLECTION_CLUSTER}
+",
+        id = part.address.v4,
+    );
+    let [v4, v6] = part.address.on_link().map(|address| address.trunc());
+    let ranges = [("ipv4", v4), ("ipv6", v6)].map(|(family, range)| {
+        format!(
+            "apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata:
+  name: clients-{family}
+spec:
+  listenRange: \"{range}\"
+  peerASN: internal
+  routeReflectorClient: true
+  addPath:
+    send: All
+"
+        )
+    });
+    documents([configuration].into_iter().chain(ranges))
 }
 
 fn items(prefix: &str, range: DualNet) -> String {

@@ -13,6 +13,15 @@ pub enum Topology {
     Mesh,
     /// Every node on two links to two routers, eBGP to both and equal-cost paths.
     DualTor,
+    /// All nodes on one link, iBGP to two route reflectors that forward nothing; a router on the same link leads outside.
+    Reflector,
+}
+
+impl Topology {
+    /// Whether all nodes are on one link.
+    pub(crate) fn is_one_link(self) -> bool {
+        matches!(self, Self::Mesh | Self::Reflector)
+    }
 }
 
 /// Which program is the external router.

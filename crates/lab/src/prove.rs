@@ -46,6 +46,14 @@ pub(crate) fn connected(lab: &mut Lab) -> Result<Vec<Proof>, LabError> {
     Ok(proofs)
 }
 
+/// The proof while one of the reflectors is dead.
+pub(crate) fn without_a_reflector(lab: &Lab) -> Result<Proof, LabError> {
+    let step = lab.progress.step("probes with one reflector less");
+    let proof = judge::reflector_loss(&gather(lab)?);
+    step.done();
+    Ok(proof)
+}
+
 /// The proofs when BGP is stopped and the learned routes are gone.
 pub(crate) fn without_bgp(lab: &Lab) -> Result<Vec<Proof>, LabError> {
     let step = lab.progress.step("probes without BGP");

@@ -124,6 +124,8 @@ pub enum ProofId {
     Service,
     /// A packet to a Service that nothing translated is dropped at the node.
     Untranslated,
+    /// With one of two reflectors dead pods of different nodes still reach each other.
+    ReflectorLoss,
     /// Without BGP nothing passes between nodes.
     Silence,
     /// Without BGP pods of one node still reach each other, and the outside host.

@@ -1,9 +1,10 @@
-//! The external router: one of three programs, each on a configuration and sockets of its own.
+//! The external router, and route reflectors: one of three programs, each on a configuration and sockets of its own.
 
 mod bird;
 mod frr;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use muslin_netns::Namespace;
 
 use crate::LabError;
 use crate::addresses::Family;
-use crate::blueprint::{Blueprint, NodePart};
+use crate::blueprint::{Blueprint, CLUSTER_ASN, NodePart, ROUTER_ASN};
 use crate::daemon::Daemon;
 use crate::manifests;
 use crate::options::RouterKind;
@@ -30,8 +31,7 @@ pub(crate) struct Router {
 /// What a router is started from.
 pub(crate) struct RouterSetup<'a> {
     pub(crate) lab: &'a Blueprint,
-    /// Which of the blueprint's routers.
-    pub(crate) index: usize,
+    pub(crate) seat: Seat,
     pub(crate) namespace: &'a Namespace,
     /// A folder of its own.
     pub(crate) folder: &'a Path,
@@ -39,9 +39,35 @@ pub(crate) struct RouterSetup<'a> {
     pub(crate) muslin: &'a Path,
 }
 
+/// What a speaker beside the nodes is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// One of the blueprint's routers.
+    Router(usize),
+    /// One of the blueprint's reflectors.
+    Reflector(usize),
+}
+
 impl RouterSetup<'_> {
     fn name(&self) -> &str {
-        &self.lab.routers[self.index].name
+        match self.seat {
+            Seat::Router(index) => &self.lab.routers[index].name,
+            Seat::Reflector(index) => &self.lab.reflectors[index].name,
+        }
+    }
+
+    fn id(&self) -> Ipv4Addr {
+        match self.seat {
+            Seat::Router(index) => self.lab.routers[index].id,
+            Seat::Reflector(index) => self.lab.reflectors[index].address.v4,
+        }
+    }
+
+    fn asn(&self) -> u32 {
+        match self.seat {
+            Seat::Router(_) => ROUTER_ASN,
+            Seat::Reflector(_) => CLUSTER_ASN,
+        }
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, LabError> {
@@ -54,16 +80,19 @@ impl RouterSetup<'_> {
         Daemon::start(format!("{program} of {}", self.name()), self.namespace, command, log)
     }
 
-    /// The nodes on this router's links and their addresses there.
+    /// The nodes on its links and their addresses there.
     fn neighbours(&self) -> impl Iterator<Item = Neighbour<'_>> {
         let uplinks =
             self.lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
-        let ours = uplinks.filter(|(_, uplink)| uplink.router == self.index);
-        ours.flat_map(|(node, uplink)| {
+        let ours = uplinks.filter_map(|(node, uplink)| match self.seat {
+            Seat::Router(index) => (uplink.router == index).then_some((node, uplink, uplink.router_address)),
+            Seat::Reflector(index) => Some((node, uplink, self.lab.reflectors[index].address)),
+        });
+        ours.flat_map(|(node, uplink, local)| {
             Family::BOTH.map(|family| Neighbour {
                 node,
                 family,
-                local: uplink.router_address.get(family),
+                local: local.get(family),
                 remote: uplink.address.get(family),
             })
         })
@@ -106,7 +135,11 @@ fn start_speaker(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
     for folder in [&state, &run] {
         fs::create_dir_all(folder).map_err(LabError::file(folder))?;
     }
-    manifests::write(&state, "router.yaml", &manifests::speaker(setup.lab, setup.index))?;
+    let text = match setup.seat {
+        Seat::Router(index) => manifests::speaker(setup.lab, index),
+        Seat::Reflector(index) => manifests::reflector(&setup.lab.reflectors[index]),
+    };
+    manifests::write(&state, "router.yaml", &text)?;
     let mut command = Command::new(setup.muslin);
     command.arg("speaker").arg("--state").arg(&state).arg("--run-dir").arg(&run);
     let mut daemon = setup.start("speaker", &mut command)?;

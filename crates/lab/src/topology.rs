@@ -11,7 +11,6 @@ use crate::LabError;
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{Blueprint, NodePart, OUTSIDE, POD_RANGE, RouterPart};
 use crate::kernel_routes::LinkLocals;
-use crate::options::Topology;
 use crate::probe::Host;
 
 /// Name of a router's link to the outside host.
@@ -22,7 +21,8 @@ pub(crate) const OUTSIDE_LINK: &str = "outside";
 pub(crate) struct Network {
     pub(crate) nodes: Vec<Namespace>,
     pub(crate) routers: Vec<Namespace>,
-    /// The link that all share in a mesh.
+    pub(crate) reflectors: Vec<Namespace>,
+    /// The link that all nodes share, if there is one.
     pub(crate) switch: Option<Namespace>,
     pub(crate) outside: Host,
     pub(crate) link_locals: Arc<LinkLocals>,
@@ -34,7 +34,13 @@ impl Network {
             // That a node forwards is for its agent to see to.
             nodes: lab.nodes.iter().map(|node| Namespace::new(&node.name)).collect::<Result<_, _>>()?,
             routers: lab.routers.iter().map(|part| router(&part.name)).collect::<Result<_, _>>()?,
-            switch: matches!(lab.topology, Topology::Mesh).then(|| segment("switch")).transpose()?,
+            // They forward nothing.
+            reflectors: lab
+                .reflectors
+                .iter()
+                .map(|part| Namespace::new(&part.name))
+                .collect::<Result<_, _>>()?,
+            switch: lab.topology.is_one_link().then(|| segment("switch")).transpose()?,
             outside: Host { name: "outside".to_owned(), namespace: segment("outside")?, addresses: OUTSIDE },
             link_locals: Arc::default(),
         };
@@ -51,7 +57,8 @@ impl Network {
 
     /// Every namespace, for a look at all links.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Namespace> {
-        self.nodes.iter().chain(&self.routers).chain(&self.switch).chain([&self.outside.namespace])
+        let speakers = self.nodes.iter().chain(&self.routers).chain(&self.reflectors);
+        speakers.chain(&self.switch).chain([&self.outside.namespace])
     }
 
     fn wire_nodes(&self, lab: &Blueprint) -> Result<(), LabError> {
@@ -73,6 +80,11 @@ impl Network {
                 connect(router, LAN_LINK, switch, &part.name)?;
                 switch.attach(BRIDGE, &part.name)?;
                 add_addresses(router, LAN_LINK, lab.nodes[0].uplinks[0].router_address)?;
+            }
+            for (part, reflector) in lab.reflectors.iter().zip(&self.reflectors) {
+                connect(reflector, LAN_LINK, switch, &part.name)?;
+                switch.attach(BRIDGE, &part.name)?;
+                add_addresses(reflector, LAN_LINK, part.address)?;
             }
         }
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
@@ -118,7 +130,7 @@ impl Network {
     }
 }
 
-/// Name of a router's link to the nodes in a mesh.
+/// Name of a router's or reflector's link to nodes that share one.
 const LAN_LINK: &str = "lan";
 const BRIDGE: &str = "br0";
 

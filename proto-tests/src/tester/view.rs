@@ -20,42 +20,67 @@ pub struct Route {
     pub attributes: Attributes,
 }
 
-/// Carries an UPDATE out on a table.
-pub(super) fn apply(table: &mut BTreeMap<IpNet, Route>, body: &[u8], as_width: usize) -> Result<()> {
-    let (withdrawn, rest) = counted(body).context("withdrawn routes")?;
-    let (attributes, announced) = counted(rest).context("path attributes")?;
-    for prefix in prefixes(withdrawn, 4)? {
-        table.remove(&prefix);
-    }
-    let mut all = read_attributes(attributes)?;
-    if let Some((_, value)) = all.remove(&15) {
-        let [0, 2, 1, nlri @ ..] = &*value else { bail!("MP_UNREACH_NLRI {value:02x?}") };
-        for prefix in prefixes(nlri, 16)? {
-            table.remove(&prefix);
+/// What was announced and not withdrawn.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// The newest route of each prefix.
+    pub(super) routes: BTreeMap<IpNet, Route>,
+    /// All paths; without identifiers they have zero.
+    pub(super) paths: BTreeMap<(IpNet, u32), Route>,
+    /// Whether IPv4 prefixes have identifiers.
+    pub(super) ids: bool,
+}
+
+impl Tables {
+    /// Carries an UPDATE out.
+    pub(super) fn apply(&mut self, body: &[u8], as_width: usize) -> Result<()> {
+        let (withdrawn, rest) = counted(body).context("withdrawn routes")?;
+        let (attributes, announced) = counted(rest).context("path attributes")?;
+        self.withdraw(prefixes(withdrawn, 4, self.ids)?);
+        let mut all = read_attributes(attributes)?;
+        if let Some((_, value)) = all.remove(&15) {
+            let [0, 2, 1, nlri @ ..] = &*value else { bail!("MP_UNREACH_NLRI {value:02x?}") };
+            self.withdraw(prefixes(nlri, 16, false)?);
         }
-    }
-    let reach = all.remove(&14);
-    let as_path =
-        all.get(&2).map(|(_, value)| read_as_path(value, as_width)).transpose()?.unwrap_or_default();
-    let mut add = |next_hop: IpAddr, announced: Vec<IpNet>| {
-        for prefix in announced {
+        let reach = all.remove(&14);
+        let as_path =
+            all.get(&2).map(|(_, value)| read_as_path(value, as_width)).transpose()?.unwrap_or_default();
+        if let Some((_, value)) = reach {
+            let [0, 2, 1, length @ (16 | 32), rest @ ..] = &*value else {
+                bail!("MP_REACH_NLRI {value:02x?}")
+            };
+            let (next_hop, rest) = rest.split_at_checked(usize::from(*length)).context("next hop")?;
+            let global: [u8; 16] = next_hop[..16].try_into()?;
+            let nlri = rest.get(1..).context("reserved octet")?;
+            let next_hop = Ipv6Addr::from(global).into();
             let route = Route { next_hop, as_path: as_path.clone(), attributes: all.clone() };
-            table.insert(prefix, route);
+            self.announce(prefixes(nlri, 16, false)?, &route);
         }
-    };
-    if let Some((_, value)) = reach {
-        let [0, 2, 1, length @ (16 | 32), rest @ ..] = &*value else { bail!("MP_REACH_NLRI {value:02x?}") };
-        let (next_hop, rest) = rest.split_at_checked(usize::from(*length)).context("next hop")?;
-        let global: [u8; 16] = next_hop[..16].try_into()?;
-        let nlri = rest.get(1..).context("reserved octet")?;
-        add(Ipv6Addr::from(global).into(), prefixes(nlri, 16)?);
+        if !announced.is_empty() {
+            let (_, next_hop) = all.get(&3).context("NEXT_HOP is missing")?;
+            let next_hop: [u8; 4] = next_hop.as_slice().try_into().context("NEXT_HOP")?;
+            let route = Route { next_hop: Ipv4Addr::from(next_hop).into(), as_path, attributes: all };
+            self.announce(prefixes(announced, 4, self.ids)?, &route);
+        }
+        Ok(())
     }
-    if !announced.is_empty() {
-        let (_, next_hop) = all.get(&3).context("NEXT_HOP is missing")?;
-        let next_hop: [u8; 4] = next_hop.as_slice().try_into().context("NEXT_HOP")?;
-        add(Ipv4Addr::from(next_hop).into(), prefixes(announced, 4)?);
+
+    fn withdraw(&mut self, prefixes: Vec<(IpNet, u32)>) {
+        for (prefix, id) in prefixes {
+            self.paths.remove(&(prefix, id));
+            match self.paths.range((prefix, 0)..=(prefix, u32::MAX)).next() {
+                Some((_, left)) => drop(self.routes.insert(prefix, left.clone())),
+                None => drop(self.routes.remove(&prefix)),
+            }
+        }
     }
-    Ok(())
+
+    fn announce(&mut self, prefixes: Vec<(IpNet, u32)>, route: &Route) {
+        for (prefix, id) in prefixes {
+            self.paths.insert((prefix, id), route.clone());
+            self.routes.insert(prefix, route.clone());
+        }
+    }
 }
 
 /// A part behind its length of two octets, and the rest.
@@ -97,9 +122,16 @@ fn read_as_path(mut octets: &[u8], width: usize) -> Result<Vec<u32>> {
     Ok(path)
 }
 
-fn prefixes(mut octets: &[u8], width: usize) -> Result<Vec<IpNet>> {
+/// Prefixes with the identifiers before them, if they have some.
+fn prefixes(mut octets: &[u8], width: usize, ids: bool) -> Result<Vec<(IpNet, u32)>> {
     let mut all = Vec::new();
-    while let [length, rest @ ..] = octets {
+    while !octets.is_empty() {
+        let mut id = 0;
+        if ids {
+            let (octets_of_id, rest) = octets.split_first_chunk::<4>().context("path identifier")?;
+            (id, octets) = (u32::from_be_bytes(*octets_of_id), rest);
+        }
+        let (length, rest) = octets.split_first().context("prefix length")?;
         let (bits, rest) =
             rest.split_at_checked(usize::from(length.div_ceil(8))).context("prefix ends early")?;
         let mut address = [0; 16];
@@ -110,7 +142,7 @@ fn prefixes(mut octets: &[u8], width: usize) -> Result<Vec<IpNet>> {
         };
         let prefix = IpNet::new(address, *length)?;
         ensure!(prefix == prefix.trunc(), "{prefix} has host bits set");
-        all.push(prefix);
+        all.push((prefix, id));
         octets = rest;
     }
     Ok(all)
@@ -127,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_update_adds_and_removes_in_both_families() {
-        let mut table = BTreeMap::new();
+        let mut tables = Tables::default();
         let next_hop = "fd99::1".parse().unwrap();
         let attributes = [
             wire::mp_reach(next_hop, &["fd01::/64"]),
@@ -135,27 +167,25 @@ mod tests {
             wire::as_path(&[65001, 4_200_000_001]),
             wire::next_hop(Ipv4Addr::new(192, 0, 2, 1)),
         ];
-        apply(&mut table, body(&wire::update(&[], &attributes, &["10.0.0.0/24"])), 4).unwrap();
-        assert_eq!(table.len(), 2);
-        let route = &table[&"fd01::/64".parse().unwrap()];
+        tables.apply(body(&wire::update(&[], &attributes, &["10.0.0.0/24"])), 4).unwrap();
+        assert_eq!(tables.routes.len(), 2);
+        let route = &tables.routes[&"fd01::/64".parse().unwrap()];
         assert_eq!(route.as_path, [65001, 4_200_000_001]);
         assert_eq!(route.next_hop, IpAddr::V6(next_hop));
-        apply(&mut table, body(&wire::update(&["10.0.0.0/24"], &[wire::mp_unreach(&["fd01::/64"])], &[])), 4)
+        tables
+            .apply(body(&wire::update(&["10.0.0.0/24"], &[wire::mp_unreach(&["fd01::/64"])], &[])), 4)
             .unwrap();
-        assert!(table.is_empty());
+        assert!(tables.routes.is_empty() && tables.paths.is_empty());
     }
 
     #[test]
     fn a_speaker_that_sends_nonsense_is_found_out() {
-        let mut table = BTreeMap::new();
+        let mut tables = Tables::default();
         let twice = wire::update(&[], &[wire::origin(0), wire::origin(0)], &[]);
-        assert!(apply(&mut table, body(&twice), 4).is_err());
+        assert!(tables.apply(body(&twice), 4).is_err());
         let host_bits = wire::update(&["10.0.0.1/24"], &[], &[]);
-        assert!(
-            apply(&mut table, body(&host_bits), 4).is_ok(),
-            "host bits beyond the octets are not on the wire"
-        );
-        assert!(apply(&mut table, body(&wire::update(&["10.0.3.0/22"], &[], &[])), 4).is_err());
-        assert!(apply(&mut table, &[0, 9, 1], 4).is_err());
+        assert!(tables.apply(body(&host_bits), 4).is_ok(), "host bits beyond the octets are not on the wire");
+        assert!(tables.apply(body(&wire::update(&["10.0.3.0/22"], &[], &[])), 4).is_err());
+        assert!(tables.apply(&[0, 9, 1], 4).is_err());
     }
 }

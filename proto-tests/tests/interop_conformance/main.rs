@@ -5,12 +5,15 @@
 //! `crash_14_…` is number 14 of the messages that brought down other daemons. `CONFORMANCE_SUBJECT=bird` runs the same
 //! tests at BIRD, which shows whether an expectation is anybody else's, too.
 
+mod add_path;
 mod cease;
 mod crashes;
+mod fabric;
 mod header;
 mod hostile;
 mod malformed;
 mod open;
+mod reflection;
 mod scene;
 mod session;
 mod update;

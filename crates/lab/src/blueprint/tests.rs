@@ -37,6 +37,15 @@ fn on_one_link_nodes_go_straight_to_each_other() {
 }
 
 #[test]
+fn with_reflectors_nodes_go_straight_to_each_other_too() {
+    let lab = blueprint(Topology::Reflector);
+    assert_eq!(gateways(&lab.expected_on_node(0), "10.244.2.0/24"), ["172.30.0.12"]);
+    assert_eq!(lab.hops(Place::Node(0), Place::Node(1)), 2);
+    let addresses: Vec<_> = lab.reflectors.iter().map(|part| part.address.v4.to_string()).collect();
+    assert_eq!(addresses, ["172.30.0.2", "172.30.0.3"]);
+}
+
+#[test]
 fn the_service_range_leads_to_all_nodes_but_its_host_routes_to_those_with_endpoints() {
     let lab = blueprint(Topology::Tor);
     assert_eq!(

@@ -3,7 +3,7 @@ use muslin_cluster::ClusterState;
 use super::*;
 use crate::options::LabOptions;
 
-const TOPOLOGIES: [Topology; 3] = [Topology::Tor, Topology::Mesh, Topology::DualTor];
+const TOPOLOGIES: [Topology; 4] = [Topology::Tor, Topology::Mesh, Topology::DualTor, Topology::Reflector];
 
 fn blueprint(topology: Topology) -> Blueprint {
     Blueprint::new(&LabOptions { topology, ..LabOptions::default() })
@@ -30,6 +30,9 @@ fn nodes_and_bgp_resources_read_without_a_problem_in_every_topology() {
             read(&bgp(&lab, sessions));
         }
         read(&speaker(&lab, 0));
+        for part in &lab.reflectors {
+            read(&reflector(part));
+        }
     }
 }
 
@@ -49,6 +52,17 @@ fn stopping_bgp_shuts_every_peer_down_and_ends_the_mesh() {
     assert_eq!(count(&up, "shutdown:"), 0);
     assert_eq!(count(&down, "shutdown:"), 6);
     assert_eq!(count(&down, "enabled: false"), 1);
+}
+
+#[test]
+fn nodes_with_reflectors_have_no_mesh_and_one_peer_per_reflector_and_family() {
+    let lab = blueprint(Topology::Reflector);
+    for (sessions, shut) in [(Sessions::Up, 0), (Sessions::Down, 10)] {
+        let text = bgp(&lab, sessions);
+        let count = |part: &str| text.matches(part).count();
+        assert_eq!((count("kind: BGPPeer"), count("peerASN: internal")), (10, 4));
+        assert_eq!((count("shutdown:"), count("enabled: false")), (shut, 1));
+    }
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(super) fn hops(evidence: &Evidence) -> Proof {
 /// Between nodes the packets carry pod source and pod destination, one hop after the other.
 pub(super) fn wire(evidence: &Evidence) -> Proof {
     let place = match evidence.blueprint.topology {
-        Topology::Mesh => "the shared link",
+        Topology::Mesh | Topology::Reflector => "the shared link",
         Topology::Tor | Topology::DualTor => "the router's links",
     };
     let statement = format!("A capture on {place} shows pod source and pod destination");
@@ -214,6 +214,20 @@ pub(super) fn untranslated(evidence: &Evidence) -> Proof {
                 format!("{} to {destination} {what}", protocol.name())
             });
         }
+    }
+    proof
+}
+
+/// Packets go on by the same ways when a reflector is dead: it was on none of them, and another one knows the routes.
+pub(super) fn reflector_loss(evidence: &Evidence) -> Proof {
+    let statement = "With one of two reflectors killed pods still reach pods of other nodes, straight";
+    let mut proof = Proof::new(ProofId::ReflectorLoss, statement);
+    for probe in evidence.between_pods().filter(|probe| probe.from.place != probe.to.place) {
+        let expected = FIRST_TTL - evidence.blueprint.hops(probe.from.place, probe.to.place);
+        let straight = probe.arrived().any(|(_, ttl)| ttl == expected);
+        proof.judge(probe.family, probe.answer() != Answer::None && straight, || {
+            format!("{}: {}", probe.name(), if straight { "no answer" } else { "did not come straight" })
+        });
     }
     proof
 }

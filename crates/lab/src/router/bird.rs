@@ -1,10 +1,10 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use super::{Neighbour, PATIENCE, RouterSetup, find};
+use super::{Neighbour, PATIENCE, RouterSetup, Seat, find};
 use crate::LabError;
 use crate::addresses::Family;
-use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
+use crate::blueprint::{CLUSTER_ASN, REFLECTION_CLUSTER};
 use crate::daemon::Daemon;
 
 pub(super) fn missing() -> Option<String> {
@@ -28,31 +28,43 @@ fn configuration(setup: &RouterSetup<'_>) -> String {
 router id {};
 protocol device {{}}
 ",
-        setup.lab.routers[setup.index].id,
+        setup.id(),
     );
-    for family in Family::BOTH {
-        let channel = channel(family);
-        // Writing to a String cannot fail, here and below.
-        let _ = write!(
-            text,
-            "protocol kernel {{
+    let (session, routes) = match setup.seat {
+        Seat::Router(_) => {
+            for family in Family::BOTH {
+                let channel = channel(family);
+                // Writing to a String cannot fail, here and below.
+                let _ = write!(
+                    text,
+                    "protocol kernel {{
   {channel} {{ import none; export where source = RTS_BGP; }};
   merge paths on limit 64;
 }}
 "
-        );
-    }
+                );
+            }
+            (String::new(), "import all; export all;")
+        }
+        Seat::Reflector(_) => {
+            // The way to next hops is known from the link; nothing goes into the kernel.
+            text.push_str("protocol direct { ipv4; ipv6; }\n");
+            let session = format!("  rr client;\n  rr cluster id {REFLECTION_CLUSTER};\n");
+            (session, "import all; export where source = RTS_BGP; add paths tx;")
+        }
+    };
+    let asn = setup.asn();
     for Neighbour { node, family, local, remote } in setup.neighbours() {
         let (channel, node) = (channel(family), &node.name);
         let _ = write!(
             text,
             "protocol bgp {node}_{channel} {{
-  local {local} as {ROUTER_ASN};
+  local {local} as {asn};
   neighbor {remote} as {CLUSTER_ASN};
   connect delay time 1;
   connect retry time 1;
   error wait time 1, 2;
-  {channel} {{ import all; export all; }};
+{session}  {channel} {{ {routes} }};
 }}
 "
         );

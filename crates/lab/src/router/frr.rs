@@ -4,10 +4,10 @@ use std::process::Command;
 
 use nix::unistd::{User, chown};
 
-use super::{Neighbour, PATIENCE, RouterSetup, find};
+use super::{Neighbour, PATIENCE, RouterSetup, Seat, find};
 use crate::LabError;
 use crate::addresses::Family;
-use crate::blueprint::{CLUSTER_ASN, ROUTER_ASN};
+use crate::blueprint::{CLUSTER_ASN, REFLECTION_CLUSTER};
 use crate::daemon::Daemon;
 
 const ZEBRA: &str = "zebra";
@@ -64,17 +64,25 @@ fn own_folder(setup: &RouterSetup<'_>) -> Result<(), LabError> {
 fn configuration(setup: &RouterSetup<'_>) -> String {
     let mut text = format!(
         "hostname {}
-router bgp {ROUTER_ASN}
+router bgp {}
  bgp router-id {}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
  coalesce-time 50
 ",
         setup.name(),
-        setup.lab.routers[setup.index].id,
+        setup.asn(),
+        setup.id(),
     );
+    let options: &[&str] = match setup.seat {
+        Seat::Router(_) => &[],
+        Seat::Reflector(_) => {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, " bgp cluster-id {REFLECTION_CLUSTER}");
+            &["route-reflector-client", "addpath-tx-all-paths"]
+        }
+    };
     for Neighbour { remote, .. } in setup.neighbours() {
-        // Writing to a String cannot fail, here and below.
         let _ = write!(
             text,
             " neighbor {remote} remote-as {CLUSTER_ASN}
@@ -87,6 +95,9 @@ router bgp {ROUTER_ASN}
             writeln!(text, " address-family {} unicast\n  maximum-paths 64", family.name().to_lowercase());
         for Neighbour { remote, .. } in setup.neighbours().filter(|neighbour| neighbour.family == family) {
             let _ = writeln!(text, "  neighbor {remote} activate");
+            for option in options {
+                let _ = writeln!(text, "  neighbor {remote} {option}");
+            }
         }
         text.push_str(" exit-address-family\n");
     }
