@@ -77,7 +77,8 @@ impl fmt::Display for AfiSafi {
 }
 
 /// A set of [`Family`] values in one octet.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<Family>", into = "Vec<Family>")]
 pub struct FamilySet(u8);
 
 impl FamilySet {
@@ -124,6 +125,18 @@ impl FamilySet {
 impl From<Family> for FamilySet {
     fn from(family: Family) -> Self {
         Self::EMPTY.with(family)
+    }
+}
+
+impl From<Vec<Family>> for FamilySet {
+    fn from(families: Vec<Family>) -> Self {
+        families.into_iter().collect()
+    }
+}
+
+impl From<FamilySet> for Vec<Family> {
+    fn from(families: FamilySet) -> Self {
+        families.iter().collect()
     }
 }
 
