@@ -11,9 +11,7 @@ use super::pack::{Item, Packer};
 use super::select::{Offer, Withheld};
 use crate::config::NextHopMode;
 use crate::policy::apply;
-use crate::rib::{
-    DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress, is_link_local,
-};
+use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress, is_link_local};
 
 /// A route as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use muslin_bgp_packet::Family;
-use muslin_bgp_speaker::config::{
-    AddPathConfig, ConnectMode, OverLimit, PrefixLimit, SentPaths, TtlMode,
-};
+use muslin_bgp_speaker::config::{AddPathConfig, ConnectMode, OverLimit, PrefixLimit, SentPaths, TtlMode};
 
 use super::{node, plan_of, problems, resource, uplink};
 use crate::{NodePlan, PeerView};

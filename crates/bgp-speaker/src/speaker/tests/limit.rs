@@ -166,7 +166,7 @@ fn fault_16_a_peer_that_comes_back_with_too_many_is_kept_out_for_longer_each_tim
 #[test]
 fn fault_16_paths_of_one_prefix_count_each() {
     let session = SessionConfig {
-        add_path: crate::config::AddPathConfig { receive: true, send: 0 },
+        add_path: crate::config::AddPathConfig { receive: true, ..Default::default() },
         ..limited(OverLimit::Discard)
     };
     let mut lone = Lone::new(session);
