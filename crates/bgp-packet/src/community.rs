@@ -1,10 +1,15 @@
 //! Communities: standard (RFC 1997), extended (RFC 4360) and large (RFC 8092).
 
+mod any;
+mod extended;
+
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use any::{AnyCommunity, CommunityKind};
+pub use extended::ExtendedCommunity;
 
 use crate::Asn;
 
@@ -129,36 +134,6 @@ impl FromStr for LargeCommunity {
     }
 }
 
-/// An extended community (RFC 4360), kept as its eight octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ExtendedCommunity(pub [u8; 8]);
-
-impl ExtendedCommunity {
-    /// Whether the community may cross an AS border (RFC 4360 §3: the T bit is clear).
-    pub const fn is_transitive(self) -> bool {
-        self.0[0] & 0x40 == 0
-    }
-}
-
-impl fmt::Display for ExtendedCommunity {
-    /// Route target and route origin as `rt:`/`ro:` AS (or address) `:` number, anything else in hexadecimal.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.0[1] {
-            2 => "rt",
-            3 => "ro",
-            _ => return write!(f, "0x{:016x}", u64::from_be_bytes(self.0)),
-        };
-        let value = u64::from_be_bytes(self.0);
-        let (upper, lower) = ((value >> 16) as u32, value as u32);
-        match self.0[0] {
-            0x00 => write!(f, "{name}:{}:{lower}", upper >> 16),
-            0x01 => write!(f, "{name}:{}:{}", Ipv4Addr::from(upper), lower as u16),
-            0x02 => write!(f, "{name}:{upper}:{}", lower as u16),
-            _ => write!(f, "0x{value:016x}"),
-        }
-    }
-}
-
 /// Decimal digits only: integer parsing of the standard library would also accept a sign.
 fn digits<N: FromStr>(text: &str) -> Option<N> {
     if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse().ok() } else { None }
@@ -184,13 +159,5 @@ mod tests {
         for text in ["", "1:2", "1:2:3:4", "4294967296:0:0"] {
             assert!(text.parse::<LargeCommunity>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn extended_communities_are_shown_in_words_where_they_have_some() {
-        assert_eq!(ExtendedCommunity([0, 2, 0xFD, 0xE8, 0, 0, 0, 7]).to_string(), "rt:65000:7");
-        assert_eq!(ExtendedCommunity([1, 3, 10, 0, 0, 1, 0, 7]).to_string(), "ro:10.0.0.1:7");
-        assert_eq!(ExtendedCommunity([0x43, 0, 0, 0, 0, 0, 0, 2]).to_string(), "0x4300000000000002");
-        assert!(!ExtendedCommunity([0x43, 0, 0, 0, 0, 0, 0, 2]).is_transitive());
     }
 }

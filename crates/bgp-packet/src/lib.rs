@@ -64,7 +64,9 @@ pub use capability::{
     AddPathFamily, AddPathMode, Capability, ExtendedNextHop, GracefulFamily, GracefulRestart,
     LongLivedFamily, Role,
 };
-pub use community::{Community, ExtendedCommunity, LargeCommunity, ParseCommunityError};
+pub use community::{
+    AnyCommunity, Community, CommunityKind, ExtendedCommunity, LargeCommunity, ParseCommunityError,
+};
 pub use context::{AsWidth, AttributeContext, DecodeContext, PeerKind};
 pub use encode::{TooLong, UpdateEncoder};
 pub use family::{AFI_IPV4, AFI_IPV6, AfiSafi, Family, FamilySet};

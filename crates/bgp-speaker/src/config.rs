@@ -13,14 +13,24 @@ use serde::{Deserialize, Serialize};
 
 mod defaults;
 mod guard;
+mod pattern;
+mod policy;
+mod prefix_set;
 mod secret;
 mod session;
+mod sharing;
 mod validate;
 
 pub use self::guard::{Allowed, GuardRange, ImportGuard, OwnedBlock};
+pub use self::pattern::{Pattern, PatternError};
+pub use self::policy::{
+    Action, AsPathTest, CommunityTest, Condition, LinkBandwidth, MedChange, NextHopChange, Outcome, PeerTest,
+    Policy, Quantifier, Rule, Verdict,
+};
+pub use self::prefix_set::{PrefixMatch, PrefixSet};
 pub use self::secret::Secret;
 pub use self::session::{LocalAs, LocalAsPrepend, OverLimit, PrefixLimit, RoleConfig};
-pub use self::validate::ConfigError;
+pub use self::validate::{ConfigError, PolicyError};
 
 /// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
 pub type Cause = Arc<str>;
@@ -173,9 +183,9 @@ pub struct SessionConfig {
     /// NEXT_HOP that we send.
     pub next_hop: NextHopMode,
     /// What is accepted from the peer.
-    pub import: Policy,
+    pub import: Arc<Policy>,
     /// What is sent to the peer.
-    pub export: Policy,
+    pub export: Arc<Policy>,
     /// How often our own AS may stand in a received AS_PATH: 0 refuses it (RFC 4271 §9.1.2). Nodes that
     /// share one AS behind an external router need 1; block ownership is then checked by the guard.
     pub allowed_own_as: u8,
@@ -249,69 +259,4 @@ pub enum RouteSource {
     Static,
     /// Learned from a peer.
     Learned,
-}
-
-/// A policy: rules in order, the first that matches decides.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Policy {
-    /// Name, as shown in status ("`BGPFilter` tor", "derived default").
-    pub name: Arc<str>,
-    /// The rules; first match ends.
-    pub rules: Vec<Rule>,
-    /// What happens when no rule matches.
-    pub otherwise: Verdict,
-}
-
-/// Accept or reject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Verdict {
-    /// The route passes.
-    Accept,
-    /// The route is refused.
-    Reject,
-}
-
-/// One line of a policy. All conditions that are present must hold.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Rule {
-    /// Where the line is written ("`BGPFilter tor .spec.import[2]`").
-    pub cause: Cause,
-    /// Prefix condition: any of these.
-    pub prefixes: Vec<PrefixMatch>,
-    /// Source condition: any of these.
-    pub sources: Vec<RouteSource>,
-    /// Community condition: any of these.
-    pub communities: Vec<Community>,
-    /// Verdict.
-    pub verdict: Verdict,
-    /// What is changed when accepted.
-    pub actions: Vec<Action>,
-}
-
-/// Prefixes within a range, of lengths between two bounds (both inclusive).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PrefixMatch {
-    /// The covering range.
-    pub within: IpNet,
-    /// Shortest length that matches.
-    pub min_length: u8,
-    /// Longest length that matches.
-    pub max_length: u8,
-}
-
-/// A change to an accepted route.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Action {
-    /// Set `LOCAL_PREF`.
-    LocalPref(u32),
-    /// Set MED.
-    Med(u32),
-    /// Prepend an AS this often.
-    Prepend(Asn, u8),
-    /// Add a community.
-    AddCommunity(Community),
-    /// Remove a community.
-    RemoveCommunity(Community),
-    /// Add a large community.
-    AddLargeCommunity(LargeCommunity),
 }

@@ -43,7 +43,7 @@ pub mod export;
 pub mod net;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
-mod policy;
+pub mod policy;
 pub mod rib;
 pub mod session;
 pub mod speaker;

@@ -15,13 +15,17 @@ pub use bgp_configuration::{
     AdvertisedRange, BgpConfigurationSpec, DefaultRoute, ImportRanges, NodeMesh, StaticRoute,
 };
 pub use bgp_filter::{
-    BgpFilterSpec, FilterAction, FilterOperations, FilterRule, FilterSource, PrefixRange, Prepend,
+    AsPathConditions, BgpFilterSpec, FilterAction, FilterNextHop, FilterOperations, FilterRule, FilterSource,
+    PrefixRange, Prepend,
 };
 pub use bgp_peer::{
     AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
     NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths,
 };
-pub use fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
+pub use fields::{
+    AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, CommunityValue, LargeCommunityValue,
+    PeerRef, RouterId, TimeSpan,
+};
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};
 
 use crate::problem::Fault;

@@ -81,12 +81,14 @@ fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {
 /// A change of the speaker's best paths as a change of the kernel's routes.
 pub(crate) fn route_change(change: FibChange) -> RouteChange {
     let route = change.route.map(|route| {
-        DesiredRoute::over(route.next_hops.into_iter().map(|hop| NextHop {
+        let metric = route.priority.map(std::num::NonZeroU32::get);
+        let desired = DesiredRoute::over(route.next_hops.into_iter().map(|hop| NextHop {
             gateway: Some(hop.gateway),
             interface: hop.interface,
             weight: hop.weight,
             onlink: false,
-        }))
+        }));
+        DesiredRoute { metric, ..desired }
     });
     RouteChange { prefix: change.prefix, route }
 }

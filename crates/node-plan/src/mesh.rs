@@ -31,8 +31,8 @@ impl Mesh {
         settings: &Settings,
         node: &str,
         explicit: &BTreeSet<IpAddr>,
-        import: &Policy,
-        export: &Policy,
+        import: &Arc<Policy>,
+        export: &Arc<Policy>,
     ) -> Self {
         let mut mesh = Self::default();
         let cause = &settings.mesh.cause;

@@ -19,6 +19,7 @@ use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
 use crate::causes::Subject;
 use crate::facts::KernelFacts;
+use crate::policy::Relation;
 use crate::settings::BGP_PORT;
 
 /// More prefixes than any cluster has, fewer than the Internet.
@@ -30,8 +31,8 @@ const MAX_PASSWORD: usize = 80;
 /// What a peer's policies are when its filters decide nothing.
 #[derive(Debug)]
 pub(crate) struct Policies {
-    pub(crate) import: Policy,
-    pub(crate) export: Policy,
+    pub(crate) import: Arc<Policy>,
+    pub(crate) export: Arc<Policy>,
     /// How often our own AS may stand in a received path.
     pub(crate) allowed_own_as: u8,
 }
@@ -58,7 +59,7 @@ impl Peers {
     pub(crate) fn of<'a>(
         local: &Local<'a>,
         wanted: impl Iterator<Item = (&'a Arc<str>, &'a muslin_cluster::Object<BgpPeer>)>,
-        policies: impl Fn(&Subject<'_, BgpPeer>, Kinship, &mut Vec<Problem>) -> Policies,
+        policies: impl Fn(&Subject<'_, BgpPeer>, Relation, &mut Vec<Problem>) -> Policies,
     ) -> Self {
         let mut peers = Self::default();
         let mut taken: BTreeMap<(IpAddr, Option<&str>), &Arc<str>> = BTreeMap::new();
@@ -86,8 +87,9 @@ impl Peers {
                     continue;
                 }
             };
-            let kinship = local.kinship(&peer);
-            let policies = policies(&peer, kinship, &mut peers.problems);
+            let relation = local.relation(&peer);
+            let kinship = relation.kinship;
+            let policies = policies(&peer, relation, &mut peers.problems);
             let session = local.session(&peer, kinship, policies, password);
             peers.problems.extend(local.unreachable(&peer, kinship));
             peers.problems.extend(without_meaning(&peer, kinship));
@@ -132,14 +134,15 @@ impl Local<'_> {
         self.facts.is_local(address) || self.node_addresses.contains(&address)
     }
 
-    fn kinship(&self, peer: &Subject<'_, BgpPeer>) -> Kinship {
+    fn relation(&self, peer: &Subject<'_, BgpPeer>) -> Relation {
         let spec = &peer.object.spec;
-        let own = spec.local_asn.map_or(self.asn, |asn| asn.0);
-        match spec.peer_asn {
+        let local = spec.local_asn.map_or(self.asn, |asn| asn.0);
+        let kinship = match spec.peer_asn {
             PeerAs::Internal => Kinship::Internal,
-            PeerAs::Is(asn) if asn == own => Kinship::Internal,
+            PeerAs::Is(asn) if asn == local => Kinship::Internal,
             PeerAs::Is(_) | PeerAs::External => Kinship::External,
-        }
+        };
+        Relation { own: self.asn, local, kinship }
     }
 
     /// An external session is one hop unless it is told otherwise.

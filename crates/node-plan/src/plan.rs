@@ -84,11 +84,11 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             let selected = state.bgp_peers.iter().filter(|(_, peer)| {
                 peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
             });
-            let peers = Peers::of(&local, selected, |peer, kinship, problems| Policies {
-                import: filtered(state, peer, settings.asn, Direction::Import, &import, problems),
-                export: filtered(state, peer, settings.asn, Direction::Export, &export, problems),
+            let peers = Peers::of(&local, selected, |peer, relation, problems| Policies {
+                import: filtered(state, peer, relation, Direction::Import, &import, problems),
+                export: filtered(state, peer, relation, Direction::Export, &export, problems),
                 // Nodes share one AS behind an external router; the guard knows whose each block is.
-                allowed_own_as: u8::from(kinship == Kinship::External),
+                allowed_own_as: u8::from(relation.kinship == Kinship::External),
             });
             let explicit: BTreeSet<_> = peers.named.iter().map(|peer| peer.address).collect();
             let mesh = Mesh::of(&local, &settings, node, &explicit, &import, &export);

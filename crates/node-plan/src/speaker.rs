@@ -1,6 +1,7 @@
 //! The plan of a stand-alone speaker: a router or a reflector that has no pods.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use muslin_bgp_speaker::config::{Policy, RemoteAs, SessionConfig, SpeakerConfig};
 use muslin_cluster::resources::BgpPeer;
@@ -32,10 +33,13 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
     let mut problems = state.problems.clone();
     problems.extend(unused(state, None));
     let local = Local { state, facts, asn: settings.asn, node_addresses: &[] };
-    let peers = Peers::of(&local, state.bgp_peers.iter(), |peer, kinship, problems| Policies {
-        import: filtered(state, peer, settings.asn, Direction::Import, &rest(peer, kinship), problems),
-        export: filtered(state, peer, settings.asn, Direction::Export, &rest(peer, kinship), problems),
-        allowed_own_as: 0,
+    let peers = Peers::of(&local, state.bgp_peers.iter(), |peer, relation, problems| {
+        let rest = rest(peer, relation.kinship);
+        Policies {
+            import: filtered(state, peer, relation, Direction::Import, &rest, problems),
+            export: filtered(state, peer, relation, Direction::Export, &rest, problems),
+            allowed_own_as: 0,
+        }
     });
     problems.extend(peers.problems);
     let router_id = settings.router_id.or_else(|| first_address(facts)).unwrap_or_else(|| {
@@ -67,13 +71,13 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
 }
 
 /// What happens to routes that no filter decides about.
-fn rest(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Policy {
+fn rest(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Arc<Policy> {
     match kinship {
         Kinship::Internal => SessionConfig::internal().import,
         Kinship::External if peer.object.spec.filters.is_empty() => {
             SessionConfig::external(RemoteAs::External).import
         }
-        Kinship::External => Policy::reject_all("refused"),
+        Kinship::External => Policy::reject_all("refused").into(),
     }
 }
 

@@ -1,14 +1,16 @@
 //! A plan as people and programs read it.
 
+mod policy;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 use muslin_bgp_speaker::config::{
-    Action, AddPathConfig, ConnectMode, GuardRange, ListenRange, LocalAsPrepend, NextHopMode,
-    OriginatedRoute, OverLimit, OwnedBlock, PeerConfig, Policy, PrefixLimit, PrefixMatch, ReflectorRole,
-    RemoteAs, RouteSource, Rule, SentPaths, SessionConfig, SpeakerConfig, TtlMode, Verdict,
+    AddPathConfig, ConnectMode, GuardRange, ListenRange, LocalAsPrepend, NextHopMode, OriginatedRoute,
+    OverLimit, OwnedBlock, PeerConfig, Policy, PrefixLimit, ReflectorRole, RemoteAs, RouteSource, SentPaths,
+    SessionConfig, SpeakerConfig, TtlMode, Verdict,
 };
 use muslin_cluster::Problem;
 use muslin_pod_network::FirewallPlan;
@@ -170,7 +172,7 @@ impl PlanView {
         let sessions = speaker.peers.iter().map(|peer| &peer.session);
         let sessions = sessions.chain(speaker.listen_ranges.iter().map(|range| &range.session));
         let mut policies: Vec<PolicyView> = Vec::new();
-        for policy in sessions.flat_map(|session| [&session.import, &session.export]) {
+        for policy in sessions.flat_map(|session| [&*session.import, &*session.export]) {
             if policies.iter().all(|known| known.name != policy.name) {
                 policies.push(policy.into());
             }
@@ -361,53 +363,13 @@ impl From<&Policy> for PolicyView {
     fn from(policy: &Policy) -> Self {
         Self {
             name: policy.name.clone(),
-            rules: policy.rules.iter().map(|rule| Caused::new(rule_text(rule), rule.cause.clone())).collect(),
+            rules: policy
+                .rules
+                .iter()
+                .map(|rule| Caused::new(policy::rule_text(rule), rule.cause.clone()))
+                .collect(),
             otherwise: verdict(policy.otherwise),
         }
-    }
-}
-
-fn rule_text(rule: &Rule) -> String {
-    let mut conditions = Vec::new();
-    if !rule.prefixes.is_empty() {
-        conditions.push(rule.prefixes.iter().map(prefix_match).collect::<Vec<_>>().join(" or "));
-    }
-    if !rule.sources.is_empty() {
-        let sources: Vec<_> = rule.sources.iter().map(|from| source(*from)).collect();
-        conditions.push(format!("from {}", sources.join(" or ")));
-    }
-    if !rule.communities.is_empty() {
-        conditions.push(format!("with {}", join(&rule.communities, " or ")));
-    }
-    let conditions = if conditions.is_empty() { "all".to_owned() } else { conditions.join(", ") };
-    let verdict = verdict(rule.verdict);
-    if rule.actions.is_empty() {
-        return format!("{verdict} {conditions}");
-    }
-    let actions: Vec<_> = rule.actions.iter().map(action).collect();
-    format!("{verdict} {conditions}; {}", actions.join(", "))
-}
-
-fn prefix_match(matched: &PrefixMatch) -> String {
-    let PrefixMatch { within, min_length, max_length } = *matched;
-    let own = within.prefix_len();
-    match (min_length, max_length) {
-        (shortest, longest) if shortest == own && longest == own => within.to_string(),
-        (shortest, longest) if shortest == own && longest == within.max_prefix_len() => {
-            format!("within {within}")
-        }
-        (shortest, longest) => format!("within {within} of length {shortest} to {longest}"),
-    }
-}
-
-fn action(action: &Action) -> String {
-    match action {
-        Action::LocalPref(preference) => format!("set local-pref {preference}"),
-        Action::Med(med) => format!("set MED {med}"),
-        Action::Prepend(asn, times) => format!("prepend AS {asn} {times} times"),
-        Action::AddCommunity(community) => format!("add {community}"),
-        Action::RemoveCommunity(community) => format!("remove {community}"),
-        Action::AddLargeCommunity(community) => format!("add {community}"),
     }
 }
 

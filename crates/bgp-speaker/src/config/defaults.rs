@@ -1,6 +1,7 @@
 //! Short ways to write a configuration: every field has the value that is right most of the time.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -8,8 +9,7 @@ use muslin_bgp_packet::{Asn, Family, FamilySet};
 
 use super::{
     AddPathConfig, ConnectMode, ImportGuard, ListenRange, NextHopMode, OriginatedRoute, PeerConfig, PeerKey,
-    Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig, SpeakerConfig,
-    TtlMode, Verdict,
+    Policy, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig, SpeakerConfig, TtlMode, Verdict,
 };
 
 /// TCP port of BGP (RFC 4271 §8.2.1.1).
@@ -86,8 +86,8 @@ impl SessionConfig {
             long_lived: None,
             reflector: ReflectorRole::NonClient,
             next_hop: NextHopMode::Auto,
-            import: Policy::reject_all(NO_POLICY),
-            export: Policy::reject_all(NO_POLICY),
+            import: Policy::reject_all(NO_POLICY).into(),
+            export: Policy::reject_all(NO_POLICY).into(),
             allowed_own_as: 0,
             max_prefixes: None,
             shutdown: None,
@@ -96,14 +96,14 @@ impl SessionConfig {
 
     /// An internal peer: everything is accepted and sent, as RFC 8212 allows.
     pub fn internal() -> Self {
-        let accept = Policy::accept_all("default of internal peers");
+        let accept = Arc::new(Policy::accept_all("default of internal peers"));
         Self { import: accept.clone(), export: accept, ..Self::external(RemoteAs::Internal) }
     }
 
     /// The same session with these policies.
     #[must_use]
-    pub fn with_policies(self, import: Policy, export: Policy) -> Self {
-        Self { import, export, ..self }
+    pub fn with_policies(self, import: impl Into<Arc<Policy>>, export: impl Into<Arc<Policy>>) -> Self {
+        Self { import: import.into(), export: export.into(), ..self }
     }
 }
 
@@ -144,18 +144,6 @@ impl Policy {
     /// Whether nobody wrote this policy: RFC 8212 §2 leaves an external peer without routes then.
     pub fn is_missing(&self) -> bool {
         &*self.name == NO_POLICY
-    }
-}
-
-impl PrefixMatch {
-    /// `prefix` itself.
-    pub fn exact(prefix: IpNet) -> Self {
-        Self { within: prefix, min_length: prefix.prefix_len(), max_length: prefix.prefix_len() }
-    }
-
-    /// `range` and everything in it.
-    pub fn or_longer(range: IpNet) -> Self {
-        Self { within: range, min_length: range.prefix_len(), max_length: range.max_prefix_len() }
     }
 }
 

@@ -111,6 +111,33 @@ pub enum ConfigError {
         /// The object.
         cause: String,
     },
+    /// A policy that cannot be worked with.
+    #[error("peer {key} ({cause}): {error}")]
+    Policy {
+        /// The peer.
+        key: PeerKey,
+        /// The object.
+        cause: String,
+        /// What is wrong.
+        error: PolicyError,
+    },
+}
+
+/// Why a policy cannot be worked with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "policy {policy} has {rules} rules of which {continuing} continue; of so many rules {most} may continue, and \
+     65535 is the most there may be"
+)]
+pub struct PolicyError {
+    /// Its name.
+    pub policy: String,
+    /// Number of its rules.
+    pub rules: usize,
+    /// How many of them continue.
+    pub continuing: usize,
+    /// How many may.
+    pub most: usize,
 }
 
 impl SpeakerConfig {
@@ -187,6 +214,13 @@ impl SpeakerConfig {
             && !(1..=MAX_PASSWORD).contains(&password.len())
         {
             return Err(ConfigError::Password { key, found: password.len(), cause });
+        }
+        for policy in [&session.import, &session.export] {
+            policy.check().map_err(|error| ConfigError::Policy {
+                key: key.clone(),
+                cause: cause.clone(),
+                error,
+            })?;
         }
         match &session.shutdown {
             Some(text) if text.len() > MAX_SHUTDOWN_TEXT => {

@@ -9,8 +9,8 @@ use muslin_bgp_packet::{Family, NextHop, PathAttributes};
 use super::key::{GroupKey, Relation};
 use super::pack::{Item, Packer};
 use super::select::{Offer, Withheld};
-use crate::config::NextHopMode;
-use crate::policy::apply;
+use crate::config::{NextHopChange, NextHopMode};
+use crate::policy::{apply, next_hop};
 use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress, is_link_local};
 
 /// A route as it is sent.
@@ -31,10 +31,10 @@ impl Outgoing {
 impl GroupKey {
     /// The route that an offer is sent as.
     pub(crate) fn rewrite(&self, rib: &LocRib, offer: Offer, family: Family) -> Result<Outgoing, Withheld> {
-        let next_hop = self.next_hop(rib, offer, family).ok_or(Withheld::NextHop)?;
+        let actions = || offer.trail.actions(&self.policy);
+        let next_hop = self.next_hop(rib, offer, family, next_hop(actions())).ok_or(Withheld::NextHop)?;
         let mut attributes = rib.attributes.decode(offer.attributes);
         attributes.next_hop = None;
-        let actions = offer.rule.actions(&self.policy);
         match self.shape.relation {
             Relation::External { local_as, as_behind, role } => {
                 // RFC 4271 §5.1.4: a MED of another AS goes no further. Policy may set one of ours.
@@ -43,9 +43,11 @@ impl GroupKey {
                 }
                 attributes.originator_id = None;
                 attributes.cluster_list.clear();
-                apply(actions, &mut attributes);
-                attributes.local_pref = None;
+                // RFC 4360 §6: what is not transitive ends here.
                 attributes.extended_communities.retain(|community| community.is_transitive());
+                apply(actions(), &mut attributes);
+                attributes.local_pref = None;
+                let_bandwidth_pass(&mut attributes);
                 let path = attributes.as_path.without_confederation();
                 let path = as_behind.map_or(path.clone(), |own| path.prepended(own, 1));
                 attributes.as_path = path.prepended(local_as, 1);
@@ -56,7 +58,7 @@ impl GroupKey {
             Relation::Internal { cluster } | Relation::Client { cluster } => {
                 reflect(rib, offer, cluster, &mut attributes);
                 attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
-                apply(actions, &mut attributes);
+                apply(actions(), &mut attributes);
             }
         }
         Ok(Outgoing { attributes, next_hop })
@@ -68,12 +70,26 @@ impl GroupKey {
         Packer::new(self).announce(self, outgoing, family_of(prefix), &[item]).is_empty()
     }
 
-    fn next_hop(&self, rib: &LocRib, offer: Offer, family: Family) -> Option<NextHop> {
+    fn next_hop(
+        &self,
+        rib: &LocRib,
+        offer: Offer,
+        family: Family,
+        change: Option<NextHopChange>,
+    ) -> Option<NextHop> {
+        let mode = match change {
+            Some(NextHopChange::Address(address)) => {
+                return self.can_send(family, address).then(|| NextHop::new(address));
+            }
+            Some(NextHopChange::Itself) => NextHopMode::Itself,
+            Some(NextHopChange::Unchanged) => NextHopMode::Unchanged,
+            None => self.shape.next_hop,
+        };
         let received = rib.attributes.next_hop(offer.attributes);
         // A link-local address means nothing beyond its link.
         let same_link = received.interface.is_none() || received.interface == self.shape.interface;
         let keeps = offer.source != PeerIndex::LOCAL
-            && match self.shape.next_hop {
+            && match mode {
                 NextHopMode::Itself => false,
                 NextHopMode::Unchanged => true,
                 NextHopMode::Auto if self.is_external() => self.is_on_shared_link(rib, offer),
@@ -123,6 +139,17 @@ fn family_of(prefix: IpNet) -> Family {
         IpNet::V4(_) => Family::Ipv4Unicast,
         IpNet::V6(_) => Family::Ipv6Unicast,
     }
+}
+
+/// A bandwidth that policy sets may cross the border: whoever sets it means the neighbour to have it.
+fn let_bandwidth_pass(attributes: &mut PathAttributes) {
+    let communities = &mut attributes.extended_communities;
+    for community in communities.iter_mut().filter(|community| community.as_link_bandwidth().is_some()) {
+        *community = community.transitive();
+    }
+    communities.retain(|community| community.is_transitive());
+    communities.sort_unstable();
+    communities.dedup();
 }
 
 /// RFC 4456 §8: a reflected route says who originated it and which clusters it passed.

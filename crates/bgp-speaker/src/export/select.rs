@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::key::{GroupKey, Relation};
 use crate::config::{RouteSource, Verdict};
-use crate::policy::{RuleNumber, Subject, decide, needs_communities};
+use crate::policy::{Learned, Memo, Subject, Trail, decide};
 use crate::rib::{AttributeId, DestinationId, LocRib, Marks, Path, PeerIndex, would_leak};
 
 /// A path to be sent, as what it is made from: its octets are a function of this and the group's key.
@@ -18,8 +18,8 @@ pub(crate) struct Offer {
     pub(crate) attributes: AttributeId,
     /// Who it came from; its source is never sent its own route.
     pub(crate) source: PeerIndex,
-    /// The rule of the export policy that accepted it.
-    pub(crate) rule: RuleNumber,
+    /// The rules of the export policy that apply to it.
+    pub(crate) trail: Trail,
 }
 
 /// Why a route is not sent.
@@ -42,7 +42,7 @@ pub enum Withheld {
     NotReflected,
     /// The export policy rejects it.
     Policy,
-    /// We have no address that could be sent as next hop.
+    /// There is no address that could be sent as next hop.
     NextHop,
     /// Its attributes do not fit into a message (RFC 4271 §9.2).
     TooLong,
@@ -63,7 +63,7 @@ impl fmt::Display for Withheld {
             Self::LongLivedStale => "community llgr-stale, and the peer has no long-lived graceful restart",
             Self::NotReflected => "learned from an internal peer, and neither side is a reflector client",
             Self::Policy => "rejected by the export policy",
-            Self::NextHop => "there is no address of ours to send as next hop",
+            Self::NextHop => "there is no address that could be sent as next hop",
             Self::TooLong => "the attributes do not fit into a message",
             Self::OwnRoute => "the route came from this peer",
             Self::Deferred => "after our restart the routes of all peers are waited for",
@@ -75,13 +75,13 @@ impl fmt::Display for Withheld {
 pub(crate) type Offers = SmallVec<[(u32, Offer); 1]>;
 
 impl GroupKey {
-    /// Whether a path may be sent to the group, and by which rule.
+    /// Whether a path may be sent to the group, and by which rules.
     pub(crate) fn offer(
         &self,
         rib: &LocRib,
         id: DestinationId,
         path: &Path,
-    ) -> Result<Offer, (Withheld, Option<RuleNumber>)> {
+    ) -> Result<Offer, (Withheld, Option<Trail>)> {
         let refuse = |why| Err((why, None));
         if !self.shape.families.contains(rib.destinations.family(id)) {
             return refuse(Withheld::Family);
@@ -116,14 +116,16 @@ impl GroupKey {
             PeerIndex::LOCAL => rib.originated.get(&prefix).map_or(RouteSource::Static, |route| route.source),
             _ => RouteSource::Learned,
         };
-        let communities = if needs_communities(&self.policy) {
-            rib.attributes.decode(path.attributes).communities
-        } else {
-            Vec::new()
-        };
-        match decide(&self.policy, Subject { prefix, source, communities: &communities }) {
-            (Verdict::Accept, rule) => Ok(Offer { attributes: path.attributes, source: path.peer, rule }),
-            (Verdict::Reject, rule) => Err((Withheld::Policy, Some(rule))),
+        let learned = rib.peer_of(path).map(|peer| Learned {
+            peer: &peer.view.key,
+            address: peer.view.address,
+            next_hop: rib.attributes.next_hop(path.attributes).global,
+        });
+        let read = || rib.attributes.decode(path.attributes);
+        let subject = Subject { prefix, source, learned, memo: &Memo::default(), read: &read };
+        match decide(&self.policy, &subject) {
+            (Verdict::Accept, trail) => Ok(Offer { attributes: path.attributes, source: path.peer, trail }),
+            (Verdict::Reject, trail) => Err((Withheld::Policy, Some(trail))),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::select::Offer;
-use crate::policy::RuleNumber;
+use crate::policy::Trail;
 use crate::rib::slab::Handle;
 use crate::rib::{AttributeId, DestinationId, PeerIndex};
 
@@ -19,17 +19,17 @@ pub(crate) struct Sent {
     /// Number of the segment, modulo 2^32.
     pub(crate) version: u32,
     source: PeerIndex,
-    rule: RuleNumber,
+    trail: Trail,
 }
 
 impl Sent {
     pub(crate) fn new(offer: Offer, version: u32) -> Self {
-        let Offer { attributes, source, rule } = offer;
-        Self { attributes, version, source, rule }
+        let Offer { attributes, source, trail } = offer;
+        Self { attributes, version, source, trail }
     }
 
     pub(crate) fn offer(&self) -> Offer {
-        Offer { attributes: self.attributes, source: self.source, rule: self.rule }
+        Offer { attributes: self.attributes, source: self.source, trail: self.trail }
     }
 }
 

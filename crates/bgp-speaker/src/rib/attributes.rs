@@ -8,6 +8,7 @@ mod raw;
 
 use std::hash::BuildHasher;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
@@ -52,6 +53,10 @@ pub(crate) struct Row {
     pub(crate) own_as: u8,
     /// Well-known communities and loops.
     pub(crate) marks: Marks,
+    /// Bandwidth of the link that the route came over, in octets per second (draft-ietf-idr-link-bandwidth).
+    pub(crate) bandwidth: Option<f32>,
+    /// The metric that policy gives the route in the kernel: part of the set, though no peer hears of it.
+    pub(crate) priority: Option<NonZeroU32>,
     references: u32,
 }
 
@@ -144,23 +149,34 @@ impl Attributes {
 
     /// The row of a set, with one reference more.
     pub(crate) fn acquire(&mut self, attributes: &PathAttributes, next_hop: NextHopKey) -> AttributeId {
+        self.acquire_with(attributes, next_hop, None)
+    }
+
+    /// The row of a set with a priority of policy's, with one reference more.
+    pub(crate) fn acquire_with(
+        &mut self,
+        attributes: &PathAttributes,
+        next_hop: NextHopKey,
+        priority: Option<NonZeroU32>,
+    ) -> AttributeId {
         self.scratch.clear();
         attributes.encode_canonical(AsWidth::Four, &mut self.scratch);
         let next_hop = self.next_hops.acquire(next_hop);
-        let hash = self.hasher.hash_one((&self.scratch[..], next_hop));
+        let hash = self.hasher.hash_one((&self.scratch[..], next_hop, priority));
         let found = self.index.find(hash, |id| {
             let row = &self.rows[*id];
-            row.next_hop == next_hop && *row.octets == self.scratch[..]
+            (row.next_hop, row.priority) == (next_hop, priority) && *row.octets == self.scratch[..]
         });
         if let Some(id) = found.copied() {
             self.next_hops.release(next_hop);
             self.retain(id);
             return id;
         }
-        let row = Row { octets: self.scratch[..].into(), ..Row::of(attributes, next_hop, self.identity) };
+        let row =
+            Row { octets: self.scratch[..].into(), priority, ..Row::of(attributes, next_hop, self.identity) };
         let id = self.rows.insert(row);
         let Self { rows, index, hasher, .. } = self;
-        index.insert_unique(hash, id, |id| hasher.hash_one((&*rows[*id].octets, rows[*id].next_hop)));
+        index.insert_unique(hash, id, |id| hasher.hash_one(rows[*id].key()));
         id
     }
 
@@ -176,7 +192,7 @@ impl Attributes {
         if row.references > 0 {
             return;
         }
-        let hash = self.hasher.hash_one((&*row.octets, row.next_hop));
+        let hash = self.hasher.hash_one(row.key());
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
             entry.remove();
         }
@@ -246,8 +262,15 @@ impl Row {
             cluster_length: u16::try_from(attributes.cluster_list.len()).unwrap_or(u16::MAX),
             own_as: own_as(attributes, identity),
             marks,
+            bandwidth: attributes.extended_communities.iter().find_map(|found| found.as_link_bandwidth()),
+            priority: None,
             references: 1,
         }
+    }
+
+    /// What makes it distinct.
+    fn key(&self) -> (&[u8], NextHopId, Option<NonZeroU32>) {
+        (&self.octets, self.next_hop, self.priority)
     }
 }
 

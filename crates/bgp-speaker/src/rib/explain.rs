@@ -10,7 +10,7 @@ use super::loc_rib::LocRib;
 use super::peers::PeerIndex;
 use super::view::{RouteView, Stage};
 use crate::export::{Group, Withheld};
-use crate::policy::RuleNumber;
+use crate::policy::Trail;
 
 /// Everything about one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,13 +95,13 @@ impl LocRib {
         }
         let Some(peer) = self.peers.get(path.peer) else { return String::new() };
         let import = Import::new(peer.view.clone(), self.guard.clone(), &self.attributes, path.received);
-        match import.rule(prefix) {
+        match import.rule(prefix, &self.attributes) {
             Ruling::Attributes(refusal) => refusal.to_string(),
             Ruling::Guard(refused) => match refused.range {
                 Some((range, cause)) => format!("import guard: {range}, {cause}"),
                 None => format!("import guard: {}", refused.refusal),
             },
-            Ruling::Policy(_, rule) => rule.cause(&peer.view.import),
+            Ruling::Policy(_, trail) => trail.cause(&peer.view.import),
         }
     }
 
@@ -119,8 +119,8 @@ impl LocRib {
                 };
                 let policy = &peer.view.export;
                 let (sent, withheld, cause) = match result {
-                    Ok((view, rule)) => (Some(view), None, rule.cause(policy)),
-                    Err((why, Some(rule))) => (None, Some(why), rule.cause(policy)),
+                    Ok((view, trail)) => (Some(view), None, trail.cause(policy)),
+                    Err((why, Some(trail))) => (None, Some(why), trail.cause(policy)),
                     Err((why, None)) => (None, Some(why), why.to_string()),
                 };
                 Some(ExportExplanation { peer: peer.view.key.0.to_string(), sent, withheld, cause })
@@ -133,13 +133,13 @@ impl LocRib {
         id: DestinationId,
         (_, path): (PathHandle, &Path),
         group: &Group,
-    ) -> Result<(RouteView, RuleNumber), (Withheld, Option<RuleNumber>)> {
+    ) -> Result<(RouteView, Trail), (Withheld, Option<Trail>)> {
         let offer = group.key.offer(self, id, path)?;
         let family = self.destinations.family(id);
         let outgoing = group.key.rewrite(self, offer, family).map_err(|why| (why, None))?;
         if !group.key.fits(&outgoing, self.destinations.prefix(id)) {
             return Err((Withheld::TooLong, None));
         }
-        Ok((self.sent_view(id, path.peer, &outgoing), offer.rule))
+        Ok((self.sent_view(id, path.peer, &outgoing), offer.trail))
     }
 }

@@ -1,6 +1,8 @@
 //! What the kernel should forward: the selected learned paths, pulled and coalesced by destination.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 
@@ -24,6 +26,8 @@ pub struct FibChange {
 pub struct FibRoute {
     /// Where packets go, at least one; several are an ECMP set. Sorted, without duplicates.
     pub next_hops: Vec<FibNextHop>,
+    /// Its metric, if policy gives it one.
+    pub priority: Option<NonZeroU32>,
 }
 
 /// One way of a route.
@@ -90,13 +94,70 @@ impl LocRib {
             .filter(|(_, path)| path.state == PathState::Selected)
             .filter_map(|(_, path)| match self.reach(path) {
                 Reach::Via(via) => {
-                    Some(FibNextHop { gateway: via.gateway, interface: via.interface, weight: 1 })
+                    let hop = FibNextHop { gateway: via.gateway, interface: via.interface, weight: 1 };
+                    Some((hop, self.attributes.row(path.attributes).bandwidth))
                 }
                 Reach::Local | Reach::Own | Reach::Unreachable => None,
             })
             .collect();
-        next_hops.sort_unstable();
-        next_hops.dedup();
-        (!next_hops.is_empty()).then_some(FibRoute { next_hops })
+        // Two paths over one way are one; the faster tells its bandwidth.
+        next_hops.sort_by(|(one, fast), (other, slow)| {
+            one.cmp(other).then(slow.partial_cmp(fast).unwrap_or(Ordering::Equal))
+        });
+        next_hops.dedup_by_key(|(hop, _)| *hop);
+        let weights = weights(next_hops.iter().map(|(_, bandwidth)| *bandwidth));
+        let next_hops: Vec<_> = next_hops
+            .into_iter()
+            .zip(weights)
+            .map(|((hop, _), weight)| FibNextHop { weight, ..hop })
+            .collect();
+        let priority = self.attributes.row(best.attributes).priority;
+        (!next_hops.is_empty()).then_some(FibRoute { next_hops, priority })
+    }
+}
+
+/// The heaviest weight of a way whose bandwidth is told: fine enough, and small enough for a resilient group's buckets.
+const HEAVIEST: f32 = 100.0;
+
+/// Shares of traffic in proportion to bandwidth; alike if one way does not tell its own
+/// (draft-ietf-idr-link-bandwidth §3).
+fn weights(bandwidths: impl Iterator<Item = Option<f32>> + Clone) -> Vec<u8> {
+    let known: Option<Vec<f32>> = bandwidths.clone().collect();
+    let fastest = known.iter().flatten().copied().fold(0.0, f32::max);
+    match known {
+        Some(known) if fastest > 0.0 => {
+            let shares: Vec<u8> = known
+                .iter()
+                .map(|bandwidth| (bandwidth / fastest * HEAVIEST).round().max(1.0) as u8)
+                .collect();
+            let divisor = shares.iter().copied().fold(0, greatest_common_divisor);
+            shares.iter().map(|share| share / divisor).collect()
+        }
+        _ => bandwidths.map(|_| 1).collect(),
+    }
+}
+
+fn greatest_common_divisor(a: u8, b: u8) -> u8 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weights;
+
+    #[test]
+    fn ways_share_by_bandwidth_in_the_smallest_numbers_that_say_so() {
+        let of = |bandwidths: &[f32]| weights(bandwidths.iter().map(|bandwidth| Some(*bandwidth)));
+        assert_eq!(of(&[1.25e9, 1.25e9]), [1, 1]);
+        assert_eq!(of(&[12.5e9, 2.5e9, 1.25e9]), [10, 2, 1]);
+        assert_eq!(of(&[1e9, 3.3e8]), [100, 33]);
+        assert_eq!(of(&[1e12, 1.0]), [100, 1], "nobody is left without a share");
+        assert_eq!(of(&[0.0, 0.0]), [1, 1]);
+    }
+
+    #[test]
+    fn ways_share_alike_when_one_does_not_tell_its_bandwidth() {
+        assert_eq!(weights([Some(1e9), None, Some(5e9)].into_iter()), [1, 1, 1]);
+        assert_eq!(weights(std::iter::empty()), [0_u8; 0]);
     }
 }

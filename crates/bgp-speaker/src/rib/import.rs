@@ -12,10 +12,11 @@ use super::destination::PathState;
 use super::guard::{Bearer, Guard, Refused};
 use super::leaks;
 use super::loc_rib::Judged;
+use super::next_hops::NextHopKey;
 use super::peers::PeerView;
 use super::refusal::Refusal;
-use crate::config::{Action, RouteSource, Verdict};
-use crate::policy::{RuleNumber, Subject, decide, needs_communities};
+use crate::config::{Action, NextHopChange, RouteSource, Verdict};
+use crate::policy::{Learned, Memo, Subject, Trail, apply, decide, next_hop, priority};
 
 /// The judge of one set of attributes from one peer: what does not depend on the prefix is found out once.
 pub(crate) struct Import {
@@ -24,10 +25,11 @@ pub(crate) struct Import {
     received: AttributeId,
     refusal: Option<Refusal>,
     bearer: Bearer,
-    communities: Vec<Community>,
     long_lived_stale: bool,
-    /// What each rule made of the attributes; this judge holds a reference to each.
-    made: SmallVec<[(RuleNumber, AttributeId); 2]>,
+    /// What rules read of the attributes.
+    memo: Memo,
+    /// What each trail of rules made of the attributes; this judge holds a reference to each.
+    made: SmallVec<[(Trail, AttributeId); 2]>,
 }
 
 /// The verdict about one prefix, with what decided.
@@ -38,7 +40,7 @@ pub(crate) enum Ruling<'a> {
     /// Refused by the guard.
     Guard(Refused<'a>),
     /// Decided by the policy.
-    Policy(Verdict, RuleNumber),
+    Policy(Verdict, Trail),
 }
 
 impl Import {
@@ -54,19 +56,14 @@ impl Import {
         let origin = (row.origin_as != 0).then_some(Asn(row.origin_as));
         let bearer = Bearer { external, origin, next_hop };
         let refusal = refuse(&view, attributes, received, next_hop);
-        let communities = if needs_communities(&view.import) {
-            attributes.decode(received).communities
-        } else {
-            Vec::new()
-        };
         Self {
             view,
             guard,
             received,
             refusal,
             bearer,
-            communities,
             long_lived_stale: false,
+            memo: Memo::default(),
             made: SmallVec::new(),
         }
     }
@@ -78,7 +75,7 @@ impl Import {
     }
 
     /// What is decided about a prefix, and by what.
-    pub(crate) fn rule(&self, prefix: IpNet) -> Ruling<'_> {
+    pub(crate) fn rule(&self, prefix: IpNet, attributes: &Attributes) -> Ruling<'_> {
         if let Some(refusal) = self.refusal {
             return Ruling::Attributes(refusal);
         }
@@ -87,54 +84,71 @@ impl Import {
         if let Err(refused) = permitted.and_then(|()| guard.check(prefix, self.bearer)) {
             return Ruling::Guard(refused);
         }
-        let subject = Subject { prefix, source: RouteSource::Learned, communities: &self.communities };
-        let (verdict, rule) = decide(&self.view.import, subject);
-        Ruling::Policy(verdict, rule)
+        let PeerView { key, address, import, .. } = &*self.view;
+        let learned = Learned { peer: key, address: *address, next_hop: self.bearer.next_hop };
+        let read = || attributes.decode(self.received);
+        let subject = Subject {
+            prefix,
+            source: RouteSource::Learned,
+            learned: Some(learned),
+            memo: &self.memo,
+            read: &read,
+        };
+        let (verdict, trail) = decide(import, &subject);
+        Ruling::Policy(verdict, trail)
     }
 
     /// Judges a prefix.
     pub(crate) fn judge(&mut self, prefix: IpNet, attributes: &mut Attributes) -> Judged {
         let received = self.received;
         let refused = |refusal| Judged { received, attributes: received, state: PathState::Refused(refusal) };
-        match self.rule(prefix) {
+        match self.rule(prefix, attributes) {
             Ruling::Attributes(refusal) | Ruling::Guard(Refused { refusal, .. }) => refused(refusal),
             Ruling::Policy(Verdict::Reject, _) => refused(Refusal::Policy),
-            Ruling::Policy(Verdict::Accept, rule) => {
-                let made = self.make(rule, attributes);
+            Ruling::Policy(Verdict::Accept, trail) => {
+                let made = self.make(trail, attributes);
                 Judged { received, attributes: made, state: PathState::Accepted }
             }
         }
     }
 
-    /// What a rule makes of the attributes.
-    fn make(&mut self, rule: RuleNumber, attributes: &mut Attributes) -> AttributeId {
-        let actions = rule.actions(&self.view.import);
-        let shut_down =
-            self.bearer.external && attributes.row(self.received).marks.contains(Marks::GRACEFUL_SHUTDOWN);
+    /// What the rules of a trail make of the attributes.
+    fn make(&mut self, trail: Trail, attributes: &mut Attributes) -> AttributeId {
+        let actions = || trail.actions(&self.view.import);
+        // RFC 8326 §4: the session or the router is about to go, every other path is better. Within the AS the
+        // community means the same, whoever added it: nodes of one AS are drained like any other.
+        let shuts_down = attributes.row(self.received).marks.contains(Marks::GRACEFUL_SHUTDOWN);
         let otc = leaks::added_on_ingress(&self.view, attributes, self.received);
         let local_as = self.view.prepends_received.then_some(self.view.local_as);
-        let unchanged = actions.is_empty() && !shut_down && otc.is_none() && local_as.is_none();
+        let unchanged = actions().next().is_none() && !shuts_down && otc.is_none() && local_as.is_none();
         if unchanged && !self.long_lived_stale {
             return self.received;
         }
-        if let Some((_, id)) = self.made.iter().find(|(made_by, _)| *made_by == rule) {
+        if let Some((_, id)) = self.made.iter().find(|(made_by, _)| *made_by == trail) {
             return *id;
         }
         let mut changed = attributes.decode(self.received);
-        if shut_down {
-            // RFC 8326 §4: the session is about to go, every other path is better.
-            crate::policy::apply(&[Action::LocalPref(0)], &mut changed);
+        if shuts_down {
+            apply(&[Action::LocalPref(0)], &mut changed);
         }
         if let Some(asn) = local_as {
             changed.as_path = changed.as_path.prepended(asn, 1);
         }
         changed.otc = changed.otc.or(otc);
-        crate::policy::apply(actions, &mut changed);
+        apply(actions(), &mut changed);
         if self.long_lived_stale {
-            crate::policy::apply(&[Action::AddCommunity(Community::LLGR_STALE)], &mut changed);
+            apply(&[Action::AddCommunity(Community::LLGR_STALE.into())], &mut changed);
         }
-        let id = attributes.acquire(&changed, attributes.next_hop(self.received));
-        self.made.push((rule, id));
+        let way = match next_hop(actions()) {
+            Some(NextHopChange::Address(address)) => {
+                NextHopKey::received(NextHop::new(address), self.view.interface)
+            }
+            Some(NextHopChange::Itself | NextHopChange::Unchanged) | None => {
+                attributes.next_hop(self.received)
+            }
+        };
+        let id = attributes.acquire_with(&changed, way, priority(actions()));
+        self.made.push((trail, id));
         id
     }
 

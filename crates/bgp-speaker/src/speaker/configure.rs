@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -22,8 +21,9 @@ impl Speaker {
     ///
     /// # Errors
     /// A configuration that cannot be: the one in force stays, untouched.
-    pub fn configure(&mut self, now: Instant, wanted: SpeakerConfig) -> Result<(), ConfigError> {
+    pub fn configure(&mut self, now: Instant, mut wanted: SpeakerConfig) -> Result<(), ConfigError> {
         wanted.validate()?;
+        wanted.share_policies(&self.config);
         let previous = std::mem::replace(&mut self.config, wanted);
         self.configure_rib(now, &previous);
         self.configure_listening(&previous);
@@ -137,8 +137,8 @@ impl Speaker {
         if previous == peer.config && !session_changed {
             return;
         }
-        peer.import = shared(&peer.import, &peer.config.import);
-        peer.export = shared(&peer.export, &peer.config.export);
+        peer.import = peer.config.import.clone();
+        peer.export = peer.config.export.clone();
         peer.session.reconfigure(now, settings);
         if let Some(text) = peer.config.shutdown.clone() {
             if previous.shutdown.is_none() {
@@ -175,14 +175,6 @@ impl Peer {
 
 fn range_session(range: &ListenRange) -> SessionConfig {
     SessionConfig { connect: ConnectMode::Passive, ..range.session.clone() }
-}
-
-/// Keeps the shared policy where it is the same, so that the RIB sees that nothing changed.
-fn shared(
-    in_force: &Arc<crate::config::Policy>,
-    wanted: &crate::config::Policy,
-) -> Arc<crate::config::Policy> {
-    if **in_force == *wanted { in_force.clone() } else { Arc::new(wanted.clone()) }
 }
 
 fn listen_plan(config: &SpeakerConfig) -> ListenPlan {

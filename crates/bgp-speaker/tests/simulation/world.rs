@@ -9,9 +9,9 @@ use ipnet::{IpNet, Ipv4Net};
 use muslin_bgp_packet::{Asn, Community};
 use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::config::{
-    Action, AddPathConfig, ConnectMode, GuardRange, ImportGuard, ListenRange, NextHopMode, OriginatedRoute,
-    OwnedBlock, PeerConfig, PeerKey, Policy, PrefixMatch, ReflectorRole, RemoteAs, RouteSource, Rule,
-    SentPaths, SessionConfig, SpeakerConfig, Verdict,
+    Action, AddPathConfig, Condition, ConnectMode, GuardRange, ImportGuard, ListenRange, MedChange,
+    NextHopMode, OriginatedRoute, OwnedBlock, PeerConfig, PeerKey, Policy, PrefixMatch, ReflectorRole,
+    RemoteAs, RouteSource, Rule, SentPaths, SessionConfig, SpeakerConfig, Verdict,
 };
 use muslin_bgp_speaker::rib::{NextHopResolver, Resolution};
 use muslin_bgp_speaker::speaker::{Input, Start};
@@ -265,7 +265,7 @@ pub(crate) fn anycast(number: u8) -> IpNet {
 }
 
 fn community(high: u16, low: u16) -> Action {
-    Action::AddCommunity(standard(high, low))
+    Action::AddCommunity(standard(high, low).into())
 }
 
 fn standard(high: u16, low: u16) -> Community {
@@ -274,25 +274,17 @@ fn standard(high: u16, low: u16) -> Community {
 
 fn export_actions(side: &Side, own_as: Asn) -> Vec<Action> {
     let prepend = (side.prepend > 0).then_some(Action::Prepend(own_as, side.prepend));
-    prepend.into_iter().chain(side.med.map(Action::Med)).collect()
+    prepend.into_iter().chain(side.med.map(MedChange::Set).map(Action::Med)).collect()
 }
 
 fn policy(name: &str, refused: &BTreeSet<IpNet>, actions: Vec<Action>) -> Policy {
-    let rule = |prefixes, verdict, actions| Rule {
-        cause: "simulation".into(),
-        prefixes,
-        sources: Vec::new(),
-        communities: Vec::new(),
-        verdict,
-        actions,
-    };
     let mut rules = Vec::new();
     if !refused.is_empty() {
-        let prefixes = refused.iter().map(|prefix| PrefixMatch::exact(*prefix)).collect();
-        rules.push(rule(prefixes, Verdict::Reject, Vec::new()));
+        let prefixes: Vec<_> = refused.iter().map(|prefix| PrefixMatch::exact(*prefix)).collect();
+        rules.push(Rule::reject("simulation").when(Condition::Prefix(prefixes.into())));
     }
     if !actions.is_empty() {
-        rules.push(rule(Vec::new(), Verdict::Accept, actions));
+        rules.push(Rule { actions, ..Rule::accept("simulation") });
     }
     Policy { name: name.into(), rules, otherwise: Verdict::Accept }
 }

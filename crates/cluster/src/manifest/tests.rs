@@ -163,7 +163,7 @@ fn a_filter_rule_that_cannot_match_is_refused() {
     assert_eq!(
         filter("communities: [\"1:99999\"]"),
         [
-            "a.yaml:6: BGPFilter f .spec.export[0].communities[0]: found \"1:99999\"; write a community as \"64512:1\", or a name such as no-export"
+            "a.yaml:6: BGPFilter f .spec.export[0].communities[0]: found \"1:99999\"; write a community (\"65000:1\", no-export, \"65000:1:2\", \"rt:65000:1\"), or an expression between slashes as \"/^65000:/\""
         ],
     );
     assert_eq!(

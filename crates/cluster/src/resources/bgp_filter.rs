@@ -1,11 +1,14 @@
 //! `BGPFilter`: what passes between us and a peer, rule by rule.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
 
-use super::Check;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::bgp_peer::AddressFamily;
-use super::fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue};
-use crate::problem::Fault;
+use super::fields::{AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, PeerRef, from_text};
+
+mod check;
 
 /// Specification of a `BGPFilter`: rules in order, the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -31,7 +34,22 @@ pub struct FilterRule {
     pub families: Vec<AddressFamily>,
     /// The route carries any of these communities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub communities: Vec<CommunityValue>,
+    pub communities: Vec<CommunityPattern>,
+    /// The route carries each of these communities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub all_communities: Vec<CommunityPattern>,
+    /// The route carries none of these communities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_communities: Vec<CommunityPattern>,
+    /// What its AS path is like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_path: Option<AsPathConditions>,
+    /// The next hop that it came with is in any of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_hops: Vec<Cidr>,
+    /// It was learned from any of these peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerRef>,
     /// The route comes from any of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<FilterSource>,
@@ -40,6 +58,33 @@ pub struct FilterRule {
     /// What is changed on a route that is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<FilterOperations>,
+}
+
+/// Conditions on an AS path. Every one that is present must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AsPathConditions {
+    /// Whether our own AS stands in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains_own: Option<bool>,
+    /// Any of these ASes stands in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contains: Vec<AsNumber>,
+    /// Any of these ASes originated the route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origin: Vec<AsNumber>,
+    /// Any of these is the neighbouring AS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub neighbor: Vec<AsNumber>,
+    /// Least length, a set counting 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_length: Option<u16>,
+    /// Greatest length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u16>,
+    /// A regular expression that matches its text form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
 }
 
 /// Prefixes within a range, of lengths between two bounds.
@@ -69,13 +114,15 @@ pub enum FilterSource {
     Learned,
 }
 
-/// Accept or reject.
+/// What happens to a route that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum FilterAction {
-    /// The route passes.
+    /// It passes.
     Accept,
     /// It does not.
     Reject,
+    /// The next rule is asked; the operations are done if the route is accepted in the end.
+    Continue,
 }
 
 /// What is changed on an accepted route.
@@ -88,18 +135,33 @@ pub struct FilterOperations {
     /// Set MED.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub med: Option<u32>,
+    /// Add this to MED, or take it away if it is negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub add_med: Option<i64>,
+    /// Remove MED.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remove_med: bool,
     /// Lengthen the AS path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prepend: Option<Prepend>,
-    /// Add communities.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub add_communities: Vec<CommunityValue>,
     /// Remove communities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove_communities: Vec<CommunityValue>,
-    /// Add large communities.
+    pub remove_communities: Vec<CommunityPattern>,
+    /// Put these in the place of all communities of their kinds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub add_large_communities: Vec<LargeCommunityValue>,
+    pub replace_communities: Vec<AnyCommunityValue>,
+    /// Add communities, after those above were removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add_communities: Vec<AnyCommunityValue>,
+    /// Say how fast the link is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_bandwidth: Option<BitRate>,
+    /// Change the next hop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<FilterNextHop>,
+    /// Metric of the route in the kernel, 1 or more; less is preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
 }
 
 /// An AS that is put before the path.
@@ -113,48 +175,39 @@ pub struct Prepend {
     pub times: u8,
 }
 
-impl Check for BgpFilterSpec {
-    fn check(&self, faults: &mut Vec<Fault>) {
-        for (direction, rules) in [("import", &self.import), ("export", &self.export)] {
-            for (index, rule) in rules.iter().enumerate() {
-                rule.check(&format!(".spec.{direction}[{index}]"), faults);
-            }
-        }
+/// A next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterNextHop {
+    /// Our own address of the session.
+    Itself,
+    /// As it came.
+    Unchanged,
+    /// This one.
+    Address(IpAddr),
+}
+
+impl<'de> Deserialize<'de> for FilterNextHop {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "Self, Unchanged, or an address", |text| match text {
+            "Self" => Some(Self::Itself),
+            "Unchanged" => Some(Self::Unchanged),
+            address => address.parse().ok().map(Self::Address),
+        })
     }
 }
 
-impl FilterRule {
-    fn check(&self, rule: &str, faults: &mut Vec<Fault>) {
-        for (index, range) in self.prefixes.iter().enumerate() {
-            let (shortest, longest) = range.lengths();
-            let within = range.cidr.0.prefix_len()..=range.cidr.0.max_prefix_len();
-            if !(within.contains(&shortest) && within.contains(&longest) && shortest <= longest) {
-                faults.push(Fault::new(
-                    format!("{rule}.prefixes[{index}]"),
-                    format!("found lengths {shortest} to {longest} in {}", range.cidr),
-                    format!("write lengths from {} to {}, the shorter first", within.start(), within.end()),
-                ));
-            }
-        }
-        if !self.families.is_empty() && !self.prefixes.is_empty() {
-            let matches = |range: &PrefixRange| self.families.contains(&range.family());
-            if !self.prefixes.iter().any(matches) {
-                faults.push(Fault::new(
-                    format!("{rule}.families"),
-                    "no prefix of this rule is of these families",
-                    "leave `families` out, or write prefixes of them",
-                ));
-            }
-        }
-        if self.action == FilterAction::Reject && self.operations.is_some() {
-            let field = format!("{rule}.operations");
-            faults.push(Fault::new(field, "a rejected route cannot be changed", "leave `operations` out"));
-        }
-        if let Some(FilterOperations { prepend: Some(prepend), .. }) = &self.operations
-            && !(1..=10).contains(&prepend.times)
-        {
-            let found = format!("found {}", prepend.times);
-            faults.push(Fault::new(format!("{rule}.operations.prepend.times"), found, "write 1 to 10"));
+impl Serialize for FilterNextHop {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for FilterNextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Itself => f.write_str("Self"),
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Address(address) => fmt::Display::fmt(address, f),
         }
     }
 }

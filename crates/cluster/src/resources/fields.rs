@@ -1,12 +1,12 @@
 //! Field types that read their text form and say what they expect.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use muslin_bgp_packet::{Asn, Community, LargeCommunity};
+use muslin_bgp_packet::{AnyCommunity, Asn, Community, LargeCommunity};
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
@@ -118,6 +118,128 @@ text_field!(LargeCommunityValue, "a large community as \"64512:1:2\"", |text| {
     text.parse().ok().map(LargeCommunityValue)
 });
 
+/// A community of any kind; its text form tells which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyCommunityValue(pub AnyCommunity);
+
+text_field!(
+    AnyCommunityValue,
+    "a community: \"65000:1\", a name such as no-export, \"65000:1:2\" (large) or \"rt:65000:1\" (extended)",
+    |text| { text.parse().ok().map(AnyCommunityValue) }
+);
+
+/// A community of any kind, or a regular expression between slashes over the text forms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommunityPattern {
+    /// This community.
+    Is(AnyCommunity),
+    /// Every community whose text form matches.
+    Like(String),
+}
+
+impl<'de> Deserialize<'de> for CommunityPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "a community (\"65000:1\", no-export, \"65000:1:2\", \"rt:65000:1\"), or an expression between slashes as \"/^65000:/\"";
+        from_text(deserializer, expected, |text| match text.strip_prefix('/') {
+            Some(pattern) => pattern.strip_suffix('/').map(|pattern| Self::Like(pattern.to_owned())),
+            None => text.parse().ok().map(Self::Is),
+        })
+    }
+}
+
+impl Serialize for CommunityPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for CommunityPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(community) => fmt::Display::fmt(community, f),
+            Self::Like(pattern) => write!(f, "/{pattern}/"),
+        }
+    }
+}
+
+/// A peer by name, or peers by address or range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerRef {
+    /// The `BGPPeer` of this name; all peers of it if it has a listen range.
+    Name(String),
+    /// Peers whose address is within.
+    Within(IpNet),
+}
+
+impl<'de> Deserialize<'de> for PeerRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(
+            deserializer,
+            "a peer's name, its address, or a range of addresses without host bits",
+            |text| {
+                if let Ok(address) = text.parse::<IpAddr>() {
+                    return Some(Self::Within(address.into()));
+                }
+                match text.parse::<IpNet>() {
+                    Ok(range) => (range.trunc() == range).then_some(Self::Within(range)),
+                    Err(_) => (!text.is_empty()).then(|| Self::Name(text.to_owned())),
+                }
+            },
+        )
+    }
+}
+
+impl Serialize for PeerRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for PeerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Within(range) if range.prefix_len() == range.max_prefix_len() => {
+                fmt::Display::fmt(&range.addr(), f)
+            }
+            Self::Within(range) => fmt::Display::fmt(range, f),
+        }
+    }
+}
+
+/// Bits per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitRate(pub u64);
+
+/// Units of bit rates, the larger first.
+const BIT_UNITS: [(&str, u64); 5] =
+    [("Tbps", 1_000_000_000_000), ("Gbps", 1_000_000_000), ("Mbps", 1_000_000), ("kbps", 1000), ("bps", 1)];
+
+impl<'de> Deserialize<'de> for BitRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "bits per second with their unit, as 10Gbps, 2500Mbps or 64kbps", |text| {
+            let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+            let (_, unit) = BIT_UNITS.iter().find(|(name, _)| *name == unit)?;
+            number.parse::<u64>().ok()?.checked_mul(*unit).filter(|rate| *rate > 0).map(Self)
+        })
+    }
+}
+
+impl Serialize for BitRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for BitRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match BIT_UNITS.iter().find(|(_, unit)| self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}bps", self.0),
+        }
+    }
+}
+
 /// A length of time, as Kubernetes writes it: `90s`, `1m30s`, `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeSpan(pub Duration);
@@ -179,6 +301,19 @@ mod tests {
         assert_eq!(time_span("0"), Some(Duration::ZERO));
         for wrong in ["", "90", "s", "1x", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(time_span(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bit_rate_is_shown_in_its_largest_whole_unit() {
+        let read =
+            |text: &str| BitRate::deserialize(de::value::StrDeserializer::<de::value::Error>::new(text));
+        for text in ["10Gbps", "2500Mbps", "64kbps", "1bps", "1Tbps"] {
+            assert_eq!(read(text).unwrap().to_string(), text);
+        }
+        assert_eq!(read("1000Mbps").unwrap().to_string(), "1Gbps");
+        for wrong in ["10", "Gbps", "10G", "0bps", "1.5Gbps", "99999999999Tbps"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

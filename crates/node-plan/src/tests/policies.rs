@@ -95,7 +95,7 @@ fn filters_are_asked_first_and_the_derived_policy_decides_the_rest() {
         "import: [{prefixes: [{cidr: 10.244.0.0/16, minLength: 24, maxLength: 26}], communities: [\"65000:1\"], \
          action: Accept, operations: {localPref: 200, addCommunities: [no-export], removeCommunities: [\"65000:1\"]}}], \
          export: [{families: [IPv6], action: Reject}, {sources: [Service], action: Accept, \
-         operations: {med: 5, prepend: {times: 2}, addLargeCommunities: [\"64512:1:2\"]}}]",
+         operations: {med: 5, prepend: {times: 2}, addCommunities: [\"64512:1:2\"]}}]",
     );
     let plan = with("filters: [rack]", &[filter]);
     assert_eq!(plan.problems, []);

@@ -9,7 +9,8 @@ use super::support::{
     Heard, OWN_AS, OWN_ID, World, announcement, ip, net, own_next_hop, path, two_octets, view,
 };
 use crate::config::{
-    Action, NextHopMode, OriginatedRoute, Policy, PrefixMatch, ReflectorRole, RouteSource, Rule, Verdict,
+    Action, Condition, MedChange, NextHopMode, OriginatedRoute, Policy, PrefixMatch, ReflectorRole,
+    RouteSource, Rule, Verdict,
 };
 use crate::export::Withheld;
 use crate::rib::{AddPathSend, LocalAddresses, PeerIndex, PeerRules, PeerView, RouteFilter};
@@ -45,16 +46,7 @@ fn originated(prefix: &str, source: RouteSource) -> OriginatedRoute {
     }
 }
 
-fn rule(verdict: Verdict) -> Rule {
-    Rule {
-        cause: "BGPFilter tor .spec.export[0]".into(),
-        prefixes: vec![],
-        sources: vec![],
-        communities: vec![],
-        verdict,
-        actions: vec![],
-    }
-}
+const CAUSE: &str = "BGPFilter tor .spec.export[0]";
 
 fn policy(rules: Vec<Rule>, otherwise: Verdict) -> Arc<Policy> {
     Arc::new(Policy { name: "test".into(), rules, otherwise })
@@ -241,7 +233,7 @@ fn a_route_that_no_longer_fits_is_withdrawn_and_no_message_is_too_long() {
 fn what_we_originate_goes_out_with_us_as_next_hop_and_by_policy_on_its_source() {
     let mut world = World::new();
     let pods_only =
-        policy(vec![Rule { sources: vec![RouteSource::Pod], ..rule(Verdict::Accept) }], Verdict::Reject);
+        policy(vec![Rule::accept(CAUSE).when(Condition::Source(vec![RouteSource::Pod]))], Verdict::Reject);
     let tor = world.up(0, PeerView { export: pods_only, ..view(0, 65001) });
     let node = world.up(1, view(1, OWN_AS.0));
     let pod = OriginatedRoute { med: Some(9), ..originated("10.244.1.0/24", RouteSource::Pod) };
@@ -266,11 +258,11 @@ fn export_actions_change_what_is_sent_and_nothing_else() {
     let from = world.up(0, view(0, 65001));
     let actions = vec![
         Action::Prepend(OWN_AS, 2),
-        Action::Med(7),
-        Action::AddCommunity(Community::new(65000, 9)),
+        Action::Med(MedChange::Set(7)),
+        Action::AddCommunity(Community::new(65000, 9).into()),
         Action::LocalPref(1),
     ];
-    let export = policy(vec![Rule { actions, ..rule(Verdict::Accept) }], Verdict::Reject);
+    let export = policy(vec![Rule { actions, ..Rule::accept(CAUSE) }], Verdict::Reject);
     let to = world.up(1, PeerView { export, ..view(1, 65002) });
     let other = world.up(2, view(2, 65003));
     world.announce(from, &[PREFIX], &rich(&[65001]));
@@ -285,7 +277,7 @@ fn export_actions_change_what_is_sent_and_nothing_else() {
 
 fn narrow() -> Arc<Policy> {
     let prefixes = vec![PrefixMatch { within: net("10.1.0.0/16"), min_length: 16, max_length: 32 }];
-    policy(vec![Rule { prefixes, ..rule(Verdict::Reject) }], Verdict::Accept)
+    policy(vec![Rule::reject(CAUSE).when(Condition::Prefix(prefixes.into()))], Verdict::Accept)
 }
 
 fn changes(peers: &[PeerIndex], export: &Arc<Policy>) -> Vec<PeerRules> {

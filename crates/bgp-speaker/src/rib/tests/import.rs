@@ -6,7 +6,7 @@ use bytes::Bytes;
 use muslin_bgp_packet::{Community, Family, FamilySet, NextHop};
 
 use super::support::{OWN_AS, OWN_ID, World, announcement, ip, net, own_next_hop, path, view};
-use crate::config::{Policy, PrefixLimit, PrefixMatch, Rule, Verdict};
+use crate::config::{Condition, Policy, PrefixLimit, PrefixMatch, Rule, Verdict};
 use crate::rib::{PeerIndex, PeerLoss, PeerRules, PeerView, Refusal, RouteFilter, RouteState, UpdateOutcome};
 
 const PREFIX: &str = "198.51.100.0/24";
@@ -162,14 +162,9 @@ fn a_new_import_policy_applies_to_what_was_received_before() {
     world.settle();
     let rejecting = Policy {
         name: "BGPFilter tor".into(),
-        rules: vec![Rule {
-            cause: "BGPFilter tor .spec.import[0]".into(),
-            prefixes: vec![PrefixMatch { within: net("10.1.0.0/16"), min_length: 16, max_length: 32 }],
-            sources: vec![],
-            communities: vec![],
-            verdict: Verdict::Reject,
-            actions: vec![],
-        }],
+        rules: vec![Rule::reject("BGPFilter tor .spec.import[0]").when(Condition::Prefix(
+            vec![PrefixMatch { within: net("10.1.0.0/16"), min_length: 16, max_length: 32 }].into(),
+        ))],
         otherwise: Verdict::Accept,
     };
     let change =

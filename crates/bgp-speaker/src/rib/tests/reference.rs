@@ -8,9 +8,8 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, FamilySet, NextHop, PathAttributes, PeerKind};
 
 use super::support::{Heard, LINK, OWN_AS, OWN_ID, Ways, net};
-use crate::config::{
-    Action, GuardRange, ImportGuard, OriginatedRoute, Policy, ReflectorRole, RouteSource, Verdict,
-};
+use crate::config::{GuardRange, ImportGuard, OriginatedRoute, ReflectorRole, RouteSource, Verdict};
+use crate::policy::tests::model::{Route, act, judge};
 use crate::rib::{NextHopResolver, PeerIndex, PeerView};
 
 #[derive(Clone, Debug)]
@@ -43,54 +42,6 @@ pub(super) struct Usable {
 
 fn is_v4(prefix: &IpNet) -> bool {
     matches!(prefix, IpNet::V4(_))
-}
-
-fn matching_rule<'a>(
-    policy: &'a Policy,
-    prefix: IpNet,
-    source: RouteSource,
-    communities: &[Community],
-) -> (Verdict, &'a [Action]) {
-    for rule in &policy.rules {
-        let prefix_ok = rule.prefixes.is_empty()
-            || rule.prefixes.iter().any(|range| {
-                range.within.contains(&prefix)
-                    && prefix.prefix_len() >= range.min_length
-                    && prefix.prefix_len() <= range.max_length
-            });
-        let source_ok = rule.sources.is_empty() || rule.sources.contains(&source);
-        let community_ok =
-            rule.communities.is_empty() || rule.communities.iter().any(|wanted| communities.contains(wanted));
-        if prefix_ok && source_ok && community_ok {
-            return (rule.verdict, &rule.actions);
-        }
-    }
-    (policy.otherwise, &[])
-}
-
-fn act(actions: &[Action], attributes: &mut PathAttributes) {
-    for action in actions {
-        match action {
-            Action::LocalPref(value) => attributes.local_pref = Some(*value),
-            Action::Med(value) => attributes.med = Some(*value),
-            Action::Prepend(asn, times) => {
-                for _ in 0..*times {
-                    attributes.as_path = attributes.as_path.prepended(*asn, 1);
-                }
-            }
-            Action::AddCommunity(community) => {
-                attributes.communities.push(*community);
-                attributes.communities.sort_unstable();
-                attributes.communities.dedup();
-            }
-            Action::RemoveCommunity(community) => attributes.communities.retain(|have| have != community),
-            Action::AddLargeCommunity(community) => {
-                attributes.large_communities.push(*community);
-                attributes.large_communities.sort_unstable();
-                attributes.large_communities.dedup();
-            }
-        }
-    }
 }
 
 fn keep_least<K: Ord>(paths: &mut Vec<Usable>, key: impl Fn(&Usable) -> K) {
@@ -196,15 +147,21 @@ impl Reference {
             {
                 continue;
             }
-            let (verdict, actions) =
-                matching_rule(&view.import, prefix, RouteSource::Learned, &attributes.communities);
+            let from = (&*view.key.0, view.address, learned.next_hop.global);
+            let route = Route {
+                prefix,
+                source: RouteSource::Learned,
+                learned: Some(from),
+                attributes: &learned.attributes,
+            };
+            let (verdict, actions, _) = judge(&view.import, &route);
             if verdict == Verdict::Reject {
                 continue;
             }
-            if !internal && attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
+            if attributes.communities.contains(&Community::GRACEFUL_SHUTDOWN) {
                 attributes.local_pref = Some(0);
             }
-            act(actions, &mut attributes);
+            act(&actions, &mut attributes);
             if self.ways.is_local(learned.next_hop.global) {
                 continue;
             }
@@ -327,7 +284,10 @@ impl Reference {
         }
         let local = path.peer == PeerIndex::LOCAL;
         let source = if local { self.originated[&prefix].source } else { RouteSource::Learned };
-        let (verdict, actions) = matching_rule(&view.export, prefix, source, communities);
+        let learned = self.views.get(&path.peer).filter(|_| !local);
+        let learned = learned.map(|view| (&*view.key.0, view.address, path.next_hop.global));
+        let route = Route { prefix, source, learned, attributes: &path.attributes };
+        let (verdict, actions, _) = judge(&view.export, &route);
         if verdict == Verdict::Reject {
             return None;
         }
@@ -342,14 +302,14 @@ impl Reference {
                 attributes.cluster_list.insert(0, OWN_ID);
             }
             attributes.local_pref = attributes.local_pref.or(Some(100));
-            act(actions, &mut attributes);
+            act(&actions, &mut attributes);
         } else {
             if !attributes.as_path.is_empty() {
                 attributes.med = None;
             }
             attributes.originator_id = None;
             attributes.cluster_list = Vec::new();
-            act(actions, &mut attributes);
+            act(&actions, &mut attributes);
             attributes.local_pref = None;
             attributes.as_path = attributes.as_path.prepended(OWN_AS, 1);
         }

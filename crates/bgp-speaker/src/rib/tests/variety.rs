@@ -1,14 +1,16 @@
 //! What random histories are made of: peers, policies, guards, routes.
 
 use ipnet::IpNet;
-use muslin_bgp_packet::{Asn, Community, FamilySet, LargeCommunity, NextHop, Origin, PathAttributes};
+use muslin_bgp_packet::{
+    Asn, Community, CommunityKind, FamilySet, LargeCommunity, NextHop, Origin, PathAttributes,
+};
 use proptest::prelude::*;
 
 use super::reference::{FAR_AS, prefix};
 use super::support::{OWN_AS, OWN_ID, ip, net, own_next_hop, path, two_octets, view};
 use crate::config::{
-    Action, Allowed, GuardRange, ImportGuard, OriginatedRoute, OwnedBlock, Policy, PrefixMatch,
-    ReflectorRole, RouteSource, Rule, Verdict,
+    Action, Allowed, AsPathTest, Condition, GuardRange, ImportGuard, MedChange, OriginatedRoute, Outcome,
+    OwnedBlock, PeerTest, Policy, PrefixMatch, Quantifier, ReflectorRole, RouteSource, Rule, Verdict,
 };
 use crate::rib::{AddPathSend, PeerIndex, PeerView};
 
@@ -51,50 +53,59 @@ pub(super) fn peer_view(index: u16, paths: Paths) -> PeerView {
     }
 }
 
-fn rule(verdict: Verdict) -> Rule {
-    Rule {
-        cause: "test".into(),
-        prefixes: Vec::new(),
-        sources: Vec::new(),
-        communities: Vec::new(),
-        verdict,
-        actions: Vec::new(),
-    }
-}
-
 fn within(range: &str, min_length: u8, max_length: u8) -> PrefixMatch {
     PrefixMatch { within: net(range), min_length, max_length }
 }
 
+fn prefixes(ranges: &[PrefixMatch]) -> Condition {
+    Condition::Prefix(ranges.to_vec().into())
+}
+
 pub(super) fn policy(index: u8) -> Policy {
     let marked = Community::new(65000, 7);
-    let rules = match index % 6 {
+    let large = LargeCommunity { global: Asn(65000), local1: 1, local2: 2 };
+    let rules = match index % 8 {
         0 => vec![],
         1 => return Policy { name: "none".into(), rules: vec![], otherwise: Verdict::Reject },
         2 => vec![
-            Rule { prefixes: vec![within("10.10.0.0/16", 17, 32)], ..rule(Verdict::Reject) },
-            Rule {
-                prefixes: vec![within("10.0.0.0/8", 8, 16), within("2001:db8::/32", 48, 48)],
-                actions: vec![Action::LocalPref(150), Action::AddCommunity(marked)],
-                ..rule(Verdict::Accept)
-            },
+            Rule::reject("test").when(prefixes(&[within("10.10.0.0/16", 17, 32)])),
+            Rule::accept("test")
+                .when(prefixes(&[within("10.0.0.0/8", 8, 16), within("2001:db8::/32", 48, 48)]))
+                .then(Action::LocalPref(150))
+                .then(Action::AddCommunity(marked.into())),
         ],
         3 => vec![
-            Rule { communities: vec![marked, Community::new(1, 1)], ..rule(Verdict::Reject) },
-            Rule {
-                sources: vec![RouteSource::Pod, RouteSource::Learned],
-                actions: vec![
-                    Action::Med(77),
-                    Action::Prepend(Asn(65000), 2),
-                    Action::RemoveCommunity(Community::NO_EXPORT),
-                    Action::AddLargeCommunity(LargeCommunity { global: Asn(65000), local1: 1, local2: 2 }),
-                ],
-                ..rule(Verdict::Accept)
-            },
+            Rule::reject("test").when(Condition::Communities(
+                Quantifier::Any,
+                vec![marked.into(), Community::new(1, 1).into()],
+            )),
+            Rule::accept("test")
+                .when(Condition::Source(vec![RouteSource::Pod, RouteSource::Learned]))
+                .then(Action::Med(MedChange::Set(77)))
+                .then(Action::Prepend(Asn(65000), 2))
+                .then(Action::RemoveCommunities(Community::NO_EXPORT.into()))
+                .then(Action::AddCommunity(large.into())),
         ],
-        4 => vec![Rule { sources: vec![RouteSource::Service], ..rule(Verdict::Reject) }],
+        4 => vec![Rule::reject("test").when(Condition::Source(vec![RouteSource::Service]))],
+        5 => vec![
+            Rule::new(Outcome::Continue, "test")
+                .when(Condition::Peer(vec![PeerTest::Name("peer0".into()), PeerTest::Name("peer4".into())]))
+                .then(Action::Med(MedChange::Add(5))),
+            Rule::new(Outcome::Continue, "test")
+                .when(Condition::NextHop(vec![within("10.0.0.0/8", 32, 32)].into()))
+                .then(Action::AddCommunity(Community::new(65000, 8).into())),
+            Rule::reject("test").when(Condition::AsPath(AsPathTest::Length(3, 9))),
+            Rule::accept("test").when(prefixes(&[within("10.0.0.0/8", 8, 32)])),
+        ],
+        6 => vec![
+            Rule::reject("test").when(Condition::AsPath(AsPathTest::Neighbor(vec![Asn(65002)]))),
+            Rule::accept("test").when(Condition::AsPath(AsPathTest::Origin(vec![FAR_AS]))),
+            Rule::accept("test")
+                .when(Condition::Communities(Quantifier::None, vec![marked.into()]))
+                .then(Action::ClearCommunities(CommunityKind::Standard)),
+        ],
         // Like 0 for every route, though written differently.
-        _ => vec![rule(Verdict::Accept)],
+        _ => vec![Rule::accept("test")],
     };
     Policy { name: format!("policy {index}").into(), rules, otherwise: Verdict::Accept }
 }

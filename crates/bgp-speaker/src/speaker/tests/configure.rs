@@ -24,7 +24,7 @@ fn policies_passwords_and_pauses_change_under_a_running_session() {
     let mut lone = Lone::new(open_session());
     let conn = lone.establish();
     let changed = SessionConfig {
-        import: Policy::reject_all("nothing"),
+        import: Policy::reject_all("nothing").into(),
         password: Some(Secret::new(*b"secret")),
         connect_retry: Duration::from_mins(1),
         connect: ConnectMode::Passive,

@@ -1,6 +1,7 @@
 //! Long-lived graceful restart (RFC 9494): a peer that stays away for longer than its restart time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use muslin_bgp_packet::{
 
 use super::lone::*;
 use super::routes::{announce, announced, kernel, net};
-use crate::config::{Action, PeerConfig, PeerKey, Rule, SessionConfig, SpeakerConfig, Verdict};
+use crate::config::{Action, PeerConfig, PeerKey, Rule, SessionConfig, SpeakerConfig};
 use crate::rib::{Page, RouteFilter, RouteView};
 use crate::session::ConnId;
 use crate::speaker::{Answer, Query, SpeakerEvent, Start};
@@ -212,15 +213,8 @@ fn rfc9494_1_a_peer_that_returns_sweeps_with_its_end_of_rib_and_at_once_without_
 fn rfc9494_1_a_change_of_policy_leaves_the_mark() {
     let (mut lone, _) = outlived(open_session(), vec![]);
     let mut config = two_peers(open_session());
-    let tagged = Rule {
-        cause: "test".into(),
-        prefixes: Vec::new(),
-        sources: Vec::new(),
-        communities: Vec::new(),
-        verdict: Verdict::Accept,
-        actions: vec![Action::AddCommunity(Community(0x0001_0001))],
-    };
-    config.peers[0].session.import.rules = vec![tagged];
+    let tagged = Rule::accept("test").then(Action::AddCommunity(Community(0x0001_0001).into()));
+    Arc::make_mut(&mut config.peers[0].session.import).rules = vec![tagged];
     lone.configure(config);
     lone.pass(Duration::from_secs(1));
     let routes = best(&lone);

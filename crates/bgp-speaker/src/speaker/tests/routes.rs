@@ -93,7 +93,7 @@ fn a_policy_that_changes_withdraws_and_announces_under_the_running_session() {
     let conn = lone.establish();
     announced(&mut lone, conn);
     let mut closed = originating(&["192.0.2.0/24"]);
-    closed.peers[0].session.export = Policy::reject_all("closed");
+    closed.peers[0].session.export = Policy::reject_all("closed").into();
     lone.configure(closed);
     assert_eq!(announced(&mut lone, conn), ["-192.0.2.0/24"]);
     lone.configure(originating(&["192.0.2.0/24", "198.51.100.0/24"]));

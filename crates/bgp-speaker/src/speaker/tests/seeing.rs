@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::network::Network;
 use super::pair::{address, member, mesh};
-use crate::config::{Action, PeerKey, Policy, Rule, SpeakerConfig, Verdict};
+use crate::config::{Action, MedChange, PeerKey, Policy, Rule, SpeakerConfig};
 use crate::rib::{Page, RouteFilter, RouteState, Stage, Step};
 use crate::speaker::{Answer, PeerStatus, Query, TableEvent, TableWatch};
 
@@ -14,20 +14,13 @@ fn key(host: u8) -> PeerKey {
 
 /// A policy of one rule that accepts and does this.
 fn rule(name: &str, actions: Vec<Action>) -> Policy {
-    let rule = Rule {
-        cause: format!("{name} .spec.import[0]").into(),
-        prefixes: Vec::new(),
-        sources: Vec::new(),
-        communities: Vec::new(),
-        verdict: Verdict::Accept,
-        actions,
-    };
+    let rule = Rule { actions, ..Rule::accept(format!("{name} .spec.import[0]")) };
     Policy { rules: vec![rule], ..Policy::reject_all(name) }
 }
 
 fn with_import(mut config: SpeakerConfig, policy: &Policy) -> SpeakerConfig {
     for peer in &mut config.peers {
-        peer.session.import = policy.clone();
+        peer.session.import = policy.clone().into();
     }
     config
 }
@@ -78,7 +71,7 @@ fn a_lost_peer_shows_which_stale_routes_are_kept_and_for_how_long() {
 #[test]
 fn received_routes_are_shown_before_and_after_policy_with_the_rule_between() {
     let (at, config) = member(1, 2);
-    let policy = rule("BGPFilter tor", vec![Action::LocalPref(200), Action::Med(7)]);
+    let policy = rule("BGPFilter tor", vec![Action::LocalPref(200), Action::Med(MedChange::Set(7))]);
     let mut network = Network::new(5, vec![(at, with_import(config, &policy)), member(2, 2)]);
     network.run(Duration::from_secs(1));
     let shown = |stage| {
@@ -171,7 +164,7 @@ fn a_watch_of_what_a_peer_is_sent_follows_policy_and_begins_anew_with_the_sessio
     let mut watch = TableWatch::new(Query::AdjRibOut { peer: key(2), filter: RouteFilter::default() });
     assert_eq!(prefixes(&told(&network, 0, &mut watch)), [("10.244.1.0/24".into(), 1)]);
     let (_, mut config) = member(1, 2);
-    config.peers[0].session.export = Policy::reject_all("out");
+    config.peers[0].session.export = Policy::reject_all("out").into();
     let now = network.now;
     network.nodes[0].speaker.configure(now, config).unwrap();
     network.run(Duration::from_secs(1));
