@@ -1,7 +1,8 @@
 //! The examples that are whole networks, started as they are written, with real nodes as peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -38,13 +39,15 @@ impl Host {
         text
     }
 
-    /// Waits until the kernel has learned a route with exactly these gateways.
-    fn await_route(&self, prefix: &str, gateways: &[&str]) {
+    /// Waits until the kernel has learned a route by exactly these hosts, of whom the addresses are given.
+    fn await_route(&self, network: &Network, prefix: &str, gateways: &[&str]) {
         let wanted: BTreeSet<IpAddr> = gateways.iter().map(|gateway| gateway.parse().unwrap()).collect();
         let prefix: IpNet = prefix.parse().unwrap();
+        let link_locals = network.link_locals();
         let found = |routes: &[Route]| -> BTreeSet<IpAddr> {
             let learned = routes.iter().filter(|route| route.prefix == prefix && route.protocol == OURS);
-            learned.flat_map(|route| &route.next_hops).filter_map(|way| way.gateway).collect()
+            let ways = learned.flat_map(|route| &route.next_hops).filter_map(|way| way.gateway);
+            ways.map(|gateway| link_locals.get(&gateway).copied().unwrap_or(gateway)).collect()
         };
         let there = self.namespace.await_routes(PATIENCE, |routes| found(routes) == wanted).unwrap();
         assert!(
@@ -57,9 +60,14 @@ impl Host {
         );
     }
 
-    fn learned(&self) -> BTreeSet<IpNet> {
-        let routes = self.namespace.routes().unwrap();
-        routes.iter().filter(|route| route.protocol == OURS).map(|route| route.prefix).collect()
+    /// Waits until our routes are to exactly these prefixes, the blackholes of the node's own blocks among them.
+    fn await_routes_to(&self, prefixes: &[&str]) {
+        let wanted: BTreeSet<IpNet> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        let found = |routes: &[Route]| -> BTreeSet<IpNet> {
+            routes.iter().filter(|route| route.protocol == OURS).map(|route| route.prefix).collect()
+        };
+        let there = self.namespace.await_routes(PATIENCE, |routes| found(routes) == wanted).unwrap();
+        assert!(there, "{} has {:?}", self.namespace.name(), found(&self.namespace.routes().unwrap()));
     }
 }
 
@@ -75,6 +83,8 @@ struct Network {
     switch: Namespace,
     example: PathBuf,
     folder: TempDir,
+    /// With their IPv6 addresses.
+    hosts: RefCell<Vec<(Namespace, IpAddr)>>,
 }
 
 impl Network {
@@ -82,7 +92,24 @@ impl Network {
         let switch = Namespace::new("switch").unwrap();
         switch.bridge("link").unwrap();
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-        Self { switch, example: examples.join(example), folder: tempfile::tempdir().unwrap() }
+        Self {
+            switch,
+            example: examples.join(example),
+            folder: tempfile::tempdir().unwrap(),
+            hosts: RefCell::default(),
+        }
+    }
+
+    /// Whose link-local addresses are whose: on one link a next hop is handed on with both of its addresses.
+    fn link_locals(&self) -> BTreeMap<IpAddr, IpAddr> {
+        let mut all = BTreeMap::new();
+        for (host, address) in &*self.hosts.borrow() {
+            let own = host.addresses("eth0").unwrap();
+            all.extend(
+                own.into_iter().map(|found| (found.addr(), *address)).filter(|(found, _)| found.is_ipv6()),
+            );
+        }
+        all
     }
 
     /// A host with a daemon that reads a folder of the example as it is.
@@ -93,6 +120,7 @@ impl Network {
         for (address, length) in addresses.iter().zip([24, 64]) {
             namespace.add_address("eth0", format!("{address}/{length}").parse().unwrap()).unwrap();
         }
+        self.hosts.borrow_mut().push((namespace.clone(), addresses[1].parse().unwrap()));
         let folder = self.folder.path().join(name);
         fs::create_dir(&folder).unwrap();
         let log = fs::File::create(folder.join("log")).unwrap();
@@ -120,17 +148,17 @@ fn the_external_router_takes_the_racks_routes_and_tells_it_the_way_out() {
     let nodes = [1, 2].map(|number| network.node(number, ("192.168.10", "fd00:10")));
     for node in [1, 2] {
         let gateways = [format!("192.168.10.1{node}"), format!("fd00:10::1{node}")];
-        router.await_route(&format!("10.244.{node}.0/24"), &[&gateways[0]]);
-        router.await_route(&format!("fd44:0:0:{node}::/64"), &[&gateways[1]]);
+        router.await_route(&network, &format!("10.244.{node}.0/24"), &[&gateways[0]]);
+        router.await_route(&network, &format!("fd44:0:0:{node}::/64"), &[&gateways[1]]);
     }
-    router.await_route("10.96.0.0/16", &["192.168.10.11", "192.168.10.12"]);
-    router.await_route("fd96::/112", &["fd00:10::11", "fd00:10::12"]);
+    router.await_route(&network, "10.96.0.0/16", &["192.168.10.11", "192.168.10.12"]);
+    router.await_route(&network, "fd96::/112", &["fd00:10::11", "fd00:10::12"]);
     for node in &nodes {
-        node.await_route("0.0.0.0/0", &["192.168.10.1"]);
-        node.await_route("::/0", &["fd00:10::1"]);
-        // The router is the way to everything else too, and says no more than that.
-        let only = ["0.0.0.0/0", "::/0"].map(|prefix| prefix.parse().unwrap());
-        assert_eq!(node.learned(), only.into());
+        node.await_route(&network, "0.0.0.0/0", &["192.168.10.1"]);
+        node.await_route(&network, "::/0", &["fd00:10::1"]);
+        // Pods on the other node are reached straight, as neighbours on a link are; Services are not learned.
+        let blocks = ["10.244.1.0/24", "10.244.2.0/24", "fd44:0:0:1::/64", "fd44:0:0:2::/64"];
+        node.await_routes_to(&[&blocks[..], &["0.0.0.0/0", "::/0"]].concat());
     }
     let peers = router.ask(&["peers"]);
     assert!(peers.contains("rack-ipv4/192.168.10.11") && peers.contains("rack-ipv6/fd00:10::12"), "{peers}");
@@ -153,12 +181,12 @@ fn the_reflectors_of_the_example_pass_every_path_and_touch_no_next_hop() {
         for (index, node) in nodes.iter().enumerate() {
             for other in (0..3).filter(|other| *other != index) {
                 // A block from its owner only: the guard finds the owner by the next hop, which no reflector touched.
-                node.await_route(&format!("10.244.{}.0/24", other + 1), &[all[other]]);
-                node.await_route(&format!("fd44:0:0:{}::/64", other + 1), &[all6[other]]);
+                node.await_route(&network, &format!("10.244.{}.0/24", other + 1), &[all[other]]);
+                node.await_route(&network, &format!("fd44:0:0:{}::/64", other + 1), &[all6[other]]);
             }
         }
-        border.await_route("10.96.0.0/16", &all);
-        border.await_route("fd96::/112", &all6);
+        border.await_route(&network, "10.96.0.0/16", &all);
+        border.await_route(&network, "fd96::/112", &all6);
     };
     converged();
     reflectors[0].ask(&["peers"]);
