@@ -16,6 +16,7 @@ mod configure;
 mod deferral;
 mod egress;
 mod event;
+mod identifiers;
 mod initial_sync;
 mod input;
 mod peer;

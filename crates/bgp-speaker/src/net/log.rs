@@ -33,6 +33,12 @@ pub(super) fn log(event: &SpeakerEvent) {
         SpeakerEvent::PrefixLimitExceeded { peer, family, most, discarded: false } => {
             tracing::warn!(%peer, %family, most, "the peer has more prefixes than its limit");
         }
+        SpeakerEvent::SharedIdentifier { peer, id, other } => {
+            tracing::warn!(%peer, %id, %other, "two internal peers have one identifier: give each router its own");
+        }
+        SpeakerEvent::OwnIdentifierSeen { peer, id, prefix } => {
+            tracing::warn!(%peer, %id, %prefix, "another router has our identifier: its routes are refused here");
+        }
         SpeakerEvent::Synced => tracing::info!("every peer that can be waited for has sent its routes"),
         SpeakerEvent::ListenFailed { address, error } => {
             tracing::warn!(%address, %error, "cannot listen; trying again");

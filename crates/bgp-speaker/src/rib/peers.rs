@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, DecodeContext, Family, FamilySet, Role};
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,8 @@ pub(crate) struct Peer {
     pub(crate) group: Option<GroupId>,
     /// What identifiers of its paths are made of when they are sent on (RFC 7911 §5).
     pub(crate) path_seed: u32,
+    /// What it sent with us as originator though it is not ours, first of the session.
+    pub(crate) own_identifier: Option<IpNet>,
 }
 
 /// What a peer sent.
@@ -183,6 +186,7 @@ impl Peer {
     pub(crate) fn new(view: PeerView) -> Self {
         Self {
             path_seed: path_seed(&view.key),
+            own_identifier: None,
             view: Arc::new(view),
             up: true,
             epochs: [0; 2],
@@ -228,6 +232,7 @@ impl Peer {
         self.refusals = RefusalCounts::default();
         self.limit_marks = [LimitMark::Below; 2];
         self.discarded = FamilySet::EMPTY;
+        self.own_identifier = None;
     }
 }
 

@@ -1,5 +1,6 @@
 //! One UPDATE into the table.
 
+use ipnet::IpNet;
 use muslin_bgp_packet::{
     Absent, AfiSafi, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Notification, Treatment,
     UpdateView, parse_attributes,
@@ -12,6 +13,7 @@ use super::limit::LimitNotice;
 use super::loc_rib::LocRib;
 use super::next_hops::NextHopKey;
 use super::peers::PeerIndex;
+use super::refusal::Refusal;
 use crate::config::PrefixLimit;
 
 /// What an UPDATE led to.
@@ -45,6 +47,8 @@ pub struct UpdateSummary {
     pub limit: Option<LimitNotice>,
     /// A family that cannot be used for the rest of the session (RFC 7606 §2).
     pub disabled: Option<Family>,
+    /// The first route of the session that names us as its originator and is not ours.
+    pub own_identifier: Option<IpNet>,
 }
 
 /// A set of attributes as an UPDATE brought it.
@@ -110,10 +114,12 @@ impl LocRib {
                 self.withdraw_all(index, &unreach.nlri);
             }
             let usable = |id: Option<AttributeId>| id.filter(|_| !as_withdraw);
+            let before = self.own_identifier_seen(index);
             self.announce_all(index, usable(own), &FamilyNlri::Ipv4(view.announced()));
             if let Some(reach) = reach {
                 self.announce_all(index, usable(multiprotocol), &reach.nlri);
             }
+            summary.own_identifier = self.own_identifier_seen(index).filter(|_| before.is_none());
         }
         for id in own.into_iter().chain(multiprotocol) {
             self.attributes.release(id);
@@ -171,10 +177,18 @@ impl LocRib {
                 && let Some(peer) = self.peers.get_mut(index)
             {
                 peer.refusals.add(refusal);
+                if refusal == Refusal::OwnOriginator && self.originated.get(&route.prefix).is_none() {
+                    peer.own_identifier.get_or_insert(route.prefix);
+                }
             }
             self.put(index, route.prefix, route.path_id.unwrap_or(0), judged);
         }
         import.finish(&mut self.attributes);
+    }
+
+    /// A route that a peer sent in this session with us as originator though it is not ours.
+    pub(crate) fn own_identifier_seen(&self, index: PeerIndex) -> Option<IpNet> {
+        self.peers.get(index)?.own_identifier
     }
 
     fn withdraw_all(&mut self, index: PeerIndex, nlri: &FamilyNlri<'_>) {

@@ -239,6 +239,11 @@ impl Rib {
         self.exports.of_peer(&self.routes, peer)?.state_of(peer)
     }
 
+    /// A route that a peer sent in this session with us as originator though we do not originate it.
+    pub fn own_identifier_seen(&self, peer: PeerIndex) -> Option<IpNet> {
+        self.routes.own_identifier_seen(peer)
+    }
+
     /// How often each reason refused a route of a peer since its session came up.
     pub fn refusals(&self, peer: PeerIndex) -> super::RefusalCounts {
         self.routes.peers.get(peer).map(|peer| peer.refusals).unwrap_or_default()

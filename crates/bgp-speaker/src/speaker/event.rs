@@ -1,7 +1,9 @@
 //! What a speaker tells of itself while it runs.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::PeerKey;
@@ -83,6 +85,26 @@ pub enum SpeakerEvent {
         most: u32,
         /// Whether what comes beyond them is refused.
         discarded: bool,
+    },
+    /// Two internal peers have one BGP identifier: unless they are one router, each refuses the other's routes
+    /// where they are reflected (RFC 4456 §8).
+    SharedIdentifier {
+        /// The peer that came later.
+        peer: PeerKey,
+        /// The identifier.
+        id: Ipv4Addr,
+        /// The other peer.
+        other: PeerKey,
+    },
+    /// A reflected route that we do not originate names us as its originator: another router has our
+    /// identifier. Told once a session.
+    OwnIdentifierSeen {
+        /// The peer that sent it.
+        peer: PeerKey,
+        /// Our identifier.
+        id: Ipv4Addr,
+        /// The destination.
+        prefix: IpNet,
     },
     /// Every peer that can be waited for has sent its routes.
     Synced,

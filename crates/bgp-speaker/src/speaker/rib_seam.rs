@@ -63,6 +63,7 @@ impl Speaker {
         peer.session.end_retention(peer.stale.iter().fold(FamilySet::ALL, FamilySet::without));
         let event = SpeakerEvent::SessionUp { peer: peer.key.clone(), asn: negotiated.remote_as.0 };
         self.outputs.push_back(Output::Event(event));
+        self.look_for_twin(index);
     }
 
     /// The established session is gone.
@@ -136,6 +137,10 @@ impl Speaker {
         if !summary.faults.is_empty() {
             peer.faulty_updates += 1;
             tracing::debug!(peer = %peer.key, faults = ?summary.faults, "an UPDATE has faulty attributes");
+        }
+        if let Some(prefix) = summary.own_identifier {
+            let (peer, id) = (peer.key.clone(), self.config.router_id);
+            self.outputs.push_back(Output::Event(SpeakerEvent::OwnIdentifierSeen { peer, id, prefix }));
         }
         if let Some(notice) = summary.limit {
             self.tell_limit(index, notice);

@@ -247,7 +247,12 @@ impl Speaker {
                 remedy: reason.remedy().map(Cow::Borrowed),
                 seconds_ago: now.saturating_duration_since(at).as_secs(),
             }),
-            notes: peer.notes().into_iter().chain(limit_notes).collect(),
+            notes: peer
+                .notes()
+                .into_iter()
+                .chain(self.identifier_notes(index, peer))
+                .chain(limit_notes)
+                .collect(),
             local_asn: session.settings().local_as.0,
             expected_asn: peer.expected_as(),
             negotiated: session.negotiated().map(|negotiated| peer.negotiated_status(negotiated)),

@@ -14,6 +14,7 @@ mod network;
 mod open;
 mod pair;
 mod paths;
+mod reflection;
 mod restart;
 mod roles;
 mod routes;
