@@ -236,6 +236,8 @@ pub struct OriginatedRoute {
     pub prefix: IpNet,
     /// What kind of thing it leads to; policies match on it.
     pub source: RouteSource,
+    /// What policies know it by besides, if they do: [`Condition::Label`].
+    pub label: Option<Arc<str>>,
     /// `LOCAL_PREF`, if not the default 100.
     pub local_pref: Option<u32>,
     /// MED, if any.

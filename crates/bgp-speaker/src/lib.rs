@@ -40,10 +40,12 @@
 
 pub mod config;
 pub mod export;
+pub mod foresight;
 pub mod net;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 pub mod policy;
+pub mod probe;
 pub mod rib;
 pub mod session;
 pub mod speaker;

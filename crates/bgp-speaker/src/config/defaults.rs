@@ -153,6 +153,7 @@ impl OriginatedRoute {
         Self {
             prefix,
             source,
+            label: None,
             local_pref: None,
             med: None,
             communities: Vec::new(),

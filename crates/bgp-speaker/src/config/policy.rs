@@ -97,6 +97,8 @@ pub enum Condition {
     Prefix(PrefixSet),
     /// It comes from one of these.
     Source(Vec<RouteSource>),
+    /// We originate it under one of these labels.
+    Label(Vec<Arc<str>>),
     /// It was learned from one of these peers. What we originate was not.
     Peer(Vec<PeerTest>),
     /// The next hop that it came with is in the set. What we originate has none.

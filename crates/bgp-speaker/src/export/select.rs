@@ -112,9 +112,12 @@ impl GroupKey {
             return refuse(Withheld::NotReflected);
         }
         let prefix = rib.destinations.prefix(id);
-        let source = match path.peer {
-            PeerIndex::LOCAL => rib.originated.get(&prefix).map_or(RouteSource::Static, |route| route.source),
-            _ => RouteSource::Learned,
+        let (source, label) = match path.peer {
+            PeerIndex::LOCAL => rib
+                .originated
+                .get(&prefix)
+                .map_or((RouteSource::Static, None), |route| (route.source, route.label.as_deref())),
+            _ => (RouteSource::Learned, None),
         };
         let learned = rib.peer_of(path).map(|peer| Learned {
             peer: &peer.view.key,
@@ -122,7 +125,7 @@ impl GroupKey {
             next_hop: rib.attributes.next_hop(path.attributes).global,
         });
         let read = || rib.attributes.decode(path.attributes);
-        let subject = Subject { prefix, source, learned, memo: &Memo::default(), read: &read };
+        let subject = Subject { prefix, source, label, learned, memo: &Memo::default(), read: &read };
         match decide(&self.policy, &subject) {
             (Verdict::Accept, trail) => Ok(Offer { attributes: path.attributes, source: path.peer, trail }),
             (Verdict::Reject, trail) => Err((Withheld::Policy, Some(trail))),

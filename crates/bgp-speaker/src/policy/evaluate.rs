@@ -47,6 +47,9 @@ fn holds(condition: &Condition, subject: &Subject<'_>) -> bool {
     match condition {
         Condition::Prefix(set) => set.contains(subject.prefix),
         Condition::Source(sources) => sources.contains(&subject.source),
+        Condition::Label(labels) => {
+            subject.label.is_some_and(|label| labels.iter().any(|wanted| **wanted == *label))
+        }
         Condition::Peer(tests) => subject.learned.is_some_and(|learned| {
             tests.iter().any(|test| match test {
                 PeerTest::Name(name) => is_named(&learned.peer.0, name),

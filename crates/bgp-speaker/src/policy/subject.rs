@@ -13,6 +13,8 @@ use crate::config::{PeerKey, RouteSource};
 pub(crate) struct Subject<'a> {
     pub(crate) prefix: IpNet,
     pub(crate) source: RouteSource,
+    /// What we originate it under.
+    pub(crate) label: Option<&'a str>,
     /// Where it was learned; `None` for what we originate.
     pub(crate) learned: Option<Learned<'a>>,
     /// What was read of its attributes so far. It may serve all prefixes that share them.

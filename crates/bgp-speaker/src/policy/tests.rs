@@ -156,6 +156,7 @@ fn route() -> impl Strategy<Value = Trial> {
         Trial {
             prefix,
             source: if peer.is_some() { RouteSource::Learned } else { RouteSource::Pod },
+            label: None,
             next_hop: peer.is_some().then(|| next_hop.parse().unwrap()),
             peer,
             attributes,
@@ -210,6 +211,7 @@ fn learned(prefix: &str, asns: &[u32]) -> Trial {
     Trial {
         prefix: net(prefix),
         source: RouteSource::Learned,
+        label: None,
         peer: Some((PeerKey::new("tor1"), "10.0.0.1".parse().unwrap())),
         next_hop: Some("10.0.0.1".parse().unwrap()),
         attributes: PathAttributes { as_path: AsPath::from_sequence(&asns), ..PathAttributes::default() },
@@ -227,6 +229,7 @@ fn attributes_are_not_read_before_a_rule_asks_for_them() {
     let subject = Subject {
         prefix: net("10.1.0.0/16"),
         source: RouteSource::Pod,
+        label: None,
         learned: None,
         memo: &memo,
         read: &read,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::PathAttributes;
@@ -16,6 +17,8 @@ pub struct Trial {
     pub prefix: IpNet,
     /// Where it comes from.
     pub source: RouteSource,
+    /// The label that we originate it under.
+    pub label: Option<Arc<str>>,
     /// The peer that it was learned from, with its address; `None` for what we originate.
     pub peer: Option<(PeerKey, IpAddr)>,
     /// The next hop that it came with; one that was not learned has none.
@@ -53,8 +56,14 @@ impl Policy {
         };
         let memo = Memo::default();
         let read = || route.attributes.clone();
-        let subject =
-            Subject { prefix: route.prefix, source: route.source, learned, memo: &memo, read: &read };
+        let subject = Subject {
+            prefix: route.prefix,
+            source: route.source,
+            label: route.label.as_deref(),
+            learned,
+            memo: &memo,
+            read: &read,
+        };
         let (verdict, trail) = decide(self, &subject);
         let decides = |rule: &crate::config::Rule| rule.outcome != Outcome::Continue;
         let mut tried = Tried {

@@ -9,6 +9,7 @@ use super::import::{Import, Ruling};
 use super::loc_rib::LocRib;
 use super::peers::PeerIndex;
 use super::view::{RouteView, Stage};
+use crate::config::Policy;
 use crate::export::{Group, Withheld};
 use crate::policy::Trail;
 
@@ -95,13 +96,18 @@ impl LocRib {
         }
         let Some(peer) = self.peers.get(path.peer) else { return String::new() };
         let import = Import::new(peer.view.clone(), self.guard.clone(), &self.attributes, path.received);
-        match import.rule(prefix, &self.attributes) {
+        Self::ruling_in_words(&import.rule(prefix, &self.attributes), &peer.view.import)
+    }
+
+    /// What decided about a path at import, by this policy.
+    pub(crate) fn ruling_in_words(ruling: &Ruling<'_>, import: &Policy) -> String {
+        match ruling {
             Ruling::Attributes(refusal) => refusal.to_string(),
             Ruling::Guard(refused) => match refused.range {
                 Some((range, cause)) => format!("import guard: {range}, {cause}"),
                 None => format!("import guard: {}", refused.refusal),
             },
-            Ruling::Policy(_, trail) => trail.cause(&peer.view.import),
+            Ruling::Policy(_, trail) => trail.cause(import),
         }
     }
 

@@ -164,3 +164,20 @@ fn evidence(owned: &OwnedBlock, bearer: Bearer) -> Evidence {
         _ => Evidence::Nothing,
     }
 }
+
+/// A refusal in words.
+pub(crate) struct GuardRefusal {
+    pub(crate) reason: Refusal,
+    /// The range that led to it, with its cause.
+    pub(crate) range: Option<String>,
+}
+
+/// What a guard says to a route that need not exist.
+pub(crate) fn guard_verdict(guard: &ImportGuard, prefix: IpNet, bearer: Bearer) -> Result<(), GuardRefusal> {
+    let guard = Guard::new(guard.clone());
+    let verdict = guard.check_next_hop(bearer.next_hop).and_then(|()| guard.check(prefix, bearer));
+    verdict.map_err(|refused| GuardRefusal {
+        reason: refused.refusal,
+        range: refused.range.map(|(range, cause)| format!("{range}, {cause}")),
+    })
+}

@@ -90,6 +90,7 @@ impl Import {
         let subject = Subject {
             prefix,
             source: RouteSource::Learned,
+            label: None,
             learned: Some(learned),
             memo: &self.memo,
             read: &read,

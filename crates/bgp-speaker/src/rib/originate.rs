@@ -29,14 +29,23 @@ impl LocRib {
         for prefix in gone {
             self.withdraw(PeerIndex::LOCAL, prefix, 0);
         }
+        let before = std::mem::take(&mut self.originated);
         let mut changed: Vec<_> = wanted
             .iter()
-            .filter(|(prefix, route)| self.originated.get(*prefix) != Some(*route))
+            .filter(|(prefix, route)| before.get(*prefix) != Some(*route))
             .map(|(prefix, route)| (*prefix, attributes_of(route)))
             .collect();
         changed.sort_unstable_by_key(|(prefix, _)| *prefix);
         self.originated = wanted;
         for (prefix, attributes) in changed {
+            // Policies tell routes apart by source and label, which are no attributes.
+            let kind =
+                |routes: &Originated| routes.get(&prefix).map(|route| (route.source, route.label.clone()));
+            if kind(&before).is_some_and(|before| Some(before) != kind(&self.originated))
+                && let Some(id) = self.destinations.find(prefix)
+            {
+                self.changes.push(id, &mut self.destinations);
+            }
             let id = self.attributes.acquire(&attributes, NextHopKey::LOCAL);
             let judged = Judged { received: id, attributes: id, state: PathState::Accepted };
             self.put(PeerIndex::LOCAL, prefix, 0, judged);
@@ -45,7 +54,8 @@ impl LocRib {
     }
 }
 
-fn attributes_of(route: &OriginatedRoute) -> PathAttributes {
+/// The attributes of an originated route.
+pub(crate) fn attributes_of(route: &OriginatedRoute) -> PathAttributes {
     let mut communities = route.communities.clone();
     communities.sort_unstable();
     communities.dedup();

@@ -352,8 +352,7 @@ impl Peer {
     /// Whether a change of configuration reaches the RIB's picture of the peer beyond its rules, so that only
     /// a new session takes it up.
     pub(super) fn differs_in_view(&self, previous: &SessionConfig) -> bool {
-        let now = &self.config;
-        (now.local_address, now.local_as) != (previous.local_address, previous.local_as)
+        differ_in_view(&self.config, previous)
     }
 
     /// What may change while the session stays up.
@@ -369,4 +368,9 @@ impl Peer {
             paths: self.config.add_path.send.limit(),
         }
     }
+}
+
+/// Whether the RIB's pictures of a peer with these configurations differ beyond rules.
+pub(super) fn differ_in_view(one: &SessionConfig, other: &SessionConfig) -> bool {
+    (one.local_address, one.local_as) != (other.local_address, other.local_as)
 }

@@ -292,6 +292,7 @@ fn policy(name: &str, refused: &BTreeSet<IpNet>, actions: Vec<Action>) -> Policy
 fn originate(prefix: IpNet, with: &Origination) -> OriginatedRoute {
     OriginatedRoute {
         med: with.med,
+        label: None,
         local_pref: with.local_pref,
         communities: with.community.map(|value| standard(2, value)).into_iter().collect(),
         ..OriginatedRoute::new(prefix, RouteSource::Pod, "simulation")

@@ -84,6 +84,8 @@ fn holds(condition: &Condition, route: &Route<'_>) -> bool {
     match condition {
         Condition::Prefix(set) => in_set(set, route.prefix),
         Condition::Source(sources) => sources.contains(&route.source),
+        // No route of the model has a label.
+        Condition::Label(_) => false,
         Condition::Peer(tests) => route.learned.is_some_and(|(name, address, _)| {
             tests.iter().any(|test| match test {
                 PeerTest::Name(wanted) => name == &**wanted || name == format!("{wanted}/{address}"),

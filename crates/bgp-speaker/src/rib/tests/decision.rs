@@ -167,6 +167,7 @@ fn our_own_route_wins_over_everything() {
     let own = OriginatedRoute {
         prefix: super::support::net(PREFIX),
         source: RouteSource::Pod,
+        label: None,
         local_pref: Some(0),
         med: None,
         communities: vec![],

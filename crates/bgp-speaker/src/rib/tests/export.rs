@@ -38,6 +38,7 @@ fn originated(prefix: &str, source: RouteSource) -> OriginatedRoute {
     OriginatedRoute {
         prefix: net(prefix),
         source,
+        label: None,
         local_pref: None,
         med: None,
         communities: vec![],
@@ -290,6 +291,31 @@ fn changes(peers: &[PeerIndex], export: &Arc<Policy>) -> Vec<PeerRules> {
             ..PeerRules::of(*peer, &view(peer.0, 65001))
         })
         .collect()
+}
+
+/// Source and label are no attributes, so nothing else about the route changes.
+#[test]
+fn a_route_that_is_originated_under_another_label_or_source_is_judged_anew() {
+    let mut world = World::new();
+    let labels = vec!["edge".into(), "inner".into()];
+    let services = Rule::accept(CAUSE).when(Condition::Source(vec![RouteSource::Service]));
+    let export = policy(vec![Rule::reject(CAUSE).when(Condition::Label(labels)), services], Verdict::Reject);
+    let to = world.up(0, PeerView { export, ..view(0, 65001) });
+    let route = |label: Option<&str>, source| OriginatedRoute {
+        label: label.map(Into::into),
+        ..originated("198.51.100.7/32", source)
+    };
+    for (label, source, sent) in [
+        (None, RouteSource::Service, true),
+        (Some("edge"), RouteSource::Service, false),
+        (Some("outer"), RouteSource::Service, true),
+        (Some("outer"), RouteSource::Pod, false),
+        (None, RouteSource::Service, true),
+    ] {
+        world.rib.originate(world.now, &[route(label, source)]);
+        world.settle();
+        assert_eq!(world.heard(to, "198.51.100.7/32").is_some(), sent, "{label:?} {source:?}");
+    }
 }
 
 #[test]

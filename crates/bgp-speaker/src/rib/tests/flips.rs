@@ -46,6 +46,7 @@ fn flip(world: &mut World, from: Option<u16>, to: Option<u16>, internal: bool) {
             let route = OriginatedRoute {
                 prefix: net(PREFIX),
                 source: RouteSource::Pod,
+                label: None,
                 local_pref: None,
                 med: None,
                 communities: vec![],

@@ -164,6 +164,7 @@ pub(super) fn originated(mask: u8) -> Vec<OriginatedRoute> {
         .map(|bit| OriginatedRoute {
             prefix: prefix(bit),
             source: [RouteSource::Pod, RouteSource::Service, RouteSource::Static][bit % 3],
+            label: None,
             local_pref: (bit == 1).then_some(300),
             med: (mask & 0x80 != 0).then_some(5),
             communities: if bit == 2 { vec![Community::NO_EXPORT] } else { vec![] },
