@@ -186,6 +186,7 @@ impl Reader<'_> {
             Kind::BgpConfiguration => AnyObject::BgpConfiguration(self.resource(item)?),
             Kind::BgpPeer => AnyObject::BgpPeer(self.resource(item)?),
             Kind::BgpFilter => AnyObject::BgpFilter(self.resource(item)?),
+            Kind::RouteAdvertisement => AnyObject::RouteAdvertisement(self.resource(item)?),
         })
     }
 

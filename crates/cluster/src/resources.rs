@@ -7,6 +7,7 @@ mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
 mod fields;
+mod route_advertisement;
 mod selector;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,6 +26,10 @@ pub use bgp_peer::{
 pub use fields::{
     AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, CommunityValue, LargeCommunityValue,
     PeerRef, RouterId, TimeSpan,
+};
+pub use route_advertisement::{
+    Advertisement, AdvertisementType, RouteAdvertisementSpec, RouteAttributes, ServiceAddress,
+    ServiceAdvertisement,
 };
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};
 
@@ -47,6 +52,9 @@ pub type BgpPeer = Resource<BgpPeerSpec>;
 
 /// A policy that peers refer to by name.
 pub type BgpFilter = Resource<BgpFilterSpec>;
+
+/// What nodes announce, with which attributes, to which peers.
+pub type RouteAdvertisement = Resource<RouteAdvertisementSpec>;
 
 /// A specification that can be checked beyond what single fields say.
 pub(crate) trait Check {

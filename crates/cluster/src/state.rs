@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::Serialize;
 
 use crate::problem::{Effect, Origin, Problem};
-use crate::resources::{BgpConfiguration, BgpFilter, BgpPeer};
+use crate::resources::{BgpConfiguration, BgpFilter, BgpPeer, RouteAdvertisement};
 
 /// An object together with where it was read; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +155,8 @@ kinds! {
     BgpPeer(BgpPeer) in bgp_peers is "BGPPeer" of crate::API_VERSION, Cluster;
     /// Policies that peers name.
     BgpFilter(BgpFilter) in bgp_filters is "BGPFilter" of crate::API_VERSION, Cluster;
+    /// What nodes announce to whom.
+    RouteAdvertisement(RouteAdvertisement) in route_advertisements is "RouteAdvertisement" of crate::API_VERSION, Cluster;
 }
 
 impl ClusterState {

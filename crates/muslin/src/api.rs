@@ -4,6 +4,7 @@
 //! anything. The socket belongs to the daemon's user alone.
 
 mod answer;
+mod foresee;
 mod handlers;
 mod watch;
 
@@ -15,7 +16,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
 use tokio::net::UnixListener;
 
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
@@ -24,6 +26,9 @@ use crate::daemon::Daemon;
 
 /// Name of the socket in the run folder.
 pub(crate) const SOCKET: &str = "muslin.sock";
+
+/// Longest body of a request, in octets: a whole configuration.
+const LARGEST_QUESTION: usize = 64 << 20;
 
 /// The open socket.
 #[derive(Debug)]
@@ -77,10 +82,13 @@ impl Server {
             .route("/v1/peers/{peer}", get(handlers::peer))
             .route("/v1/routes/{view}", get(handlers::routes))
             .route("/v1/explain", get(handlers::explain))
+            .route("/v1/foresee", post(foresee::foresee))
+            .route("/v1/policy/test", post(foresee::policy_test))
             .route("/v1/watch/status", get(watch::status))
             .route("/v1/watch/peers", get(watch::peers))
             .route("/v1/watch/peers/{peer}", get(watch::peer))
             .route("/v1/watch/routes/{view}", get(watch::routes))
+            .layer(DefaultBodyLimit::max(LARGEST_QUESTION))
             .with_state(daemon);
         Ok(axum::serve(self.listener, router).await?)
     }

@@ -1,9 +1,11 @@
 //! The command line, as clap sees it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -31,6 +33,9 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Print what a node would do with a folder of manifests, without doing it
     Plan(PlanArgs),
+    /// Try a route on import guard and policies, without sending or receiving it
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// A cluster of namespaces on this machine, proven with real packets
     Lab(muslin_lab::LabArgs),
 }
@@ -156,9 +161,84 @@ pub(crate) struct PlanArgs {
     /// The node to plan for; without it, the plan of a stand-alone speaker
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
-    /// How to print the plan
-    #[arg(long, short, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
+    /// Print instead what would change for peers: against the plan of another folder or, without one, against
+    /// the running daemon. Exit code 0: nothing, 1: something, 2: trouble
+    #[arg(long, value_name = "OLD_DIR", num_args = 0..=1, default_missing_value = "", value_parser = against)]
+    pub(crate) diff: Option<Against>,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
+/// What a plan is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// What the running daemon does.
+    Daemon,
+    /// The plan of this folder.
+    Folder(PathBuf),
+}
+
+/// `muslin policy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Which rule decides about a route, what it changes, and the verdict. Exit code 0: accepted everywhere,
+    /// 1: refused somewhere, 2: trouble
+    Test(Box<PolicyTestArgs>),
+}
+
+/// `muslin policy test`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PolicyTestArgs {
+    /// The route's prefix
+    #[arg(value_parser = prefix_or_address)]
+    pub(crate) prefix: IpNet,
+    /// Who is to be sent the route; without it, every peer
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// Who sends the route; without it, it is what we originate under the prefix
+    #[arg(long, value_name = "PEER")]
+    pub(crate) from: Option<String>,
+    /// Only this way; without it the route goes in and out again
+    #[arg(long, value_enum)]
+    pub(crate) direction: Option<Direction>,
+    /// AS path, as "65000 65010"; without it, the sender's AS
+    #[arg(long, value_name = "ASNS", value_parser = as_path, default_value = "")]
+    pub(crate) as_path: AsPathArg,
+    /// A community of any kind that the route carries; may be repeated
+    #[arg(long, value_name = "COMMUNITY")]
+    pub(crate) community: Vec<AnyCommunity>,
+    /// Next hop; without it, the sender
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) next_hop: Option<IpAddr>,
+    /// MED
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) med: Option<u32>,
+    /// LOCAL_PREF
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) local_pref: Option<u32>,
+    /// Ask the plan of this folder of manifests instead of the running daemon
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// The node to plan for; without it, a stand-alone speaker
+    #[arg(long, value_name = "NAME", requires = "state")]
+    pub(crate) node: Option<String>,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
+/// An AS path on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AsPathArg(pub(crate) Vec<Asn>);
+
+/// Which way a route goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Direction {
+    /// From a peer
+    Import,
+    /// To a peer
+    Export,
 }
 
 /// Which table of routes.
@@ -194,11 +274,24 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Without a value, the daemon is meant.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result of its parsers")]
+fn against(text: &str) -> Result<Against, String> {
+    Ok(if text.is_empty() { Against::Daemon } else { Against::Folder(text.into()) })
+}
+
+/// Reads "65000 65010".
+fn as_path(text: &str) -> Result<AsPathArg, String> {
+    let asns = text.split([' ', ',']).filter(|asn| !asn.is_empty());
+    let asns = asns.map(|asn| asn.parse().map_err(|_| format!("'{asn}' is no AS number")));
+    asns.collect::<Result<_, _>>().map(AsPathArg)
+}
+
 /// Reads `10.0.0.0/8` or `10.0.0.1`, the latter as a host prefix.
 fn prefix_or_address(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .map(|net| net.trunc())
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("'{text}' is neither a prefix (10.244.1.0/24) nor an address (10.244.1.7)"))
 }
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -15,6 +16,18 @@ use tokio::task::JoinHandle;
 /// Asks for `path` (with its query) and reads the JSON answer.
 pub(crate) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
     read(socket, &get_raw(socket, path).await?)
+}
+
+/// Sends `body` to `path` and reads the JSON answer. Nothing is changed by it: questions too long for a path.
+pub(crate) async fn post<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    body: &impl Serialize,
+) -> anyhow::Result<T> {
+    let request = Request::post(path)
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .body(Full::from(serde_json::to_vec(body)?))?;
+    read(socket, &answer(socket, path, request).await?)
 }
 
 /// The path of these segments, each escaped as it must be.
@@ -51,7 +64,7 @@ pub(crate) async fn follow<T: DeserializeOwned>(
     path: &str,
     mut take: impl FnMut(Vec<T>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (response, _driver) = ask(socket, path).await?;
+    let (response, _driver) = send(socket, question(path)?).await?;
     if response.status() != StatusCode::OK {
         let status = response.status();
         return refused(socket, path, status, &response.into_body().collect().await?.to_bytes());
@@ -80,7 +93,16 @@ fn read<T: DeserializeOwned>(socket: &Path, octets: &[u8]) -> anyhow::Result<T> 
 
 /// Asks for `path` and returns the body of a successful answer.
 async fn get_raw(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
-    let (response, _driver) = ask(socket, path).await?;
+    answer(socket, path, question(path)?).await
+}
+
+fn question(path: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+    Ok(Request::get(path).body(Full::default())?)
+}
+
+/// Sends a request and returns the body of a successful answer.
+async fn answer(socket: &Path, path: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
+    let (response, _driver) = send(socket, request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     if status != StatusCode::OK {
@@ -100,11 +122,14 @@ fn refused(socket: &Path, path: &str, status: StatusCode, body: &[u8]) -> anyhow
 }
 
 /// Sends a request; the connection lives as long as its driver.
-async fn ask(socket: &Path, path: &str) -> anyhow::Result<(Response<Incoming>, AbortOnDrop)> {
+async fn send(
+    socket: &Path,
+    mut request: Request<Full<Bytes>>,
+) -> anyhow::Result<(Response<Incoming>, AbortOnDrop)> {
     let stream = UnixStream::connect(socket).await.with_context(|| no_daemon(socket))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = AbortOnDrop(tokio::spawn(connection));
-    let request = Request::get(path).header(hyper::header::HOST, "muslin").body(Empty::<Bytes>::new())?;
+    request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("muslin"));
     let response =
         sender.send_request(request).await.with_context(|| format!("{}: no answer", socket.display()))?;
     Ok((response, driver))

@@ -1,11 +1,13 @@
 //! The operator's commands: ask, then print.
 
+mod diff;
 mod explain;
 mod live;
 mod output;
 mod peer;
 mod peers;
 mod plan;
+mod policy;
 mod routes;
 mod status;
 
@@ -36,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,
+            Command::Policy(command) => Ok(policy::run(&command).await),
             Command::Lab(args) => Ok(muslin_lab::run(args)),
         }
     })

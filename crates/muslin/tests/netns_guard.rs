@@ -4,15 +4,14 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/pair.rs"]
+mod pair;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
-use daemon::{Daemon, OURS, PATIENCE};
+use daemon::{OURS, PATIENCE};
 use ipnet::IpNet;
-use muslin_netns::{Namespace, connect};
-use tempfile::TempDir;
+use pair::Pair;
 
 /// Three nodes, of which n1 runs: n2 has an AS of its own, n3 that of n1. Everything may be learned as far as
 /// policies and `import.cidrs` go.
@@ -89,40 +88,13 @@ metadata: {name: n1}
 spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [{filters}]}
 ";
 
-struct World {
-    node: Namespace,
-    agent: Daemon,
-    router: Daemon,
-    _gateway: Namespace,
-    _folder: TempDir,
-}
+struct World(Pair);
 
 impl World {
-    /// A node whose default route, somebody else's, leads to the router.
     fn start(originated: &[&str], filters: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (gateway, node) = (Namespace::new("tor").unwrap(), Namespace::new("n1").unwrap());
-        connect(&node, "eth0", &gateway, "n1").unwrap();
-        gateway.add_address("n1", "172.30.1.1/24".parse().unwrap()).unwrap();
-        node.add_address("eth0", "172.30.1.2/24".parse().unwrap()).unwrap();
-        node.add_route("0.0.0.0/0".parse().unwrap(), "172.30.1.1".parse().unwrap()).unwrap();
-        let manifests = |name: &str, text: &str| {
-            let state = folder.path().join(name);
-            fs::create_dir(&state).unwrap();
-            fs::write(state.join("state.yaml"), text).unwrap();
-            state
-        };
-        let run = |name: &str| {
-            let path = folder.path().join(name);
-            fs::create_dir(&path).unwrap();
-            path
-        };
         let originate: Vec<_> = originated.iter().map(|prefix| format!("{{cidr: {prefix}}}")).collect();
         let router = ROUTER.replace("{originate}", &originate.join(", ")).replace("{filters}", filters);
-        let router = Daemon::start(&gateway, &run("tor"), &["speaker"], &manifests("router", &router));
-        let cluster: &Path = &manifests("cluster", CLUSTER);
-        let agent = Daemon::start(&node, &run("n1"), &["agent", "--node", "n1"], cluster);
-        Self { node, agent, router, _gateway: gateway, _folder: folder }
+        Self(Pair::start(CLUSTER, &router))
     }
 
     /// Waits until the kernel has exactly these learned routes (own blocks left out), and looks that nobody's
@@ -133,7 +105,7 @@ impl World {
         let own: IpNet = "10.244.1.0/24".parse().unwrap();
         let default: IpNet = "0.0.0.0/0".parse().unwrap();
         let mut last = Vec::new();
-        let same = self.node.await_routes(PATIENCE, |routes| {
+        let same = self.0.node.await_routes(PATIENCE, |routes| {
             let ours = routes.iter().filter(|route| route.protocol == OURS && route.prefix != own);
             last = ours.map(|route| route.prefix).collect();
             last.sort();
@@ -142,16 +114,16 @@ impl World {
         assert!(
             same.is_ok(),
             "{last:?}, expected {expected:?}\n{}",
-            self.agent.text(&["routes", "received"])
+            self.0.agent.text(&["routes", "received"])
         );
-        let routes = self.node.routes().unwrap();
+        let routes = self.0.node.routes().unwrap();
         let defaults: Vec<_> = routes.iter().filter(|route| route.prefix == default).collect();
         assert!(defaults.len() == 1 && defaults[0].protocol != OURS, "{defaults:?}");
     }
 
     /// Names of the reasons why routes were refused, as programs read them.
     fn refusals(&self) -> BTreeMap<String, String> {
-        let received = self.agent.json(&["routes", "received", "--rejected", "--peer", "tor"]);
+        let received = self.0.agent.json(&["routes", "received", "--rejected", "--peer", "tor"]);
         let routes = received["bgp"][0]["routes"].as_array().unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
         routes.iter().map(|route| (text(&route["prefix"]), text(&route["refusal"]))).collect()
@@ -159,7 +131,7 @@ impl World {
 
     /// How often each reason applied to the peer's routes, as a metrics exporter would read it.
     fn counters(&self) -> BTreeMap<String, u64> {
-        let status = self.agent.json(&["status"]);
+        let status = self.0.agent.json(&["status"]);
         serde_json::from_value(status["peers"][0]["refused"].clone()).unwrap()
     }
 }
@@ -169,7 +141,7 @@ fn fault_17_a_leaked_default_route_is_not_installed_and_the_nodes_own_stays() {
     let world = World::start(&["0.0.0.0/0", "10.50.0.0/16"], "everything");
     world.kernel_has(&["10.50.0.0/16"]);
     assert_eq!(world.refusals(), BTreeMap::from([("0.0.0.0/0".to_owned(), "default-route".to_owned())]));
-    let said = world.agent.text(&["routes", "received", "--rejected"]);
+    let said = world.0.agent.text(&["routes", "received", "--rejected"]);
     assert!(said.contains("a default route is not allowed"), "{said}");
 }
 
@@ -195,7 +167,7 @@ fn fault_18_nobody_takes_over_what_is_the_nodes_or_the_clusters() {
     assert_eq!(world.refusals(), BTreeMap::from(expected));
     let counted = [("own-address", 1), ("own-block", 2), ("protected", 5), ("service-range", 3)];
     assert_eq!(world.counters(), counted.map(|(reason, count)| (reason.to_owned(), count)).into());
-    let said = world.agent.text(&["routes", "received", "--rejected"]);
+    let said = world.0.agent.text(&["routes", "received", "--rejected"]);
     for cause in [
         "Node n1 .spec.podCIDRs[0]",
         "connected on eth0",
@@ -205,7 +177,7 @@ fn fault_18_nobody_takes_over_what_is_the_nodes_or_the_clusters() {
     ] {
         assert!(said.contains(cause), "no `{cause}` in:\n{said}");
     }
-    let peers = world.agent.text(&["peers"]);
+    let peers = world.0.agent.text(&["peers"]);
     assert!(peers.contains("refused: own-address 1, own-block 2, protected 5, service-range 3"), "{peers}");
 }
 
@@ -218,25 +190,72 @@ fn fault_19_a_block_or_a_part_of_one_comes_from_its_owner_or_not_at_all() {
     let foreign = ["10.244.2.0/24", "10.244.2.128/25", "10.244.3.128/25", "10.244.3.9/32"];
     let foreign = foreign.map(|prefix| (prefix.to_owned(), "foreign-block".to_owned()));
     assert_eq!(world.refusals(), BTreeMap::from(foreign));
-    let said = world.agent.text(&["routes", "received", "--rejected"]);
+    let said = world.0.agent.text(&["routes", "received", "--rejected"]);
     assert!(
         said.contains("Node n2 .spec.podCIDRs[0]") && said.contains("Node n3 .spec.podCIDRs[0]"),
         "{said}"
     );
 }
 
+/// A next hop that only a learned route reaches, the route itself or another, leads nowhere; nor does a pod.
+#[test]
+fn fault_20_next_hops_over_learned_routes_or_pods_are_not_used_and_better_ones_are_at_once() {
+    let over = |prefix: &str, next_hop: &str| {
+        format!("{{prefixes: [{{cidr: {prefix}}}], action: Accept, operations: {{nextHop: {next_hop}}}}}, ")
+    };
+    let rules = over("10.60.0.0/16", "10.244.1.7")
+        + &over("10.61.0.0/16", "10.244.3.9")
+        + &over("10.62.0.0/16", "10.62.0.1")
+        + &over("10.63.0.0/16", "10.50.0.9");
+    let originated = ["10.50.0.0/16", "10.60.0.0/16", "10.61.0.0/16", "10.62.0.0/16", "10.63.0.0/16"];
+    let originate: Vec<_> = originated.iter().map(|prefix| format!("{{cidr: {prefix}}}")).collect();
+    let router = ROUTER
+        .replace("{originate}", &originate.join(", "))
+        .replace("{filters}", "everything")
+        .replace("export: [", &format!("export: [{rules}"));
+    let pair = Pair::start(CLUSTER, &router);
+    let has = |expected: &[&str]| {
+        let mut last = Vec::new();
+        let own: IpNet = "10.244.1.0/24".parse().unwrap();
+        let same = pair.node.await_routes(PATIENCE, |routes| {
+            let ours = routes.iter().filter(|route| route.protocol == OURS && route.prefix != own);
+            last = ours.map(|route| route.prefix.to_string()).collect();
+            last.sort();
+            last == expected
+        });
+        assert!(same.unwrap(), "{last:?}, not {expected:?}\n{}", pair.agent.text(&["routes", "received"]));
+    };
+    // Somebody else's default route leads everywhere, but not into a pod.
+    has(&["10.50.0.0/16", "10.62.0.0/16", "10.63.0.0/16"]);
+    pair.node.remove_route("0.0.0.0/0".parse().unwrap()).unwrap();
+    has(&["10.50.0.0/16"]);
+    let received = pair.agent.json(&["routes", "received", "--peer", "tor"]);
+    let standing = |prefix: &str| {
+        let routes = received["bgp"][0]["routes"].as_array().unwrap();
+        let route = routes.iter().find(|route| route["prefix"] == prefix).unwrap();
+        (route["state"].as_str().unwrap().to_owned(), route["refusal"].as_str().map(ToOwned::to_owned))
+    };
+    let pod = ("refused".to_owned(), Some("pod-next-hop".to_owned()));
+    let nowhere = ("unreachable".to_owned(), None);
+    assert_eq!([standing("10.60.0.0/16"), standing("10.61.0.0/16")], [pod.clone(), pod]);
+    assert_eq!([standing("10.62.0.0/16"), standing("10.63.0.0/16")], [nowhere.clone(), nowhere]);
+    // A way that is nobody's learned route opens one of them, and only that one.
+    pair.node.add_route("10.50.0.9/32".parse().unwrap(), "172.30.1.1".parse().unwrap()).unwrap();
+    has(&["10.50.0.0/16", "10.63.0.0/16"]);
+}
+
 #[test]
 fn rfc8212_1_an_external_peer_without_filters_exchanges_nothing_and_both_commands_say_so() {
     let world = World::start(&["10.50.0.0/16"], "");
-    world.router.await_log("session established");
-    let said = world.router.text(&["peers"]);
+    world.0.router.await_log("session established");
+    let said = world.0.router.text(&["peers"]);
     assert!(
         said.contains("nothing is accepted: RFC 8212") && said.contains("nothing is sent: RFC 8212"),
         "{said}"
     );
-    let status = world.router.text(&["status"]);
+    let status = world.0.router.text(&["status"]);
     assert!(status.contains("RFC 8212"), "{status}");
-    let sent = world.router.json(&["routes", "advertised"]);
+    let sent = world.0.router.json(&["routes", "advertised"]);
     assert_eq!(sent["bgp"][0]["routes"].as_array().map(Vec::len), Some(0), "{sent}");
     world.kernel_has(&[]);
 }

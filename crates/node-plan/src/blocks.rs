@@ -113,7 +113,7 @@ impl Ownership {
 
     /// A block that has an address in common with `range`. Since blocks do not overlap each other, it is the
     /// nearest before it in order, or the first after it.
-    fn overlapping(&self, range: IpNet) -> Option<(&IpNet, &Block)> {
+    pub(crate) fn overlapping(&self, range: IpNet) -> Option<(&IpNet, &Block)> {
         let before = self.blocks.range(..=range).next_back();
         let after = self.blocks.range(range..).next();
         before.into_iter().chain(after).find(|(taken, _)| overlap(**taken, range))

@@ -22,6 +22,7 @@
 //! assert_eq!(&*plan.speaker.originated[0].cause, "Node n1 .spec.podCIDRs[0]");
 //! ```
 
+mod advertisement;
 mod blocks;
 mod causes;
 mod endpoints;

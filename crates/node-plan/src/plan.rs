@@ -9,6 +9,7 @@ use muslin_cluster::kubernetes;
 use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
 use muslin_pod_network::FirewallPlan;
 
+use crate::advertisement::{Advertisements, Askers, Origination, Routes};
 use crate::blocks::Ownership;
 use crate::causes::{Caused, Subject, Withheld};
 use crate::facts::KernelFacts;
@@ -16,8 +17,8 @@ use crate::firewall::firewall;
 use crate::guard::node_guard;
 use crate::mesh::Mesh;
 use crate::peers::{Kinship, Local, Peers, Policies};
-use crate::policy::{Direction, derived_export, derived_import, filtered};
-use crate::services::ServiceRoutes;
+use crate::policy::{Direction, before, derived_export, derived_import, filtered};
+use crate::services::Services;
 use crate::settings::{Settings, unused};
 
 /// Everything that a node is to do, each item with its cause.
@@ -70,27 +71,53 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         ..SpeakerConfig::new(settings.asn, router_id)
     };
     let mut notes = Vec::new();
-    let mut services = ServiceRoutes::default();
+    let mut withheld = Vec::new();
     match &object {
         None => problems.push(unknown_node(state, node)),
         Some(object) => {
-            services = ServiceRoutes::of(state, &settings, node, Some(object.object));
-            speaker.originated = originated(&ownership, node, &services, &settings);
+            let labels = object.object.metadata.labels.as_ref();
+            let advertisements = Advertisements::of(state, labels);
+            let mut routes = Origination::default();
+            originate_pods(&ownership, node, &advertisements, &mut routes);
+            let services = Services {
+                state,
+                settings: &settings,
+                ownership: &ownership,
+                advertisements: &advertisements,
+            };
+            withheld = services.announce(node, Some(object.object), &mut routes);
+            for route in &settings.originate {
+                routes.add(route.clone(), Askers::USUAL);
+            }
+            routes.add_prefixes(&advertisements);
+            speaker.originated = routes.routes(&advertisements);
 
             let local = Local { state, facts, asn: settings.asn, node_addresses: &addresses };
             let import = derived_import(&ownership, &settings, node);
-            let export = derived_export();
-            let labels = object.object.metadata.labels.as_ref();
             let selected = state.bgp_peers.iter().filter(|(_, peer)| {
                 peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
             });
-            let peers = Peers::of(&local, selected, |peer, relation, problems| Policies {
-                import: filtered(state, peer, relation, Direction::Import, &import, problems),
-                export: filtered(state, peer, relation, Direction::Export, &export, problems),
-                // Nodes share one AS behind an external router; the guard knows whose each block is.
-                allowed_own_as: u8::from(relation.kinship == Kinship::External),
+            let peers = Peers::of(&local, selected, |peer, relation, problems| {
+                let told = advertisements.export_rules(&routes, Some(peer), relation.own);
+                let export = derived_export(&told, peer.name());
+                Policies {
+                    import: filtered(state, peer, relation, Direction::Import, &[], &import, problems),
+                    export: filtered(
+                        state,
+                        peer,
+                        relation,
+                        Direction::Export,
+                        &told.first,
+                        &export,
+                        problems,
+                    ),
+                    // Nodes share one AS behind an external router; the guard knows whose each block is.
+                    allowed_own_as: u8::from(relation.kinship == Kinship::External),
+                }
             });
             let explicit: BTreeSet<_> = peers.named.iter().map(|peer| peer.address).collect();
+            let told = advertisements.export_rules(&routes, None, settings.asn);
+            let export = before(&told.first, &derived_export(&told, "the node mesh"));
             let mesh = Mesh::of(&local, &settings, node, &explicit, &import, &export);
             speaker.peers = peers.named;
             speaker.peers.extend(mesh.peers);
@@ -98,42 +125,44 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             problems.extend(peers.problems);
             problems.extend(mesh.problem);
             notes.extend(mesh.notes);
+            problems.extend(advertisements.problems);
+            notes.extend(advertisements.notes);
         }
     }
     let blocks: Vec<_> =
         ownership.blocks_of(node).map(|(range, cause)| Caused::new(range, cause.clone())).collect();
+    let services: Vec<_> =
+        speaker.originated.iter().filter(|route| route.source == RouteSource::Service).cloned().collect();
+    let service_ranges = services.iter().map(|route| Caused::new(route.prefix, route.cause.clone()));
     NodePlan {
         node: node.to_owned(),
-        firewall: firewall(state, &settings, &ownership, node, &services.originated),
-        service_ranges: services
-            .originated
-            .iter()
-            .map(|route| Caused::new(route.prefix, route.cause.clone()))
-            .collect(),
+        firewall: firewall(state, &settings, &ownership, node, &services),
+        service_ranges: service_ranges.collect(),
         speaker,
         blackholes: blocks.clone(),
         address_blocks: blocks,
         mtu: facts.uplink_mtu,
-        withheld: services.withheld,
+        withheld,
         notes,
         problems,
     }
 }
 
-/// Pods, Services, then what is written out; of two routes to one prefix the first counts.
-fn originated(
+/// Pods are announced in any case: the mesh is always told of them.
+fn originate_pods(
     ownership: &Ownership,
     node: &str,
-    services: &ServiceRoutes,
-    settings: &Settings,
-) -> Vec<OriginatedRoute> {
-    let pods = ownership.blocks_of(node);
-    let pods = pods.map(|(prefix, cause)| OriginatedRoute::new(prefix, RouteSource::Pod, cause));
-    let mut known = BTreeSet::new();
-    pods.chain(services.originated.iter().cloned())
-        .chain(settings.originate.iter().cloned())
-        .filter(|route| known.insert(route.prefix))
-        .collect()
+    advertisements: &Advertisements<'_>,
+    routes: &mut Origination,
+) {
+    let askers = if advertisements.governs(Routes::Pods) {
+        Askers { usual: false, by: advertisements.pods() }
+    } else {
+        Askers::USUAL
+    };
+    for (prefix, cause) in ownership.blocks_of(node) {
+        routes.add(OriginatedRoute::new(prefix, RouteSource::Pod, cause), askers.clone());
+    }
 }
 
 /// Where a speaker listens: on every address of both families.

@@ -10,6 +10,7 @@ use muslin_bgp_speaker::config::{Condition, Policy, PrefixMatch, RouteSource, Ru
 use muslin_cluster::resources::BgpPeer;
 use muslin_cluster::{ClusterState, Kind, Problem};
 
+use crate::advertisement::ExportRules;
 use crate::blocks::Ownership;
 use crate::causes::Subject;
 use crate::peers::Kinship;
@@ -55,20 +56,29 @@ pub(crate) fn derived_import(ownership: &Ownership, settings: &Settings, node: &
     Policy { name: "derived: pods of other nodes".into(), rules, otherwise: Verdict::Reject }.into()
 }
 
-/// What a node announces without filters: exactly what its plan originates, nothing that it learned.
-pub(crate) fn derived_export() -> Arc<Policy> {
+/// What a node announces to a peer, or the mesh, without filters: exactly what its plan originates, nothing that
+/// it learned, and with the attributes that advertisements tell that peer.
+pub(crate) fn derived_export(told: &ExportRules, peer: &str) -> Arc<Policy> {
     let sources = [
         (RouteSource::Pod, "pod blocks of this node"),
         (RouteSource::Service, "Service addresses of this node"),
-        (RouteSource::Static, "BGPConfiguration .spec.originate"),
+        (RouteSource::Static, "prefixes written out for this node"),
     ];
-    let rules = sources.map(|(source, cause)| Rule::accept(cause).when(Condition::Source(vec![source])));
-    Policy {
-        name: "derived: what this node originates".into(),
-        rules: rules.into(),
-        otherwise: Verdict::Reject,
+    let all = sources.map(|(source, cause)| Rule::accept(cause).when(Condition::Source(vec![source])));
+    let name = if told.is_empty() {
+        "derived: what this node originates".into()
+    } else {
+        format!("derived: what this node originates and advertises to {peer}").into()
+    };
+    Policy { name, rules: told.last.iter().cloned().chain(all).collect(), otherwise: Verdict::Reject }.into()
+}
+
+/// The policy with rules before it.
+pub(crate) fn before(first: &[Rule], rest: &Arc<Policy>) -> Arc<Policy> {
+    if first.is_empty() {
+        return rest.clone();
     }
-    .into()
+    Policy { rules: first.iter().chain(&rest.rules).cloned().collect(), ..Policy::clone(rest) }.into()
 }
 
 /// How a peer stands to the node, as far as filters tell.
@@ -80,7 +90,7 @@ pub(crate) struct Relation {
     pub(crate) kinship: Kinship,
 }
 
-/// The rules of the peer's filters, then `rest` for what none of them decides.
+/// The rules that come `first`, those of the peer's filters, then `rest` for what none of them decides.
 ///
 /// A filter that does not exist refuses everything: it may have been written to hold something back.
 pub(crate) fn filtered(
@@ -88,14 +98,15 @@ pub(crate) fn filtered(
     peer: &Subject<'_, BgpPeer>,
     relation: Relation,
     direction: Direction,
+    first: &[Rule],
     rest: &Arc<Policy>,
     problems: &mut Vec<Problem>,
 ) -> Arc<Policy> {
     let names = &peer.object.spec.filters;
     if names.is_empty() {
-        return rest.clone();
+        return before(first, rest);
     }
-    let mut rules = Vec::new();
+    let mut rules = first.to_vec();
     for (index, name) in names.iter().enumerate() {
         let field = format!(".spec.filters[{index}]");
         let Some((name, filter)) = state.bgp_filters.get_key_value(&**name) else {

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Service};
-use muslin_bgp_speaker::config::{Cause, OriginatedRoute, RouteSource};
+use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource};
 use muslin_cluster::kubernetes::{self, Field};
-use muslin_cluster::{ClusterState, Kind};
+use muslin_cluster::resources::ServiceAddress;
+use muslin_cluster::{ClusterState, Kind, Object};
 
+use crate::advertisement::{Advertisements, Askers, Origination, Routes, selects};
+use crate::blocks::Ownership;
 use crate::causes::{Caused, Subject, Withheld, host};
 use crate::endpoints::{EndpointIndex, Endpoints, Readiness};
 use crate::settings::Settings;
@@ -17,97 +20,203 @@ use crate::settings::Settings;
 /// Nodes with this label, whatever its value, take no traffic from outside for Services.
 const EXCLUDED_NODE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// Most causes that are written out where several Services share an address.
-const SHOWN_CAUSES: usize = 3;
-
-/// What a node does about Services.
-#[derive(Debug, Default)]
-pub(crate) struct ServiceRoutes {
-    pub(crate) originated: Vec<OriginatedRoute>,
-    pub(crate) withheld: Vec<Withheld>,
+/// The Services of a cluster as one node sees them.
+pub(crate) struct Services<'a> {
+    pub(crate) state: &'a ClusterState,
+    pub(crate) settings: &'a Settings,
+    pub(crate) ownership: &'a Ownership,
+    pub(crate) advertisements: &'a Advertisements<'a>,
 }
 
-impl ServiceRoutes {
-    pub(crate) fn of(state: &ClusterState, settings: &Settings, name: &str, node: Option<&Node>) -> Self {
-        let mut announced: BTreeMap<IpNet, Vec<Cause>> = BTreeMap::new();
+/// Whose addresses are announced, and by whom they are asked for.
+struct Asked<'a> {
+    kind: ServiceAddress,
+    address: Field<IpAddr>,
+    /// The prefix that each of those who ask wants announced.
+    wanted: Vec<(IpNet, Askers)>,
+    /// The ranges that the address must be in; none if any will do.
+    ranges: Option<&'a [Caused<IpNet>]>,
+}
+
+impl Services<'_> {
+    /// Adds what node `name` announces to `routes`; returns what it does not, with the reason.
+    pub(crate) fn announce(
+        &self,
+        name: &str,
+        node: Option<&Node>,
+        routes: &mut Origination,
+    ) -> Vec<Withheld> {
         // The ranges of cluster IPs are announced as they stand: every node can serve each of them.
-        for range in &settings.service_cluster_ips {
-            announced.entry(range.value).or_default().push(range.cause.clone());
+        if !self.advertisements.governs(Routes::Service(ServiceAddress::ClusterIP)) {
+            for range in &self.settings.service_cluster_ips {
+                let route = OriginatedRoute::new(range.value, RouteSource::Service, &range.cause);
+                routes.add(route, Askers::USUAL);
+            }
         }
         let mut withheld = BTreeSet::new();
         let labels = node.and_then(|node| node.metadata.labels.as_ref());
         let excluded = labels.is_some_and(|labels| labels.contains_key(EXCLUDED_NODE));
-        let node_addresses: BTreeMap<IpAddr, &Arc<str>> = state
+        let node_addresses: BTreeMap<IpAddr, &Arc<str>> = self
+            .state
             .nodes
             .iter()
             .flat_map(|(name, node)| {
                 kubernetes::internal_ips(node).into_iter().map(move |ip| (ip.value, name))
             })
             .collect();
-        let endpoints = EndpointIndex::of(state, name);
-        for (service_name, service) in &state.services {
-            let service = Subject::new(Kind::Service, service_name, service);
-            for (address, ranges) in addresses(service.object, settings) {
+        let endpoints = EndpointIndex::of(self.state, name);
+        for (service_name, object) in &self.state.services {
+            let service = Subject::new(Kind::Service, service_name, object);
+            for Asked { kind, address, wanted, ranges } in self.asked(object) {
                 let cause = service.cause(&address.path);
                 let behind = endpoints.of_service(service_name, address.value);
-                let verdict = if !ranges.iter().any(|range| range.value.contains(&address.value)) {
-                    Err("it is outside the ranges that BGPConfiguration announces for it".to_owned())
+                let verdict = if ranges.is_some_and(|ranges| !is_within(address.value, ranges)) {
+                    Err(outside(kind, ranges.unwrap_or_default()))
                 } else if let Some(owner) = node_addresses.get(&address.value) {
                     Err(format!("it is the address of Node {owner}"))
                 } else if excluded {
                     Err(format!("the node has the label {EXCLUDED_NODE}"))
                 } else {
-                    can_serve(service.object, behind).map_err(ToOwned::to_owned)
+                    can_serve(object, kind, behind).map_err(ToOwned::to_owned)
                 };
-                let prefix = host(address.value);
-                match verdict {
-                    Ok(()) => announced.entry(prefix).or_default().push(cause),
-                    Err(reason) => {
+                let own = host(address.value);
+                if let Err(reason) = verdict {
+                    withheld.insert(Withheld { prefix: own, cause, reason: reason.into() });
+                    continue;
+                }
+                for (prefix, askers) in wanted {
+                    let conflict = (prefix != own).then(|| self.conflict(prefix, &node_addresses)).flatten();
+                    let prefix = if let Some(reason) = conflict {
+                        let cause = cause.clone();
                         withheld.insert(Withheld { prefix, cause, reason: reason.into() });
-                    }
+                        own
+                    } else {
+                        prefix
+                    };
+                    routes.add(OriginatedRoute::new(prefix, RouteSource::Service, &cause), askers);
                 }
             }
         }
-        Self {
-            originated: announced
-                .into_iter()
-                .map(|(prefix, causes)| service_route(prefix, &causes))
-                .collect(),
-            withheld: withheld.into_iter().collect(),
+        withheld.into_iter().collect()
+    }
+
+    /// The addresses of a Service that may be announced one by one. A kind of address that nobody asks for is
+    /// left out.
+    fn asked(&self, service: &Object<Service>) -> Vec<Asked<'_>> {
+        let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
+        if kind == "ExternalName" {
+            return Vec::new();
         }
+        let balanced = match kind {
+            "LoadBalancer" => kubernetes::load_balancer_ips(service),
+            _ => Vec::new(),
+        };
+        let kinds = [
+            (ServiceAddress::ClusterIP, kubernetes::cluster_ips(service)),
+            (ServiceAddress::ExternalIP, kubernetes::external_ips(service)),
+            (ServiceAddress::LoadBalancerIP, balanced),
+        ];
+        let all = kinds
+            .into_iter()
+            .flat_map(|(kind, addresses)| addresses.into_iter().map(move |address| (kind, address)));
+        all.filter_map(|(kind, address)| self.asked_of(service, kind, address)).collect()
+    }
+
+    fn asked_of(
+        &self,
+        service: &Object<Service>,
+        kind: ServiceAddress,
+        address: Field<IpAddr>,
+    ) -> Option<Asked<'_>> {
+        let configured = match kind {
+            ServiceAddress::ClusterIP => None,
+            ServiceAddress::ExternalIP => Some(&*self.settings.service_external_ips),
+            ServiceAddress::LoadBalancerIP => Some(&*self.settings.service_load_balancer_ips),
+        };
+        if !self.advertisements.governs(Routes::Service(kind)) {
+            // Ranges of cluster IPs are announced whole; the others one by one, if they are within a range.
+            let ranges = configured.filter(|ranges| !ranges.is_empty())?;
+            let wanted = vec![(host(address.value), Askers::USUAL)];
+            return Some(Asked { kind, address, wanted, ranges: Some(ranges) });
+        }
+        let mut listed = false;
+        let asks = self.advertisements.services().filter_map(|(index, written)| {
+            let asked = written.service.as_ref().filter(|asked| asked.addresses.contains(&kind))?;
+            let is_listed = asked.cidrs.iter().any(|range| range.0.contains(&address.value));
+            if !selects(written, service) || !(asked.cidrs.is_empty() || is_listed) {
+                return None;
+            }
+            listed |= is_listed;
+            // An aggregate draws traffic for the whole range to every node: not for what only some nodes serve.
+            let length = match address.value {
+                _ if is_local(service, kind) => None,
+                IpAddr::V4(_) => asked.aggregation_length_ipv4,
+                IpAddr::V6(_) => asked.aggregation_length_ipv6,
+            };
+            let host = host(address.value);
+            let range = length.and_then(|length| IpNet::new(host.addr(), length).ok());
+            let askers = Askers { usual: false, by: BTreeSet::from([index]) };
+            Some((range.map_or(host, |range| range.trunc()), askers))
+        });
+        let wanted: Vec<_> = asks.collect();
+        // Whoever may write a Service may claim any external IP, so a range has to be written by somebody else.
+        let ranges = match kind {
+            ServiceAddress::ExternalIP if !listed => configured,
+            ServiceAddress::ExternalIP | ServiceAddress::ClusterIP | ServiceAddress::LoadBalancerIP => None,
+        };
+        (!wanted.is_empty()).then_some(Asked { kind, address, wanted, ranges })
+    }
+
+    /// What a range has in common with addresses that are no Service's.
+    fn conflict(&self, range: IpNet, nodes: &BTreeMap<IpAddr, &Arc<str>>) -> Option<String> {
+        let node = nodes.range(range.network()..).next().filter(|(address, _)| range.contains(*address));
+        if let Some((address, owner)) = node {
+            return Some(format!("it contains {address}, the address of Node {owner}"));
+        }
+        let (block, owner) = self.ownership.overlapping(range)?;
+        Some(format!("it overlaps {block} of {}", owner.cause))
     }
 }
 
-fn service_route(prefix: IpNet, causes: &[Cause]) -> OriginatedRoute {
-    let mut cause = causes[..causes.len().min(SHOWN_CAUSES)].join(", ");
-    if causes.len() > SHOWN_CAUSES {
-        cause = format!("{cause} and {} more", causes.len() - SHOWN_CAUSES);
-    }
-    OriginatedRoute::new(prefix, RouteSource::Service, &cause)
+fn is_within(address: IpAddr, ranges: &[Caused<IpNet>]) -> bool {
+    ranges.iter().any(|range| range.value.contains(&address))
 }
 
-/// The addresses of a Service that may be announced one by one, each with the ranges that it must be in.
-/// A kind of address for which no range is announced is not asked about.
-fn addresses<'a>(service: &Service, settings: &'a Settings) -> Vec<(Field<IpAddr>, &'a [Caused<IpNet>])> {
-    let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
-    if kind == "ExternalName" {
-        return Vec::new();
+fn outside(kind: ServiceAddress, ranges: &[Caused<IpNet>]) -> String {
+    if ranges.is_empty() && kind == ServiceAddress::ExternalIP {
+        return "anybody may claim an external IP: list its range in the advertisement's `service.cidrs` or in \
+                BGPConfiguration .spec.serviceExternalIPs"
+            .to_owned();
     }
-    let external =
-        kubernetes::external_ips(service).into_iter().map(|ip| (ip, &*settings.service_external_ips));
-    let balanced = kubernetes::load_balancer_ips(service).into_iter().filter(|_| kind == "LoadBalancer");
-    let balanced = balanced.map(|ip| (ip, &*settings.service_load_balancer_ips));
-    external.chain(balanced).filter(|(_, ranges)| !ranges.is_empty()).collect()
+    "it is outside the ranges that BGPConfiguration announces for it".to_owned()
+}
+
+/// Whether a Service's address is served by those nodes only that have an endpoint.
+fn is_local(service: &Service, kind: ServiceAddress) -> bool {
+    let spec = service.spec.as_ref();
+    let policy = match kind {
+        ServiceAddress::ClusterIP => spec.and_then(|spec| spec.internal_traffic_policy.as_deref()),
+        ServiceAddress::ExternalIP | ServiceAddress::LoadBalancerIP => {
+            spec.and_then(|spec| spec.external_traffic_policy.as_deref())
+        }
+    };
+    policy == Some("Local")
 }
 
 /// Whether traffic that this node attracts finds an endpoint. An endpoint that is ending is relied on only while
 /// no other is ready anywhere: so a node lets go before its last endpoint ends, and the last one is held.
-fn can_serve(service: &Service, endpoints: Endpoints) -> Result<(), &'static str> {
-    let policy = service.spec.as_ref().and_then(|spec| spec.external_traffic_policy.as_deref());
+fn can_serve(service: &Service, kind: ServiceAddress, endpoints: Endpoints) -> Result<(), &'static str> {
     let Endpoints { here, anywhere } = endpoints;
-    if policy == Some("Local") {
+    if is_local(service, kind) {
         if here == Readiness::None || here < anywhere {
-            return Err("externalTrafficPolicy is Local and no endpoint on this node is ready");
+            return Err(match kind {
+                ServiceAddress::ClusterIP => {
+                    "internalTrafficPolicy is Local and no endpoint on this node is ready"
+                }
+                ServiceAddress::ExternalIP | ServiceAddress::LoadBalancerIP => {
+                    "externalTrafficPolicy is Local and no endpoint on this node is ready"
+                }
+            });
         }
     } else if anywhere == Readiness::None {
         return Err("no endpoint is ready");

@@ -133,6 +133,7 @@ fn originated(Caused { value: route, cause }: Caused<StaticRoute>) -> Originated
     OriginatedRoute {
         prefix: route.cidr.0,
         source: RouteSource::Static,
+        label: None,
         local_pref: route.local_pref,
         med: route.med,
         communities: route.communities.iter().map(|community| community.0).collect(),

@@ -36,8 +36,8 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
     let peers = Peers::of(&local, state.bgp_peers.iter(), |peer, relation, problems| {
         let rest = rest(peer, relation.kinship);
         Policies {
-            import: filtered(state, peer, relation, Direction::Import, &rest, problems),
-            export: filtered(state, peer, relation, Direction::Export, &rest, problems),
+            import: filtered(state, peer, relation, Direction::Import, &[], &rest, problems),
+            export: filtered(state, peer, relation, Direction::Export, &[], &rest, problems),
             allowed_own_as: 0,
         }
     });

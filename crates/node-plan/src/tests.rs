@@ -1,5 +1,6 @@
 //! Plans of examples and of tricky cases, and what holds for all plans.
 
+mod advertisements;
 mod blocks;
 mod examples;
 mod mesh;

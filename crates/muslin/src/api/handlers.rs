@@ -22,7 +22,7 @@ use super::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery,
 use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, wait};
 
 /// An answer, or a status with one sentence.
-type Answered<T> = Result<Json<T>, Refused>;
+pub(super) type Answered<T> = Result<Json<T>, Refused>;
 
 /// A status other than 200, and why.
 pub(super) type Refused = (StatusCode, String);

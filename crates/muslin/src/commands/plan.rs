@@ -6,41 +6,79 @@ use std::process::ExitCode;
 use anyhow::Context;
 use comfy_table::Cell;
 use ipnet::IpNet;
+use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_cluster::kubernetes::internal_ips;
-use muslin_cluster::{Effect, load_folder};
-use muslin_node_plan::{Caused, KernelFacts, PlanView, plan, speaker_plan};
+use muslin_cluster::{Effect, Problem, load_folder};
+use muslin_node_plan::{Caused, KernelFacts, NodePlan, PlanView, SpeakerPlan, plan, speaker_plan};
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 
 use super::output::{list, print, table};
 use crate::cli::PlanArgs;
 use crate::kernel::facts;
 
-/// Prints the plan; fails when a part of the manifests is refused.
+/// Prints the plan, or what it would change; fails when a part of the manifests is refused.
 pub(crate) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let view = view(&args.state, args.node.as_deref()).await?;
-    print(args.output, &view, render)?;
+    if let Some(old) = &args.diff {
+        return Ok(super::diff::run(args, old).await);
+    }
+    let view = match planned(&args.state, args.node.as_deref()).await? {
+        Planned::Speaker(plan) => PlanView::from(&*plan),
+        Planned::Node(plan, Place::Here) => PlanView::from(&*plan),
+        Planned::Node(plan, Place::Elsewhere) => {
+            let mut view = PlanView::from(&*plan);
+            let unseen = "this machine is not the node: what follows from its links, such as a mesh, is not in \
+                          the plan";
+            view.notes.push(Caused::new(unseen.to_owned(), format!("Node {} .status.addresses", plan.node)));
+            view
+        }
+    };
+    print(args.query.output, &view, render)?;
     let well = view.problems.iter().all(|problem| problem.effect == Effect::Advice);
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn view(state: &Path, node: Option<&str>) -> anyhow::Result<PlanView> {
-    let state = load_folder(state).with_context(|| format!("--state {}", state.display()))?;
+/// The plan of either role.
+pub(super) enum Planned {
+    Node(Box<NodePlan>, Place),
+    Speaker(Box<SpeakerPlan>),
+}
+
+/// Whether this machine is the node: another node's links cannot be seen from here, and its plan is then that of
+/// the manifests alone.
+pub(super) enum Place {
+    Here,
+    Elsewhere,
+}
+
+impl Planned {
+    pub(super) fn speaker(self) -> SpeakerConfig {
+        match self {
+            Self::Node(plan, _) => plan.speaker,
+            Self::Speaker(plan) => plan.speaker,
+        }
+    }
+
+    pub(super) fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Node(plan, _) => &plan.problems,
+            Self::Speaker(plan) => &plan.problems,
+        }
+    }
+}
+
+/// The plan of a folder of manifests.
+pub(super) async fn planned(folder: &Path, node: Option<&str>) -> anyhow::Result<Planned> {
+    let state = load_folder(folder).with_context(|| folder.display().to_string())?;
     let here = facts_here().await;
-    let Some(name) = node else { return Ok(PlanView::from(&speaker_plan(&state, &here))) };
+    let Some(name) = node else { return Ok(Planned::Speaker(Box::new(speaker_plan(&state, &here)))) };
     let Some(node) = state.nodes.get(name) else {
-        anyhow::bail!("--node {name}: the folder has no such Node; it has {}", list(state.nodes.keys()));
+        let known = list(state.nodes.keys());
+        anyhow::bail!("--node {name}: {} has no such Node; it has {known}", folder.display());
     };
-    // Another node's links cannot be seen from here; its plan is then that of the manifests alone.
     let own =
         internal_ips(node).iter().any(|ip| here.addresses.iter().any(|local| local.address == ip.value));
-    let facts = if own { here } else { KernelFacts::default() };
-    let mut view = PlanView::from(&plan(&state, &facts, name));
-    if !own {
-        let unseen =
-            "this machine is not the node: what follows from its links, such as a mesh, is not in the plan";
-        view.notes.push(Caused::new(unseen.to_owned(), format!("Node {name} .status.addresses")));
-    }
-    Ok(view)
+    let (facts, place) = if own { (here, Place::Here) } else { (KernelFacts::default(), Place::Elsewhere) };
+    Ok(Planned::Node(Box::new(plan(&state, &facts, name)), place))
 }
 
 /// What this machine's kernel says; reading it needs no privilege.

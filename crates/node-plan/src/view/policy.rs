@@ -30,6 +30,7 @@ fn condition(condition: &Condition) -> String {
             let sources: Vec<_> = sources.iter().map(|from| source(*from)).collect();
             format!("from {}", sources.join(" or "))
         }
+        Condition::Label(labels) => format!("advertised by {}", join(labels, " or ")),
         Condition::Peer(peers) => {
             let peers: Vec<_> = peers.iter().map(peer).collect();
             format!("learned from {}", peers.join(" or "))

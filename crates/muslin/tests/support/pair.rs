@@ -1,0 +1,55 @@
+//! A node and a router on one link, each a daemon in a namespace.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use muslin_netns::{Namespace, connect};
+use tempfile::TempDir;
+
+use crate::daemon::Daemon;
+
+/// Node n1 at 172.30.1.2, whose default route, somebody else's, leads to the router at 172.30.1.1.
+pub struct Pair {
+    pub node: Namespace,
+    pub agent: Daemon,
+    pub router: Daemon,
+    /// The agent's manifests: `state.yaml` in here.
+    pub cluster: PathBuf,
+    pub gateway: Namespace,
+    folder: TempDir,
+}
+
+impl Pair {
+    /// Starts both with their manifests.
+    pub fn start(cluster: &str, router: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (gateway, node) = (Namespace::new("tor").unwrap(), Namespace::new("n1").unwrap());
+        connect(&node, "eth0", &gateway, "n1").unwrap();
+        gateway.add_address("n1", "172.30.1.1/24".parse().unwrap()).unwrap();
+        node.add_address("eth0", "172.30.1.2/24".parse().unwrap()).unwrap();
+        node.add_route("0.0.0.0/0".parse().unwrap(), "172.30.1.1".parse().unwrap()).unwrap();
+        let own = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let manifests = |name: &str, text: &str| {
+            let state = own(name);
+            fs::write(state.join("state.yaml"), text).unwrap();
+            state
+        };
+        let router = Daemon::start(&gateway, &own("tor"), &["speaker"], &manifests("router", router));
+        let cluster = manifests("cluster", cluster);
+        let agent = Daemon::start(&node, &own("n1"), &["agent", "--node", "n1"], &cluster);
+        Self { node, agent, router, cluster, gateway, folder }
+    }
+
+    /// A folder with these manifests, beside those of the daemons.
+    pub fn manifests(&self, name: &str, text: &str) -> PathBuf {
+        let state = self.folder.path().join(name);
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join("state.yaml"), text).unwrap();
+        state
+    }
+}
