@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
+use socket2::Socket;
 
 use crate::daemon::{Process, write_configuration};
 use crate::muslin;
@@ -121,13 +122,40 @@ impl Arena {
         }
     }
 
+    /// Starts our speaker with its link in a VRF.
+    ///
+    /// # Errors
+    /// When it does not start, with its log.
+    pub fn in_vrf(vrf: &str, extra: &[(Peer, &str)]) -> Result<Self> {
+        Self::prepared(Subject::Muslin, extra, |host| {
+            for arguments in [
+                &["link", "add", vrf, "type", "vrf", "table", "10"][..],
+                &["link", "set", vrf, "up"],
+                &["link", "set", "eth0", "master", vrf],
+            ] {
+                let made = host.run(|| Command::new("ip").args(arguments).status())??;
+                ensure!(made.success(), "ip {arguments:?}: {made}");
+            }
+            Ok(())
+        })
+    }
+
     /// Starts a subject.
     ///
     /// # Errors
     /// When it does not start, with its log.
     pub fn of(subject: Subject, extra: &[(Peer, &str)]) -> Result<Self> {
+        Self::prepared(subject, extra, |_| Ok(()))
+    }
+
+    fn prepared(
+        subject: Subject,
+        extra: &[(Peer, &str)],
+        prepare: impl FnOnce(&Namespace) -> Result<()>,
+    ) -> Result<Self> {
         let (testers, host) = (Namespace::new("testers")?, Namespace::new("subject")?);
         connect(&testers, "eth0", &host, "eth0")?;
+        prepare(&host)?;
         for peer in Peer::KNOWN.into_iter().chain([Peer::Stranger]) {
             testers.add_address("eth0", IpNet::new(peer.address().into(), 24)?)?;
         }
@@ -154,7 +182,19 @@ impl Arena {
     /// # Errors
     /// When the subject refuses it.
     pub fn connect(&self, peer: Peer) -> Result<Tester> {
-        Tester::connect(&self.testers, peer.address(), SUBJECT)
+        self.connect_with(peer, |_| Ok(()))
+    }
+
+    /// The same with further options of the socket.
+    ///
+    /// # Errors
+    /// When the subject refuses it, or the socket its options.
+    pub fn connect_with(
+        &self,
+        peer: Peer,
+        prepare: impl FnOnce(&Socket) -> std::io::Result<()> + Send,
+    ) -> Result<Tester> {
+        Tester::connect_with(&self.testers, peer.address(), SUBJECT, prepare)
     }
 
     /// A connection on which the subject has sent its OPEN. After a fault of the peer's it may refuse connections for a
@@ -204,13 +244,10 @@ impl Arena {
     /// # Errors
     /// When it cannot be written.
     pub fn reconfigure(&self, peer: Peer, extra: Option<&str>) -> Result<()> {
-        let folder = self.process.path("state");
-        let file = folder.join(format!("{}.yaml", peer.name()));
-        let Some(extra) = extra else { return Ok(fs::remove_file(file)?) };
-        // Not to be seen half-written.
-        let new = folder.join(format!(".{}.new", peer.name()));
-        fs::write(&new, peer_manifest(peer, extra))?;
-        Ok(fs::rename(new, file)?)
+        match extra {
+            Some(extra) => self.write(peer.name(), &peer_manifest(peer, extra)),
+            None => Ok(fs::remove_file(self.process.path("state").join(format!("{}.yaml", peer.name())))?),
+        }
     }
 
     /// What the subject costs now.
@@ -227,12 +264,50 @@ impl Arena {
         Ok(Footprint { resident: resident << 10, files: fs::read_dir(process.join("fd"))?.count() })
     }
 
+    /// Everything that the subject has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn whole_log(&self) -> Result<String> {
+        self.process.log()
+    }
+
     /// How many lines the subject has logged.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn log_lines(&self) -> Result<usize> {
         Ok(self.process.log()?.lines().count())
+    }
+
+    /// Writes a manifest beside those of the peers, anew if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, manifest: &str) -> Result<()> {
+        let folder = self.process.path("state");
+        // Not to be seen half-written.
+        let new = folder.join(format!(".{name}.new"));
+        fs::write(&new, manifest)?;
+        Ok(fs::rename(new, folder.join(format!("{name}.yaml")))?)
+    }
+
+    /// What our speaker says of a peer: an element of `muslin peers --output json`.
+    ///
+    /// # Errors
+    /// When it does not answer or does not know the peer.
+    pub fn status(&self, peer: Peer) -> Result<serde_json::Value> {
+        self.status_of(peer.name())
+    }
+
+    /// The same of a peer by its name.
+    ///
+    /// # Errors
+    /// When it does not answer or does not know the peer.
+    pub fn status_of(&self, name: &str) -> Result<serde_json::Value> {
+        let peers = muslin::ask_json(&self.process, &["peers"])?;
+        let mut peers = peers.as_array().context("a list of peers")?.iter();
+        peers.find(|peer| peer["key"] == name).cloned().with_context(|| format!("no peer {name}"))
     }
 
     /// The end of the subject's log and, of ours, the routes that it has.

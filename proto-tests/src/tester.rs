@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_netns::Namespace;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use view::Tables;
 pub use view::{Attributes, Route};
@@ -48,9 +48,23 @@ impl Tester {
     /// # Errors
     /// When it is refused.
     pub fn connect(from: &Namespace, source: Ipv4Addr, to: Ipv4Addr) -> Result<Self> {
+        Self::connect_with(from, source, to, |_| Ok(()))
+    }
+
+    /// The same with further options of the socket.
+    ///
+    /// # Errors
+    /// When the speaker refuses it, or the socket its options.
+    pub fn connect_with(
+        from: &Namespace,
+        source: Ipv4Addr,
+        to: Ipv4Addr,
+        prepare: impl FnOnce(&Socket) -> std::io::Result<()> + Send,
+    ) -> Result<Self> {
         let stream = from.run(|| -> std::io::Result<TcpStream> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
+            prepare(&socket)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
             socket.connect_timeout(&SocketAddr::from((to, 179)).into(), PATIENCE)?;
             Ok(socket.into())
@@ -96,6 +110,14 @@ impl Tester {
     /// Sends octets; a connection that is closed meanwhile is no error.
     pub fn send_if_open(&mut self, octets: &[u8]) {
         let _ = self.stream.write_all(octets);
+    }
+
+    /// Closes the connection by a TCP RST, as a peer that crashed.
+    ///
+    /// # Errors
+    /// When the socket refuses its options.
+    pub fn abort(self) -> Result<()> {
+        Ok(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?)
     }
 
     /// Exchanges OPEN and KEEPALIVE.

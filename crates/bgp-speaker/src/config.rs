@@ -29,7 +29,9 @@ pub use self::policy::{
 };
 pub use self::prefix_set::{PrefixMatch, PrefixSet};
 pub use self::secret::Secret;
-pub use self::session::{LocalAs, LocalAsPrepend, OverLimit, PrefixLimit, RoleConfig};
+pub use self::session::{
+    Identification, LocalAs, LocalAsPrepend, OverLimit, PrefixLimit, RoleConfig, TcpAo, TcpAoAlgorithm,
+};
 pub use self::validate::{ConfigError, PolicyError};
 
 /// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
@@ -44,6 +46,8 @@ pub struct SpeakerConfig {
     pub router_id: Ipv4Addr,
     /// Our reflection cluster, shared by reflectors of the same clients; the identifier if absent (RFC 4456 §7).
     pub cluster_id: Option<Ipv4Addr>,
+    /// What peers are told of our host and software.
+    pub identification: Identification,
     /// Where to listen; empty means that no connection is accepted.
     pub listen: Vec<SocketAddr>,
     /// Peers that we know by address.
@@ -158,7 +162,8 @@ pub struct SessionConfig {
     /// How long the peer may take nothing of what we send; the longer of 8 minutes and twice the hold time if
     /// absent (RFC 9687).
     pub send_hold: Option<Duration>,
-    /// How long sent octets may stay without an acknowledgement of the peer's TCP; as `send_hold` if absent.
+    /// How long sent octets may stay without an acknowledgement of the peer's TCP; ten seconds longer
+    /// than `send_hold` if absent.
     pub tcp_user_timeout: Option<Duration>,
     /// Our place beside an external peer, by which routes are kept from leaking (RFC 9234).
     pub role: Option<RoleConfig>,
@@ -170,8 +175,13 @@ pub struct SessionConfig {
     pub add_path: AddPathConfig,
     /// Routers that an external peer may be away; 1 is directly connected.
     pub ttl: TtlMode,
+    /// The VRF, or other interface, that the session runs over: our connections are bound to it, and those of the
+    /// peer are accepted through it only.
+    pub device: Option<Arc<str>>,
     /// TCP-MD5 key (RFC 2385).
     pub password: Option<Secret>,
+    /// TCP-AO key (RFC 5925); not together with a TCP-MD5 key.
+    pub tcp_ao: Option<TcpAo>,
     /// Graceful restart (RFC 4724, 8538): how long the peer may keep our routes; `None` neither asks for that
     /// nor keeps the peer's, and only says that we send End-of-RIB.
     pub graceful_restart: Option<Duration>,

@@ -28,6 +28,8 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
+pub use muslin_sockopt::has_tcp_ao;
+
 pub use self::handle::{
     ConfigureError, FibStream, FibUpdate, Shutdown, SpawnError, SpeakerGone, SpeakerHandle, spawn,
     spawn_started,

@@ -21,7 +21,7 @@ pub use bgp_filter::{
 };
 pub use bgp_peer::{
     AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
-    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths,
+    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths, TcpAo, TcpAoAlgorithm,
 };
 pub use fields::{
     AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, CommunityValue, LargeCommunityValue,

@@ -14,7 +14,12 @@ use tokio::sync::watch;
 /// that a plan does not change with every pod.
 pub(crate) fn facts(view: &KernelView) -> KernelFacts {
     let name = |index| view.link(index).map(|link| Arc::<str>::from(link.name.as_str()));
-    let mut facts = KernelFacts { uplink_mtu: view.uplink_mtu(), ..KernelFacts::default() };
+    let mut facts = KernelFacts {
+        host: host_name(),
+        tcp_ao: Some(has_tcp_ao()),
+        uplink_mtu: view.uplink_mtu(),
+        ..KernelFacts::default()
+    };
     for local in view.local_addresses().filter(|local| is_routable(local.address.addr())) {
         let Some(interface) = name(local.interface) else { continue };
         facts.addresses.push(LocalAddress { address: local.address.addr(), interface: interface.clone() });
@@ -38,6 +43,17 @@ fn is_routable(address: IpAddr) -> bool {
         IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
         IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
     }
+}
+
+fn host_name() -> Option<Arc<str>> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().into()).filter(|name: &Arc<str>| !name.is_empty())
+}
+
+/// Whether the kernel has TCP-AO; it is asked once.
+fn has_tcp_ao() -> bool {
+    static KERNEL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *KERNEL.get_or_init(muslin_bgp_speaker::net::has_tcp_ao)
 }
 
 /// Resolves the speaker's next hops in the latest view of the kernel, which holds none of our own routes.

@@ -14,6 +14,10 @@ pub struct KernelFacts {
     pub connected: Vec<ConnectedPrefix>,
     /// Gateways of the default routes that others made.
     pub default_gateways: Vec<DefaultGateway>,
+    /// The host's name.
+    pub host: Option<Arc<str>>,
+    /// Whether the kernel can sign TCP segments by TCP-AO (RFC 5925); `None` if nobody asked it.
+    pub tcp_ao: Option<bool>,
     /// MTU of the interface that leads out of the node, in bytes.
     pub uplink_mtu: Option<u32>,
 }

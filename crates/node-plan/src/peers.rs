@@ -9,7 +9,7 @@ use muslin_bgp_packet::{Asn, Family, FamilySet, Role};
 use muslin_bgp_speaker::config::{
     AddPathConfig, ConnectMode, ListenRange, LocalAs, LocalAsPrepend, NextHopMode, OverLimit, PeerConfig,
     PeerKey, Policy, PrefixLimit, ReflectorRole, RemoteAs, RoleConfig, Secret, SentPaths, SessionConfig,
-    TtlMode,
+    TcpAo, TcpAoAlgorithm, TtlMode,
 };
 use muslin_cluster::resources::{
     self, AddPath, AddressFamily, BgpPeer, BgpPeerSpec, GracefulRestart, MaxPrefixesAction, NextHop,
@@ -87,10 +87,28 @@ impl Peers {
                     continue;
                 }
             };
+            let tcp_ao = match local.tcp_ao(spec) {
+                Ok(tcp_ao) => tcp_ao,
+                Err((message, remedy)) => {
+                    peers.problems.push(peer.refused(".spec.tcpAO", message, remedy));
+                    continue;
+                }
+            };
+            let source = match local.source(spec) {
+                Ok(source) => source,
+                Err((message, remedy)) => {
+                    peers.problems.push(peer.refused(".spec.sourceInterface", message, remedy));
+                    continue;
+                }
+            };
             let relation = local.relation(&peer);
             let kinship = relation.kinship;
             let policies = policies(&peer, relation, &mut peers.problems);
-            let session = local.session(&peer, kinship, policies, password);
+            let session = SessionConfig {
+                tcp_ao,
+                local_address: source,
+                ..local.session(&peer, kinship, policies, password)
+            };
             peers.problems.extend(local.unreachable(&peer, kinship));
             peers.problems.extend(without_meaning(&peer, kinship));
             peers.problems.extend(no_client(&peer, kinship));
@@ -183,7 +201,7 @@ impl Local<'_> {
                 asn: asn.0,
                 prepend: spec.local_as_prepend.map_or(LocalAsPrepend::default(), local_as_prepend),
             }),
-            local_address: spec.local_address.or_else(|| self.address_towards(spec.peer_address?)),
+            device: spec.vrf.as_deref().map(Into::into),
             connect: match (spec.connect_mode, spec.listen_range) {
                 (Some(resources::ConnectMode::Passive), _) | (_, Some(_)) => ConnectMode::Passive,
                 _ => ConnectMode::Both,
@@ -230,6 +248,44 @@ impl Local<'_> {
             shutdown: spec.shutdown.as_deref().map(Into::into),
             ..usual
         }
+    }
+
+    /// The address that we speak from, or what is wrong and what to do.
+    fn source(&self, spec: &BgpPeerSpec) -> Result<Option<IpAddr>, (String, String)> {
+        let Some(interface) = &spec.source_interface else {
+            return Ok(spec.local_address.or_else(|| self.address_towards(spec.peer_address?)));
+        };
+        let is_v4 = spec.peer_address.is_none_or(|peer| peer.is_ipv4());
+        let mut addresses = self.facts.addresses.iter().filter(|local| *local.interface == **interface);
+        let fitting = addresses.find(|local| local.address.is_ipv4() == is_v4);
+        fitting.map(|local| Some(local.address)).ok_or_else(|| {
+            let family = if is_v4 { "IPv4" } else { "IPv6" };
+            let message = format!("{interface} has no {family} address that is known beyond its link");
+            (message, format!("give it one, name another interface, or write `localAddress`"))
+        })
+    }
+
+    /// The TCP-AO key that a peer asks for, or what is wrong and what to do. A kernel without TCP-AO has no session
+    /// with such a peer: it would not be protected.
+    fn tcp_ao(&self, spec: &BgpPeerSpec) -> Result<Option<TcpAo>, (String, String)> {
+        let Some(wanted) = &spec.tcp_ao else { return Ok(None) };
+        if self.facts.tcp_ao == Some(false) {
+            let message = "this kernel has no TCP-AO, and without it there is no session".to_owned();
+            let remedy =
+                "run Linux 6.7 or later with CONFIG_TCP_AO, or use `password` (TCP-MD5) on both sides";
+            return Err((message, remedy.to_owned()));
+        }
+        let source = PasswordSource { secret_key_ref: wanted.secret_key_ref.clone() };
+        let send_id = wanted.send_id.unwrap_or(1);
+        Ok(self.password(Some(&source))?.map(|key| TcpAo {
+            key,
+            send_id,
+            receive_id: wanted.receive_id.unwrap_or(send_id),
+            algorithm: match wanted.algorithm {
+                None | Some(resources::TcpAoAlgorithm::HmacSha1) => TcpAoAlgorithm::HmacSha1,
+                Some(resources::TcpAoAlgorithm::AesCmac) => TcpAoAlgorithm::AesCmac,
+            },
+        }))
     }
 
     /// The node's own address on the link of a peer: the kernel might choose a virtual one.

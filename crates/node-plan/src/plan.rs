@@ -64,6 +64,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     });
     let router_id = settings.router_id.unwrap_or_else(|| router_id(node, &addresses));
     let mut speaker = SpeakerConfig {
+        identification: settings.names.identification(Some(node)),
         listen: listen(settings.listen_port),
         guard: node_guard(state, facts, &settings, &ownership, node),
         cluster_id: settings.cluster_id,

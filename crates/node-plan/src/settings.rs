@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
-use muslin_bgp_speaker::config::{Cause, OriginatedRoute, RouteSource};
+use muslin_bgp_speaker::config::{Cause, Identification, OriginatedRoute, RouteSource};
 use muslin_cluster::resources::{
     AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, GracefulRestart, PasswordSource,
     StaticRoute,
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     /// `None` accepts no connections.
     pub(crate) listen_port: Option<u16>,
     pub(crate) max_paths: u8,
+    pub(crate) names: Names,
     pub(crate) mesh: Mesh,
     pub(crate) cluster_cidrs: Vec<Caused<IpNet>>,
     pub(crate) service_cluster_ips: Vec<Caused<IpNet>>,
@@ -39,6 +40,21 @@ pub(crate) struct Settings {
     /// The cause, if a default route may be learned.
     pub(crate) default_route: Option<Cause>,
     pub(crate) originate: Vec<OriginatedRoute>,
+}
+
+/// Which of our names peers are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    host: bool,
+    software: bool,
+}
+
+impl Names {
+    /// What we call ourselves on this host.
+    pub(crate) fn identification(self, host: Option<&str>) -> Identification {
+        let software = self.software.then(|| concat!("muslin/", env!("CARGO_PKG_VERSION")).into());
+        Identification { host: host.filter(|_| self.host).map(Into::into), software }
+    }
 }
 
 /// Sessions between nodes that share a link.
@@ -91,6 +107,10 @@ impl Settings {
             max_paths: layers
                 .find(|spec| spec.max_paths.as_ref())
                 .map_or(DEFAULT_MAX_PATHS, |(_, paths)| *paths),
+            names: Names {
+                host: layers.find(|spec| spec.announce_hostname.as_ref()).is_none_or(|(_, told)| *told),
+                software: layers.find(|spec| spec.announce_version.as_ref()).is_none_or(|(_, told)| *told),
+            },
             mesh,
             cluster_cidrs: cluster.list("clusterCIDRs", |spec| spec.cluster_cidrs.as_ref(), |cidr| cidr.0),
             service_cluster_ips: cluster.list(

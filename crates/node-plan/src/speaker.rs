@@ -57,6 +57,7 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
     });
     SpeakerPlan {
         speaker: SpeakerConfig {
+            identification: settings.names.identification(facts.host.as_deref()),
             listen: listen(settings.listen_port),
             peers: peers.named,
             listen_ranges: peers.ranges,

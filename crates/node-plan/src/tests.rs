@@ -56,6 +56,7 @@ fn uplink(addresses: &[&str]) -> KernelFacts {
             .collect(),
         default_gateways: Vec::new(),
         uplink_mtu: Some(1500),
+        ..KernelFacts::default()
     }
 }
 

@@ -288,6 +288,10 @@ fn options(session: &SessionConfig) -> Vec<String> {
         TtlMode::Multihop(hops) => Some(format!("multihop {hops}")),
         TtlMode::Security(hops) => Some(format!("TTL security {hops}")),
     });
+    options.extend(session.device.as_ref().map(|device| format!("over {device}")));
+    if let Some(ao) = &session.tcp_ao {
+        options.push(format!("TCP-AO, KeyIDs {} and {}", ao.send_id, ao.receive_id));
+    }
     if session.password.is_some() {
         options.push("password".to_owned());
     }

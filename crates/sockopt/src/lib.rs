@@ -1,4 +1,4 @@
-//! The few socket options that no crate offers: TCP-MD5 and minimum TTL.
+//! The few socket options that no crate offers: TCP-MD5, TCP-AO and minimum TTL.
 //!
 //! This is the only place for `unsafe`. It knows sockets and nothing of what is spoken over them; options
 //! that [`socket2`] has (TTL, `TCP_USER_TIMEOUT`, binding to a device) are not repeated here.
@@ -14,6 +14,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod ao;
 mod md5;
 mod option;
 
@@ -22,6 +23,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, SockRef};
 
+pub use ao::{AO_KEY_MAX, AoAlgorithm, AoKey, add_ao_key, has_tcp_ao};
 pub use md5::{MD5_KEY_MAX, Md5Scope, remove_md5_key, set_md5_key};
 
 use option::set;

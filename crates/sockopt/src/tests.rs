@@ -125,3 +125,39 @@ fn a_receive_buffer_is_forced_or_the_lack_of_privilege_is_told() {
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
     }
 }
+
+#[test]
+fn rfc5925_1_equal_keys_connect_and_others_do_not_where_the_kernel_can_sign() {
+    let key = |key| AoKey { algorithm: AoAlgorithm::HmacSha1, send_id: 7, receive_id: 7, key };
+    if !has_tcp_ao() {
+        // Past the harness, which would keep it to itself.
+        let mut output = io::stdout();
+        io::Write::write_all(&mut output, b"SKIPPED: this kernel has no TCP-AO\n").unwrap();
+        let error = add_ao_key(&socket(LOOPBACK4), LOOPBACK4, 32, key(b"right")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT));
+        return;
+    }
+    for address in [LOOPBACK4, LOOPBACK6] {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let (listener, port) = listener(address);
+        add_ao_key(&listener, address, bits, key(b"right")).unwrap();
+        let connects_with = |octets| {
+            let client = socket(address);
+            add_ao_key(&client, address, bits, key(octets)).unwrap();
+            connects(&client, address, port)
+        };
+        assert!(connects_with(b"right"));
+        assert!(!connects_with(b"wrong"));
+        assert!(!connects(&socket(address), address, port), "without a key");
+    }
+}
+
+#[test]
+fn tcp_ao_keys_of_impossible_lengths_are_refused() {
+    for length in [0, AO_KEY_MAX + 1] {
+        let key =
+            AoKey { algorithm: AoAlgorithm::AesCmac, send_id: 1, receive_id: 1, key: &vec![b'k'; length] };
+        let error = add_ao_key(&socket(LOOPBACK4), LOOPBACK4, 32, key).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

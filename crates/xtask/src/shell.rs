@@ -56,19 +56,22 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", words(command)))
 }
 
-/// How many tests a run passed and failed.
+/// How many tests a run passed and failed, and how often one said `SKIPPED: …` for what this machine lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Tests that passed.
     pub(crate) passed: u32,
     /// Tests that failed.
     pub(crate) failed: u32,
+    /// Passed ones that could not show what they are for.
+    pub(crate) skipped: u32,
 }
 
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 }
 
@@ -100,16 +103,22 @@ pub(crate) fn run_tests(command: &mut Command, count: &mut Count) -> Result<()> 
     Ok(())
 }
 
-/// What one line of a test harness counts: `test result: ok. 5 passed; 0 failed; …`.
+/// What one line of a test harness counts: `test result: ok. 5 passed; 0 failed; …`, or a test's own
+/// `SKIPPED: …`.
 fn counted(line: &str) -> Count {
     let number = |what: &str| {
         let before = line.split(what).next()?;
         before.split_whitespace().last()?.parse().ok()
     };
     if !line.starts_with("test result: ") {
-        return Count::default();
+        // The harness may have begun the line already.
+        return Count { skipped: u32::from(line.contains("SKIPPED: ")), ..Count::default() };
     }
-    Count { passed: number(" passed;").unwrap_or(0), failed: number(" failed;").unwrap_or(0) }
+    Count {
+        passed: number(" passed;").unwrap_or(0),
+        failed: number(" failed;").unwrap_or(0),
+        ..Count::default()
+    }
 }
 
 fn announce(command: &Command) {
@@ -172,7 +181,9 @@ mod tests {
     #[test]
     fn a_closing_line_of_the_test_harness_is_counted() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(counted(line), Count { passed: 12, failed: 3 });
+        assert_eq!(counted(line), Count { passed: 12, failed: 3, skipped: 0 });
+        let skipped = "test vrf ... SKIPPED: no VRF in this kernel";
+        assert_eq!(counted(skipped), Count { skipped: 1, ..Count::default() });
         assert_eq!(counted("test shell::tests::x ... 5 passed; ok"), Count::default());
     }
 
@@ -182,7 +193,7 @@ mod tests {
         let error = run_tests(Command::new("echo").arg("test result: ok. 0 passed; 0 failed;"), &mut count);
         assert!(error.unwrap_err().to_string().ends_with("ran no test"));
         run_tests(Command::new("echo").arg("test result: ok. 1 passed; 0 failed;"), &mut count).unwrap();
-        assert_eq!(count, Count { passed: 1, failed: 0 });
+        assert_eq!(count, Count { passed: 1, ..Count::default() });
     }
 
     #[test]

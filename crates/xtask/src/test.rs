@@ -77,12 +77,15 @@ fn summarise(outcomes: &[Outcome]) -> Result<()> {
         total += *count;
         // A tier that failed without a failing test, or passed without counting, still counts as one.
         total += match (error.is_some(), *count) {
-            (true, Count { failed: 0, .. }) => Count { passed: 0, failed: 1 },
-            (false, Count { passed: 0, .. }) => Count { passed: 1, failed: 0 },
+            (true, Count { failed: 0, .. }) => Count { failed: 1, ..Count::default() },
+            (false, Count { passed: 0, .. }) => Count { passed: 1, ..Count::default() },
             _ => Count::default(),
         };
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
+    if total.skipped > 0 {
+        println!("{} SKIPPED for what this machine lacks: see above", total.skipped);
+    }
     if outcomes.iter().any(|outcome| outcome.error.is_some()) {
         bail!("not every tier passed");
     }
@@ -196,7 +199,7 @@ mod tests {
     }
 
     fn outcome(passed: u32, failed: u32, error: Option<&str>) -> Outcome {
-        let count = Count { passed, failed };
+        let count = Count { passed, failed, skipped: 0 };
         Outcome { tier: Tier::Unit, took: Duration::ZERO, count, error: error.map(str::to_owned) }
     }
 

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Family, FamilySet};
 
 use super::{
-    AddPathConfig, ConnectMode, ImportGuard, ListenRange, NextHopMode, OriginatedRoute, PeerConfig, PeerKey,
-    Policy, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig, SpeakerConfig, TtlMode, Verdict,
+    AddPathConfig, ConnectMode, Identification, ImportGuard, ListenRange, NextHopMode, OriginatedRoute,
+    PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig,
+    SpeakerConfig, TtlMode, Verdict,
 };
 
 /// TCP port of BGP (RFC 4271 §8.2.1.1).
@@ -26,6 +27,7 @@ impl SpeakerConfig {
             asn,
             router_id,
             cluster_id: None,
+            identification: Identification::default(),
             listen: Vec::new(),
             peers: Vec::new(),
             listen_ranges: Vec::new(),
@@ -81,7 +83,9 @@ impl SessionConfig {
             extended_next_hop: true,
             add_path: AddPathConfig::default(),
             ttl: TtlMode::Direct,
+            device: None,
             password: None,
+            tcp_ao: None,
             graceful_restart: Some(Duration::from_mins(2)),
             long_lived: None,
             reflector: ReflectorRole::NonClient,

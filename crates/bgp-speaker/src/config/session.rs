@@ -1,9 +1,12 @@
 //! Parts of a session's configuration that are types of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muslin_bgp_packet::{Asn, Role};
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// An AS of ours that only this peer sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,4 +88,36 @@ impl Default for OverLimit {
     fn default() -> Self {
         Self::Restart(Duration::from_mins(1))
     }
+}
+
+/// How segments are signed by TCP-AO (RFC 5925).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpAo {
+    /// The master key.
+    pub key: Secret,
+    /// KeyID of what we send.
+    pub send_id: u8,
+    /// KeyID of what we receive.
+    pub receive_id: u8,
+    /// The algorithm.
+    pub algorithm: TcpAoAlgorithm,
+}
+
+/// Algorithms of RFC 5926.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum TcpAoAlgorithm {
+    /// HMAC-SHA-1-96.
+    #[default]
+    HmacSha1,
+    /// AES-128-CMAC-96.
+    AesCmac,
+}
+
+/// What we call ourselves in OPENs, for whoever looks at the other side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identification {
+    /// Our host's name, with its domain if it has one.
+    pub host: Option<Arc<str>>,
+    /// Our software and its version.
+    pub software: Option<Arc<str>>,
 }

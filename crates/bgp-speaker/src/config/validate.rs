@@ -101,6 +101,14 @@ pub enum ConfigError {
         /// The object.
         cause: String,
     },
+    /// A segment is signed in one way.
+    #[error("peer {key} ({cause}): TCP-MD5 and TCP-AO exclude each other; keep one")]
+    TwoSignatures {
+        /// The peer.
+        key: PeerKey,
+        /// The object.
+        cause: String,
+    },
     /// RFC 9003 §2.
     #[error("peer {key} ({cause}): the shutdown text has {found} octets, allowed are up to 255")]
     ShutdownText {
@@ -210,10 +218,14 @@ impl SpeakerConfig {
         if session.families.is_empty() {
             return Err(ConfigError::NoFamily { key, cause });
         }
-        if let Some(Secret(password)) = &session.password
-            && !(1..=MAX_PASSWORD).contains(&password.len())
-        {
-            return Err(ConfigError::Password { key, found: password.len(), cause });
+        if session.password.is_some() && session.tcp_ao.is_some() {
+            return Err(ConfigError::TwoSignatures { key, cause });
+        }
+        let keys = session.password.iter().chain(session.tcp_ao.as_ref().map(|ao| &ao.key));
+        for Secret(password) in keys {
+            if !(1..=MAX_PASSWORD).contains(&password.len()) {
+                return Err(ConfigError::Password { key, found: password.len(), cause });
+            }
         }
         for policy in [&session.import, &session.export] {
             policy.check().map_err(|error| ConfigError::Policy {

@@ -28,12 +28,32 @@ const FIB_BATCH: usize = 1024;
 
 /// What the tasks of a speaker report.
 pub(super) enum Incoming {
-    Accepted { stream: TcpStream, remote: SocketAddr },
-    Dialed { conn: ConnId, stream: TcpStream },
-    DialFailed { conn: ConnId, error: ErrorKind },
-    Received { conn: ConnId, octets: BytesMut },
-    Written { conn: ConnId, octets: usize },
-    Closed { conn: ConnId, error: Option<ErrorKind> },
+    /// `device` is that of the listener.
+    Accepted {
+        stream: TcpStream,
+        remote: SocketAddr,
+        device: Option<Arc<str>>,
+    },
+    Dialed {
+        conn: ConnId,
+        stream: TcpStream,
+    },
+    DialFailed {
+        conn: ConnId,
+        error: ErrorKind,
+    },
+    Received {
+        conn: ConnId,
+        octets: BytesMut,
+    },
+    Written {
+        conn: ConnId,
+        octets: usize,
+    },
+    Closed {
+        conn: ConnId,
+        error: Option<ErrorKind>,
+    },
     RetryListen,
 }
 
@@ -176,7 +196,9 @@ impl Driver {
     fn take_in(&mut self, incoming: Incoming) {
         let now = Instant::now();
         match incoming {
-            Incoming::Accepted { stream, remote } => self.accept(now, stream, remote),
+            Incoming::Accepted { stream, remote, device } => {
+                self.accept(now, stream, remote, device.as_deref());
+            }
             Incoming::Dialed { conn, stream } => {
                 // An attempt that was given up meanwhile is dropped here.
                 if self.dials.remove(&conn).is_some() {
@@ -210,7 +232,11 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, now: Instant, stream: TcpStream, remote: SocketAddr) {
+    fn accept(&mut self, now: Instant, stream: TcpStream, remote: SocketAddr, device: Option<&str>) {
+        if self.listeners.cannot_sign(remote.ip()) || !self.speaker.admits_through(remote, device) {
+            tracing::debug!(%remote, device, "refused a connection that came another way than its peer must");
+            return;
+        }
         if !self.speaker.admits(remote) {
             tracing::debug!(%remote, "refused a connection from an address that is no peer's");
             return;

@@ -1,7 +1,7 @@
-//! Listening sockets: one per address, with the MD5 keys of everyone who may come to it.
+//! Listening sockets: one per address and VRF, with the keys of everyone who may come to it.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +28,18 @@ const LARGEST_TTL: u32 = 255;
 pub(super) struct Listeners {
     plan: ListenPlan,
     open: Vec<Open>,
-    /// Addresses whose failure was told.
-    told: HashSet<SocketAddr>,
+    /// Places whose failure was told.
+    told: HashSet<Place>,
+    /// Peers whose TCP-AO key the kernel does not take: nobody comes in from there without it.
+    unsigned: HashSet<IpNet>,
 }
+
+/// An address, and the VRF or interface that is listened on, if not all.
+type Place = (SocketAddr, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct Open {
-    address: SocketAddr,
+    place: Place,
     listener: Arc<TcpListener>,
     task: AbortHandle,
 }
@@ -48,8 +53,11 @@ pub(super) struct Refused {
 impl Listeners {
     /// Brings the sockets in line with the plan; sockets that stay are not touched but for their keys.
     pub(super) fn apply(&mut self, plan: ListenPlan, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
+        let places = places(&plan);
+        // A TCP-AO key is taken back with its socket.
+        let same_keys = plan.ao_keys == self.plan.ao_keys;
         self.open.retain(|open| {
-            let wanted = plan.addresses.contains(&open.address);
+            let wanted = same_keys && places.contains(&open.place);
             if !wanted {
                 open.task.abort();
             }
@@ -57,17 +65,18 @@ impl Listeners {
         });
         for open in &self.open {
             if plan.min_ttl != self.plan.min_ttl {
-                set_min_ttl(&open.listener, open.address, plan.min_ttl);
+                set_min_ttl(&open.listener, open.place.0, plan.min_ttl);
             }
             // A key that changes is replaced in its place: there is no moment without one.
             let gone = |from: &IpNet| !plan.keys.iter().any(|(kept, _)| kept == from);
             for (from, _) in self.plan.keys.iter().filter(|(from, _)| gone(from)) {
-                set_key(&open.listener, open.address, *from, None);
+                set_key(&open.listener, open.place.0, *from, None);
             }
             for (from, key) in removed(&plan.keys, &self.plan.keys) {
-                set_key(&open.listener, open.address, *from, Some(key));
+                set_key(&open.listener, open.place.0, *from, Some(key));
             }
         }
+        self.unsigned.retain(|from| plan.ao_keys.iter().any(|(kept, _)| kept == from));
         self.plan = plan;
         self.open_missing(incoming)
     }
@@ -75,24 +84,27 @@ impl Listeners {
     /// Opens what is wanted and not open; what cannot be opened is returned and tried again after a pause.
     pub(super) fn open_missing(&mut self, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
         let (mut refused, mut missing) = (Vec::new(), false);
-        for address in self.plan.addresses.clone() {
-            if self.open.iter().any(|open| open.address == address) {
+        for place in places(&self.plan) {
+            let (address, device) = place.clone();
+            if self.open.iter().any(|open| open.place == place) {
                 continue;
             }
-            match listen(address) {
+            match listen(address, device.as_deref()) {
                 Ok(listener) => {
                     let listener = Arc::new(listener);
                     set_min_ttl(&listener, address, self.plan.min_ttl);
                     for (from, key) in &self.plan.keys {
                         set_key(&listener, address, *from, Some(key));
                     }
-                    let task = tokio::spawn(accept_all(listener.clone(), incoming.clone())).abort_handle();
-                    self.open.push(Open { address, listener, task });
-                    self.told.remove(&address);
+                    self.set_ao_keys(&listener, address);
+                    let task = accept_all(listener.clone(), device, incoming.clone());
+                    let task = tokio::spawn(task).abort_handle();
+                    self.told.remove(&place);
+                    self.open.push(Open { place, listener, task });
                 }
                 Err(error) => {
                     missing = true;
-                    if self.told.insert(address) {
+                    if self.told.insert(place) {
                         refused.push(Refused { address, error });
                     }
                 }
@@ -108,6 +120,35 @@ impl Listeners {
         }
         refused
     }
+
+    /// Whether connections from there would have to be signed and cannot be.
+    pub(super) fn cannot_sign(&self, remote: IpAddr) -> bool {
+        let remote = remote.to_canonical();
+        self.unsigned.iter().any(|from| from.contains(&remote))
+    }
+
+    fn set_ao_keys(&mut self, listener: &TcpListener, address: SocketAddr) {
+        for (from, key) in &self.plan.ao_keys {
+            if address.is_ipv4() != from.addr().is_ipv4() {
+                continue;
+            }
+            match super::socket::set_ao(listener, *from, key) {
+                Ok(()) => {
+                    self.unsigned.remove(from);
+                }
+                Err(error) if self.unsigned.insert(*from) => {
+                    tracing::warn!(%address, %from, %error, "cannot set a TCP-AO key: these peers are kept out");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Every address on all interfaces, and on each VRF or interface by itself.
+fn places(plan: &ListenPlan) -> Vec<Place> {
+    let devices = || std::iter::once(None).chain(plan.devices.iter().cloned().map(Some));
+    plan.addresses.iter().flat_map(|address| devices().map(|device| (*address, device))).collect()
 }
 
 /// Entries of `before` that `after` does not have.
@@ -118,7 +159,7 @@ fn removed<'a>(
     before.iter().filter(move |entry| !after.contains(entry))
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(address: SocketAddr, device: Option<&str>) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // What the listener answers by itself must reach peers that drop small TTLs (RFC 5082 §3); an accepted
@@ -130,6 +171,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         socket.set_ttl_v4(LARGEST_TTL)?;
     }
+    socket.bind_device(device.map(str::as_bytes))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -152,11 +194,12 @@ fn set_key(listener: &TcpListener, address: SocketAddr, from: IpNet, key: Option
     }
 }
 
-async fn accept_all(listener: Arc<TcpListener>, incoming: mpsc::Sender<Incoming>) {
+async fn accept_all(listener: Arc<TcpListener>, device: Option<Arc<str>>, incoming: mpsc::Sender<Incoming>) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if incoming.send(Incoming::Accepted { stream, remote }).await.is_err() {
+                let accepted = Incoming::Accepted { stream, remote, device: device.clone() };
+                if incoming.send(accepted).await.is_err() {
                     return;
                 }
             }

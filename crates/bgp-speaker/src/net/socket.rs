@@ -1,6 +1,6 @@
 //! Options of TCP sockets that carry BGP.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use muslin_sockopt as sockopt;
 use socket2::SockRef;
 
-use crate::config::Secret;
+use crate::config::{Secret, TcpAo, TcpAoAlgorithm};
 use crate::speaker::SocketOptions;
 
 /// Octets that the kernel holds beyond what the peer has room for: what waits longer is still up to date in the
@@ -28,6 +28,13 @@ pub(super) fn tune(socket: &impl AsFd, remote: IpAddr, options: &SocketOptions) 
     reference.set_tcp_user_timeout(Some(options.user_timeout))?;
     reference.set_tcp_notsent_lowat(UNSENT)?;
     sockopt::set_minimum_ttl(socket, options.min_ttl.unwrap_or(0))?;
+    if let Some(key) = &options.tcp_ao {
+        // A connection that was accepted, or is open, has its key from the listener or from its beginning.
+        match set_ao(socket, remote.into(), key) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            result => result?,
+        }
+    }
     match &options.password {
         Some(key) => set_md5(socket, remote.into(), Some(key))?,
         // Of a connection that is open it may have been taken back; others have none, or no kernel for it.
@@ -43,6 +50,16 @@ pub(super) fn set_md5(socket: &impl AsFd, from: IpNet, key: Option<&Secret>) -> 
         Some(Secret(key)) => sockopt::set_md5_key(socket, scope, key),
         None => sockopt::remove_md5_key(socket, scope),
     }
+}
+
+/// Sets the TCP-AO key (RFC 5925) of everyone in `from`.
+pub(super) fn set_ao(socket: &impl AsFd, from: IpNet, ao: &TcpAo) -> Result<()> {
+    let algorithm = match ao.algorithm {
+        TcpAoAlgorithm::HmacSha1 => sockopt::AoAlgorithm::HmacSha1,
+        TcpAoAlgorithm::AesCmac => sockopt::AoAlgorithm::AesCmac,
+    };
+    let key = sockopt::AoKey { algorithm, send_id: ao.send_id, receive_id: ao.receive_id, key: &ao.key.0 };
+    sockopt::add_ao_key(socket, from.addr(), from.prefix_len(), key)
 }
 
 /// The number of an interface in this network namespace.

@@ -11,11 +11,15 @@ use muslin_bgp_packet::{
 use super::SHORTEST_CONNECT_WAIT;
 use super::negotiation::Negotiated;
 use crate::config::{
-    AddPathConfig, ConnectMode, LocalAs, LocalAsPrepend, RemoteAs, RoleConfig, SessionConfig, SpeakerConfig,
+    AddPathConfig, ConnectMode, Identification, LocalAs, LocalAsPrepend, RemoteAs, RoleConfig, SessionConfig,
+    SpeakerConfig,
 };
 
 /// What the restart time's twelve bits can say (RFC 4724 §3), in seconds.
 const LONGEST_RESTART: u16 = 4095;
+
+/// Octets of a name in an OPEN: a label of the DNS, and what a software version may have.
+const LONGEST_NAME: usize = 63;
 
 /// What RFC 9687 §3.1 has for peers with short hold times.
 const SHORTEST_SEND_HOLD: Duration = Duration::from_mins(8);
@@ -65,6 +69,8 @@ pub struct Settings {
     pub graceful_restart: Option<Duration>,
     /// Stale time that we offer and the longest that we grant (RFC 9494); `None` does not take part.
     pub long_lived: Option<Duration>,
+    /// What the peer is told of our host and software.
+    pub identification: Identification,
     /// Tells this peer from others in everything that is jittered.
     pub salt: u64,
 }
@@ -90,6 +96,7 @@ impl Settings {
             add_path: session.add_path,
             graceful_restart: session.graceful_restart,
             long_lived: session.graceful_restart.and(session.long_lived),
+            identification: speaker.identification.clone(),
             salt,
         }
     }
@@ -101,7 +108,7 @@ impl Settings {
         if add_path.send.are_several() == self.add_path.send.are_several() {
             add_path.send = self.add_path.send;
         }
-        let other = Self { add_path, ..other.clone() };
+        let other = Self { add_path, identification: self.identification.clone(), ..other.clone() };
         Self { connect, connect_retry, keepalive, send_hold, salt, ..self.clone() } == other
     }
 
@@ -163,6 +170,7 @@ impl Settings {
             capabilities
                 .push(Capability::AddPath(families.map(|family| AddPathFamily { family, mode }).collect()));
         }
+        capabilities.extend(self.identification.capabilities());
         capabilities.extend(self.role.map(|config| Capability::Role(config.role)));
         capabilities.push(Capability::GracefulRestart(self.restart_capability(restart)));
         if let Some(time) = self.long_lived {
@@ -201,5 +209,18 @@ impl Settings {
 
     pub(super) fn offers_extended_next_hop(&self) -> bool {
         self.extended_next_hop && self.families.contains(&Family::Ipv4Unicast)
+    }
+}
+
+impl Identification {
+    /// As capabilities, which together stay so short that no OPEN needs RFC 9072 for them.
+    fn capabilities(&self) -> impl Iterator<Item = Capability> {
+        let cut = |text: &str| text[..text.floor_char_boundary(LONGEST_NAME)].to_owned();
+        let host = self.host.as_deref().filter(|host| !host.is_empty()).map(|name| {
+            let (host, domain) = name.split_once('.').unwrap_or((name, ""));
+            Capability::Fqdn { host: cut(host), domain: cut(domain) }
+        });
+        let software = self.software.as_deref().filter(|software| !software.is_empty());
+        host.into_iter().chain(software.map(|software| Capability::SoftwareVersion(cut(software))))
     }
 }

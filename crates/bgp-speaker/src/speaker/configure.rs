@@ -184,8 +184,14 @@ fn listen_plan(config: &SpeakerConfig) -> ListenPlan {
     let keys = sessions.iter().filter_map(|(from, session)| Some((*from, session.password.clone()?)));
     // The listener is shared: it drops only what nobody may send.
     let least = sessions.iter().map(|(_, session)| min_ttl(session.ttl).unwrap_or(0)).min();
+    let ao_keys = sessions.iter().filter_map(|(from, session)| Some((*from, session.tcp_ao.clone()?)));
+    let mut devices: Vec<_> = sessions.iter().filter_map(|(_, session)| session.device.clone()).collect();
+    devices.sort_unstable();
+    devices.dedup();
     ListenPlan {
         addresses: config.listen.clone(),
+        devices,
+        ao_keys: ao_keys.collect(),
         keys: keys.collect(),
         min_ttl: least.filter(|ttl| *ttl > 0),
     }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 
 use super::{Command, Speaker, SpeakerEvent};
-use crate::config::{PeerKey, Secret};
+use crate::config::{PeerKey, Secret, TcpAo};
 use crate::rib::PeerIndex;
 use crate::session::{ConnId, Message, Origin};
 
@@ -108,6 +108,10 @@ pub enum Output {
 pub struct ListenPlan {
     /// Addresses, all of them.
     pub addresses: Vec<SocketAddr>,
+    /// VRFs and interfaces, each with listeners of its own on all addresses.
+    pub devices: Vec<Arc<str>>,
+    /// TCP-AO keys by the addresses of those who must use them.
+    pub ao_keys: Vec<(IpNet, TcpAo)>,
     /// TCP-MD5 keys by the addresses of those who must use them.
     pub keys: Vec<(IpNet, Secret)>,
     /// Least TTL that anybody may come with (RFC 5082); `None` when some peers may be further away.
@@ -129,6 +133,8 @@ pub struct SocketOptions {
     pub user_timeout: Duration,
     /// TCP-MD5 key.
     pub password: Option<Secret>,
+    /// TCP-AO key.
+    pub tcp_ao: Option<TcpAo>,
 }
 
 impl Speaker {
@@ -158,6 +164,17 @@ impl Speaker {
         !self.stopping
             && (self.peers.find_by_address(remote).is_some()
                 || self.peers.range_with_room(remote.ip()).is_some())
+    }
+
+    /// Whether a connection from there may have come through the listener of this VRF or interface, `None` for
+    /// those of all.
+    pub fn admits_through(&self, remote: SocketAddr, device: Option<&str>) -> bool {
+        let known = self.peers.find_by_address(remote).and_then(|index| self.peers.get(index));
+        let wanted = match known {
+            Some(peer) => peer.config.device.as_deref(),
+            None => self.peers.range_with_room(remote.ip()).and_then(|range| range.session.device.as_deref()),
+        };
+        wanted.is_none() || wanted == device
     }
 
     fn connection_opened(&mut self, now: Instant, conn: ConnId, remote: SocketAddr, local: SocketAddr) {

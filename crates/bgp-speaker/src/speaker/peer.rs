@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use muslin_bgp_packet::FamilySet;
 
 use super::SocketOptions;
 use crate::config::{Cause, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig, SpeakerConfig, TtlMode};
 use crate::session::{ConnId, EndReason, Session, Settings};
+
+/// The send hold timer goes first: it can say why.
+const BEYOND_SEND_HOLD: Duration = Duration::from_secs(10);
 
 /// What is wanted of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,14 +121,14 @@ impl Peer {
         };
         SocketOptions {
             local_address: self.config.local_address,
-            interface: self.interface.clone(),
+            interface: self.config.device.clone().or_else(|| self.interface.clone()),
             ttl,
             min_ttl: min_ttl(self.config.ttl),
-            user_timeout: self
-                .config
-                .tcp_user_timeout
-                .unwrap_or_else(|| self.session.settings().send_hold_time(self.config.hold_time)),
+            user_timeout: self.config.tcp_user_timeout.unwrap_or_else(|| {
+                self.session.settings().send_hold_time(self.config.hold_time) + BEYOND_SEND_HOLD
+            }),
             password: self.config.password.clone(),
+            tcp_ao: self.config.tcp_ao.clone(),
         }
     }
 }

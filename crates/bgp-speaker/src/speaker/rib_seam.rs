@@ -372,5 +372,6 @@ impl Peer {
 
 /// Whether the RIB's pictures of a peer with these configurations differ beyond rules.
 pub(super) fn differ_in_view(one: &SessionConfig, other: &SessionConfig) -> bool {
-    (one.local_address, one.local_as) != (other.local_address, other.local_as)
+    (one.local_address, one.local_as, &one.device, &one.tcp_ao)
+        != (other.local_address, other.local_as, &other.device, &other.tcp_ao)
 }

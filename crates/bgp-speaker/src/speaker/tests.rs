@@ -10,6 +10,7 @@ mod live;
 mod local_as;
 mod lone;
 mod long_lived;
+mod names;
 mod network;
 mod open;
 mod pair;

@@ -95,6 +95,14 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             ".spec.maxPrefixesAction: found \"Drop\"; write one of Restart, Shutdown, Discard, Warn",
         ),
         (
+            "peerASN: 65000\n  localAddress: 10.0.0.2\n  sourceInterface: lo",
+            ".spec.sourceInterface: there is a `localAddress` too; keep one",
+        ),
+        (
+            "peerASN: 65000\n  vrf: a-name-of-16-chars",
+            ".spec.vrf: found a name that no interface has; write 1 to 15 characters",
+        ),
+        (
             "peerASN: 65000\n  localASPrepend: Both",
             ".spec.localASPrepend: there is no `localASN`; name the AS, or leave it out",
         ),

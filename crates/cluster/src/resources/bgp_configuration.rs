@@ -25,6 +25,12 @@ pub struct BgpConfigurationSpec {
     /// TCP port to listen on; 179 if absent, 0 to accept no connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,
+    /// Whether peers are told our host's name; true if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announce_hostname: Option<bool>,
+    /// Whether peers are told our software and its version; true if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announce_version: Option<bool>,
     /// Most equal paths that are used together; 16 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_paths: Option<u8>,

@@ -53,6 +53,12 @@ pub struct BgpPeerSpec {
     /// The address that we speak from; if absent, the node's address on the link of the peer, else the kernel's choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_address: Option<IpAddr>,
+    /// The interface whose address we speak from. Not together with `localAddress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_interface: Option<String>,
+    /// The VRF that the session runs over: connections are bound to it both ways. A plain interface works as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrf: Option<String>,
     /// Who opens the connection; `Both` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_mode: Option<ConnectMode>,
@@ -66,7 +72,8 @@ pub struct BgpPeerSpec {
     /// minutes and twice the hold time if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_hold_time: Option<TimeSpan>,
-    /// How long sent octets may stay without an acknowledgement of the peer's TCP; as `sendHoldTime` if absent.
+    /// How long sent octets may stay without an acknowledgement of the peer's TCP; ten seconds longer than
+    /// `sendHoldTime` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_user_timeout: Option<TimeSpan>,
     /// Longest pause between two attempts to connect; 5 seconds if absent.
@@ -87,6 +94,9 @@ pub struct BgpPeerSpec {
     /// Refuse packets from further away than this many hops (RFC 5082). Not together with `multihop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_security: Option<u8>,
+    /// TCP-AO key (RFC 5925), which needs Linux 6.7 or later. Not together with `password`.
+    #[serde(rename = "tcpAO", default, skip_serializing_if = "Option::is_none")]
+    pub tcp_ao: Option<TcpAo>,
     /// TCP-MD5 password (RFC 2385).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordSource>,
@@ -319,6 +329,34 @@ impl GracefulRestart {
     }
 }
 
+/// A key of TCP-AO.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TcpAo {
+    /// The Secret and its key.
+    pub secret_key_ref: SecretKeyRef,
+    /// KeyID of what we send, the peer's receive id; 1 if absent.
+    #[serde(rename = "sendID", default, skip_serializing_if = "Option::is_none")]
+    pub send_id: Option<u8>,
+    /// KeyID of what we receive, the peer's send id; as `sendID` if absent.
+    #[serde(rename = "receiveID", default, skip_serializing_if = "Option::is_none")]
+    pub receive_id: Option<u8>,
+    /// How segments are signed (RFC 5926); `HMAC-SHA-1-96` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<TcpAoAlgorithm>,
+}
+
+/// How segments are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum TcpAoAlgorithm {
+    /// HMAC with SHA-1, cut to 96 bits.
+    #[serde(rename = "HMAC-SHA-1-96")]
+    HmacSha1,
+    /// CMAC with AES-128, cut to 96 bits.
+    #[serde(rename = "AES-128-CMAC-96")]
+    AesCmac,
+}
+
 /// Where a password comes from.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -420,6 +458,24 @@ impl BgpPeerSpec {
         }
     }
 
+    fn check_transport(&self, fault: &mut impl FnMut(&str, &str, &str)) {
+        if self.password.is_some() && self.tcp_ao.is_some() {
+            fault(".tcpAO", "there is a `password` too", "keep one: a segment is signed in one way");
+        }
+        if self.source_interface.is_some() && self.local_address.is_some() {
+            fault(".sourceInterface", "there is a `localAddress` too", "keep one");
+        }
+        if self.source_interface.is_some() && self.listen_range.is_some() {
+            fault(".sourceInterface", "peers of a listen range connect to us", "leave it out");
+        }
+        // IFNAMSIZ, with its terminating zero.
+        for (name, field) in [(&self.source_interface, ".sourceInterface"), (&self.vrf, ".vrf")] {
+            if name.as_ref().is_some_and(|name| !(1..=15).contains(&name.len())) {
+                fault(field, "found a name that no interface has", "write 1 to 15 characters");
+            }
+        }
+    }
+
     fn check_prefix_limit(&self, fault: &mut impl FnMut(&str, &str, &str)) {
         if self.max_prefixes_warning.is_some_and(|percent| !(1..=100).contains(&percent)) {
             fault(".maxPrefixesWarning", "found no share", "write a percentage from 1 to 100");
@@ -508,6 +564,7 @@ impl Check for BgpPeerSpec {
             fault(".localASN", "found the peer's AS", "write `peerASN: internal`, or another AS");
         }
         self.check_prefix_limit(&mut fault);
+        self.check_transport(&mut fault);
         if self.local_as_prepend.is_some() && self.local_asn.is_none() {
             fault(".localASPrepend", "there is no `localASN`", "name the AS, or leave it out");
         }

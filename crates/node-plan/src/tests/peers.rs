@@ -4,7 +4,7 @@ use muslin_bgp_packet::Family;
 use muslin_bgp_speaker::config::{AddPathConfig, ConnectMode, OverLimit, PrefixLimit, SentPaths, TtlMode};
 
 use super::{node, plan_of, problems, resource, uplink};
-use crate::{NodePlan, PeerView};
+use crate::{KernelFacts, NodePlan, PeerView};
 
 fn with(manifests: &[String]) -> NodePlan {
     let manifest = node("n1", &["172.30.1.2", "fd30:0:0:1::2"], &["10.244.1.0/24"]) + &manifests.concat();
@@ -35,7 +35,7 @@ fn what_is_written_is_what_is_planned() {
     let plan = with(&[peer(
         "peerAddress: \"fd99::1\", peerASN: 65000, port: 1790, holdTime: 9s, keepaliveTime: 2s, sendHoldTime: 30s, tcpUserTimeout: 40s, connectRetry: 2s, families: [IPv6, IPv4], \
          extendedNextHop: true, multihop: 3, localASN: 65010, localASPrepend: NoPrepend, role: Customer, strictRole: true, localAddress: \"fd30:0:0:1::2\", maxPrefixes: 0, \
-         allowedOwnAS: 0, connectMode: Passive, gracefulRestart: {restartTime: 120s}, addPath: {receive: true, send: 4}, \
+         allowedOwnAS: 0, connectMode: Passive, vrf: red, gracefulRestart: {restartTime: 120s}, addPath: {receive: true, send: 4}, \
          nextHop: Self, shutdown: moving",
     )]);
     assert_eq!(plan.problems, []);
@@ -276,4 +276,56 @@ fn a_node_that_is_not_there_announces_nothing_and_has_no_peers() {
             "Node n9: there is no such node, so it has no peers and announces nothing; add the Node object, or choose one of n1"
         ],
     );
+}
+
+#[test]
+fn a_session_is_spoken_from_the_address_of_its_source_interface() {
+    let source = |spec: &str| with(&[peer(&format!("peerAddress: 172.30.1.1, peerASN: 65000, {spec}"))]);
+    let plan = source("sourceInterface: uplink0");
+    assert_eq!(plan.problems, []);
+    assert_eq!(plan.speaker.peers[0].session.local_address, Some("172.30.1.2".parse().unwrap()));
+    let plan = source("sourceInterface: eth9");
+    assert!(plan.speaker.peers.is_empty(), "never from another address");
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:11: BGPPeer tor .spec.sourceInterface: eth9 has no IPv4 address that is known beyond its link; \
+             give it one, name another interface, or write `localAddress`"
+        ],
+    );
+}
+
+#[test]
+fn tcp_ao_is_planned_where_the_kernel_has_it_and_refused_where_it_has_not() {
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: kube-system}\n\
+                  stringData: {password: hush}\n";
+    let spec = "peerAddress: 172.30.1.1, peerASN: 65000, \
+                tcpAO: {secretKeyRef: {name: key, namespace: kube-system}, sendID: 7, receiveID: 8}";
+    let manifest = node("n1", &["172.30.1.2"], &["10.244.1.0/24"]) + secret + &peer(spec);
+    let facts = |tcp_ao| KernelFacts { tcp_ao, ..uplink(&["172.30.1.2/24"]) };
+    for capable in [Some(true), None] {
+        let plan = plan_of(&manifest, &facts(capable), "n1");
+        assert_eq!(plan.problems, []);
+        let key = plan.speaker.peers[0].session.tcp_ao.as_ref().unwrap();
+        assert_eq!((key.send_id, key.receive_id, &*key.key.0), (7, 8, &b"hush"[..]));
+    }
+    let plan = plan_of(&manifest, &facts(Some(false)), "n1");
+    assert!(plan.speaker.peers.is_empty(), "never without protection");
+    let [problem] = &*problems(&plan) else { panic!("{:?}", plan.problems) };
+    assert!(problem.contains("BGPPeer tor .spec.tcpAO: this kernel has no TCP-AO"), "{problem}");
+    assert!(problem.contains("Linux 6.7"), "{problem}");
+}
+
+#[test]
+fn peers_are_told_the_nodes_name_and_our_version_unless_that_is_switched_off() {
+    let names = |configuration: &str| {
+        let plan = with(&[resource("BGPConfiguration", "default", configuration)]);
+        assert_eq!(plan.problems, []);
+        plan.speaker.identification
+    };
+    let told = names("asn: 64512");
+    assert_eq!(told.host.as_deref(), Some("n1"));
+    assert!(told.software.unwrap().starts_with("muslin/"));
+    let silent = names("announceHostname: false, announceVersion: false");
+    assert_eq!((silent.host, silent.software), (None, None));
 }

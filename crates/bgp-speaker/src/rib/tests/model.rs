@@ -13,6 +13,7 @@ use super::variety::{
     Flavour, PEERS, Paths, attributes_of, flavour, guard, import_policy, next_hop_of, originated, peer_view,
     policy,
 };
+use crate::config::ReflectorRole;
 use crate::rib::{Matching, PeerIndex, PeerLoss, PeerRules, RibSummary, RouteFilter, RouteState};
 
 #[derive(Clone, Debug)]
@@ -229,12 +230,18 @@ impl Play {
     }
 
     fn set_policies(&mut self, peers: &[u16], import: u8, export: u8) {
-        let (import, export) = (Arc::new(import_policy(import)), Arc::new(policy(export)));
+        let (import_as, export_as) = (Arc::new(import_policy(import)), Arc::new(policy(export)));
         let mut changes = Vec::new();
         for peer in peers.iter().copied().map(PeerIndex) {
             if let Some(view) = self.reference.views.get_mut(&peer) {
-                view.import = import.clone();
-                view.export = export.clone();
+                view.import = import_as.clone();
+                view.export = export_as.clone();
+                // What else may change under a session comes out of the same numbers.
+                view.allowed_own_as = import & 1;
+                if view.is_internal() {
+                    view.reflector =
+                        if export & 1 == 1 { ReflectorRole::Client } else { ReflectorRole::NonClient };
+                }
                 changes.push(PeerRules::of(peer, view));
             }
         }
