@@ -12,7 +12,10 @@ use muslin_proto_tests::{muslin, wait};
 
 const ASN: u32 = 65000;
 
-/// A reflector that knows its peers by range: clients from .0 to .31, others from .32 on.
+/// The AS of those outside.
+const OUTSIDE: u32 = 65100;
+
+/// A reflector that knows its peers by range: clients from .0 to .31, others up to .63, another AS from .64 on.
 pub(crate) struct Reflector {
     pub(crate) address: Ipv4Addr,
     pub(crate) process: Process,
@@ -35,7 +38,7 @@ impl Fabric {
     pub(crate) fn new(clusters: &[&str]) -> Result<Self> {
         let mut segment = Segment::new()?;
         let testers = segment.host("testers", &[])?;
-        for number in [1, 2, 3, 4, 33, 34] {
+        for number in [1, 2, 3, 4, 33, 34, 65] {
             testers.add_address("eth0", format!("{}/24", host(number)).parse()?)?;
         }
         let addresses: Vec<_> = (101..).map(host).take(clusters.len()).collect();
@@ -67,9 +70,18 @@ impl Fabric {
 
     /// The same with further capabilities.
     pub(crate) fn peer_with(&self, number: u8, reflector: usize, further: &[Vec<u8>]) -> Result<Tester> {
-        let mut capabilities = wire::common_capabilities(ASN);
+        self.session(ASN, number, reflector, further)
+    }
+
+    /// An established session of a scripted peer of another AS.
+    pub(crate) fn outsider(&self, number: u8, reflector: usize) -> Result<Tester> {
+        self.session(OUTSIDE, number, reflector, &[])
+    }
+
+    fn session(&self, asn: u32, number: u8, reflector: usize, further: &[Vec<u8>]) -> Result<Tester> {
+        let mut capabilities = wire::common_capabilities(asn);
         capabilities.extend_from_slice(further);
-        let open = Open::new(ASN, host(number), 90)
+        let open = Open::new(asn, host(number), 90)
             .with_parameters(wire::parameters(&[wire::capabilities(&capabilities)]));
         let session = wait::until("the session", || {
             let attempt = || -> Result<Tester> {
@@ -109,6 +121,12 @@ fn manifests<'a>(address: Ipv4Addr, cluster: &str, twins: impl Iterator<Item = &
          spec: {{asn: {ASN}, routerID: {address}, clusterID: {cluster}}}\n{}{}",
         peer("clients", &format!("listenRange: 192.0.2.0/27, routeReflectorClient: true, {all}")),
         peer("others", &format!("listenRange: 192.0.2.32/27, {all}")),
+    );
+    text += &format!(
+        "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata: {{name: all}}\n\
+         spec: {{import: [{{action: Accept}}], export: [{{action: Accept}}]}}\n\
+         ---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {{name: outside}}\n\
+         spec: {{peerASN: {OUTSIDE}, listenRange: 192.0.2.64/27, filters: [all]}}\n"
     );
     for twin in twins {
         text += &peer(&format!("twin-{twin}"), &format!("peerAddress: {twin}, connectRetry: 1s, {all}"));

@@ -174,3 +174,52 @@ fn rfc4456_2_a_client_lost_by_one_reflector_is_reached_by_way_of_another_cluster
     ensure!(watcher.table().is_empty(), "{:?}", watcher.table());
     Ok(())
 }
+
+/// RFC 4456 §8: both attributes are non-transitive, and mean nothing elsewhere.
+#[test]
+fn rfc4271_17_a_reflected_route_leaves_the_as_without_the_marks_of_reflection() -> Result<()> {
+    let fabric = Fabric::new(&["10.0.0.9"])?;
+    let (mut client, mut outside) = (fabric.peer(1, 0)?, fabric.outsider(65, 0)?);
+    let reflected = [wire::originator_id(host(3)), wire::cluster_list(&[Ipv4Addr::new(10, 0, 0, 8)])];
+    client.send(&announce(1, &reflected, &[P]))?;
+    let route = outside.await_route(P).with_context(|| fabric.log())?;
+    let internal: Vec<_> =
+        [5, 9, 10].into_iter().filter(|kind| route.attributes.contains_key(kind)).collect();
+    ensure!(internal.is_empty() && route.as_path == [65000], "{route:?}");
+    Ok(())
+}
+
+/// What comes from outside goes to every internal peer, once, and is nobody's reflection.
+#[test]
+fn rfc4271_17_an_external_route_is_passed_on_by_a_reflector_without_its_marks() -> Result<()> {
+    let fabric = Fabric::new(&["10.0.0.9"])?;
+    let (mut client, mut other, mut outside) =
+        (fabric.peer(1, 0)?, fabric.peer(33, 0)?, fabric.outsider(65, 0)?);
+    let attributes = [wire::origin(0), wire::as_path(&[65100]), wire::next_hop(host(65))];
+    outside.send(&wire::update(&[], &attributes, &[P]))?;
+    for peer in [&mut client, &mut other] {
+        let route = peer.await_route(P).with_context(|| fabric.log())?;
+        ensure!(value(&route, 9).is_none() && value(&route, 10).is_none(), "{route:?}");
+        ensure!(value(&route, 5) == Some(&[0, 0, 0, 100]), "LOCAL_PREF: {route:?}");
+    }
+    Ok(())
+}
+
+/// RFC 4271 §9.2: the two attributes of reflection make a full message too long, so the route is withdrawn.
+#[test]
+fn rfc4271_22_a_route_that_no_longer_fits_when_reflected_is_withdrawn() -> Result<()> {
+    let fabric = Fabric::new(&["10.0.0.9"])?;
+    let (mut client, mut other) = (fabric.peer(1, 0)?, fabric.peer(33, 0)?);
+    client.send(&announce(1, &[], &[P]))?;
+    other.await_route(P).with_context(|| fabric.log())?;
+    // As many communities as a message of 4096 octets takes.
+    let room = 4096 - announce(1, &[wire::communities(&[0; 100])], &[P]).len() + 400;
+    let communities: Vec<u32> = (0..room as u32 / 4).map(|number| 0xfde8_0000 + number).collect();
+    let full = announce(1, &[wire::communities(&communities)], &[P]);
+    ensure!((4093..=4096).contains(&full.len()), "{} octets", full.len());
+    client.send(&full)?;
+    other.await_withdrawal(P).with_context(|| fabric.log())?;
+    // Both are heard as before, and one that fits is back.
+    client.send(&announce(1, &[wire::communities(&communities[..900])], &[P]))?;
+    other.await_route(P).with_context(|| fabric.log()).map(drop)
+}
