@@ -2,6 +2,7 @@
 
 mod advertisements;
 mod blocks;
+mod documents;
 mod examples;
 mod mesh;
 mod peers;

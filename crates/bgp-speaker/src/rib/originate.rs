@@ -36,6 +36,13 @@ impl LocRib {
             .map(|(prefix, route)| (*prefix, attributes_of(route)))
             .collect();
         changed.sort_unstable_by_key(|(prefix, _)| *prefix);
+        // Policies match on the source, though it is no attribute.
+        let source = |routes: &Originated, prefix: &IpNet| routes.get(prefix).map(|route| route.source);
+        let moved: Vec<_> = changed
+            .iter()
+            .map(|(prefix, _)| *prefix)
+            .filter(|prefix| source(&self.originated, prefix) != source(&wanted, prefix))
+            .collect();
         self.originated = wanted;
         for (prefix, attributes) in changed {
             // Policies tell routes apart by source and label, which are no attributes.
@@ -50,6 +57,11 @@ impl LocRib {
             let judged = Judged { received: id, attributes: id, state: PathState::Accepted };
             self.put(PeerIndex::LOCAL, prefix, 0, judged);
             self.attributes.release(id);
+        }
+        for prefix in moved {
+            if let Some(id) = self.destinations.find(prefix) {
+                self.changes.push(id, &mut self.destinations);
+            }
         }
     }
 }

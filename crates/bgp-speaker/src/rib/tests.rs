@@ -7,6 +7,7 @@ mod guard;
 mod import;
 mod lag;
 mod model;
+mod policy;
 mod reference;
 mod reflection;
 mod support;

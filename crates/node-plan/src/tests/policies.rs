@@ -177,3 +177,85 @@ fn announcing_another_service_changes_no_policy() {
     assert_ne!(before.speaker.originated, after.speaker.originated);
     assert_eq!(before.speaker.peers, after.speaker.peers);
 }
+
+#[test]
+fn every_condition_and_operation_of_a_rule_reaches_the_policy() {
+    let filter = resource(
+        "BGPFilter",
+        "f",
+        "import: [\
+         {allCommunities: [\"65000:1\", \"rt:65000:2\"], noCommunities: [/^65000:9/], action: Continue, \
+         operations: {addMed: -5}}, \
+         {asPath: {containsOwn: true, contains: [65001], origin: [65002], neighbor: [65003], minLength: 2, \
+         maxLength: 5, pattern: \"^65003 \"}, action: Reject}, \
+         {nextHops: [10.1.0.0/16], peers: [tor, 172.30.1.1, 10.0.0.0/8], action: Accept, operations: {removeMed: true, \
+         removeCommunities: [/:/], replaceCommunities: [\"65000:1:1\", \"65000:3\"], linkBandwidth: 10Gbps, \
+         nextHop: 10.2.0.1, priority: 20}}], \
+         export: [{asPath: {containsOwn: false, minLength: 3}, action: Accept, operations: {nextHop: Self}}, \
+         {action: Accept, operations: {nextHop: Unchanged}}]",
+    );
+    let plan = with("filters: [f], localASN: 65099", &[filter]);
+    assert_eq!(plan.problems, []);
+    let session = &plan.speaker.peers[0].session;
+    assert_eq!(
+        rules(&session.import)[..3],
+        [
+            "continue after with 65000:1 and rt:65000:2, without /^65000:9/; add -5 to MED (BGPFilter f .spec.import[0])",
+            "reject AS path with 64512 or 65099, AS path with 65001, originated by AS 65002, neighbouring AS 65003, AS \
+             path of length 2 to 5, AS path like /^65003 / (BGPFilter f .spec.import[1])",
+            "accept learned from tor or 172.30.1.1 or within 10.0.0.0/8, next hop within 10.1.0.0/16; remove MED, remove \
+             /:/, remove all standard communities, remove all large communities, add 65000:1:1, add 65000:3, set link \
+             bandwidth 10Gbps, set next hop 10.2.0.1, set kernel metric 20 (BGPFilter f .spec.import[2])",
+        ],
+    );
+    assert_eq!(
+        rules(&session.export)[..2],
+        [
+            "accept AS path without 64512 and 65099, AS path of length 3 or more; set next hop self (BGPFilter f \
+             .spec.export[0])",
+            "accept all; leave the next hop (BGPFilter f .spec.export[1])",
+        ],
+    );
+}
+
+#[test]
+fn a_local_preference_towards_another_as_is_said_to_be_void() {
+    let filter = resource(
+        "BGPFilter",
+        "f",
+        "export: [{action: Accept, operations: {localPref: 200}}], import: [{action: Reject}]",
+    );
+    let plan = with("filters: [f]", &[filter.clone()]);
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:22: BGPFilter f .spec.export[0].operations.localPref: LOCAL_PREF is not sent to another AS (RFC \
+             4271 section 5.1.5), so it has no effect, for peer tor; use `med`, `prepend` or a community that the peer \
+             acts upon"
+        ],
+    );
+    let internal = resource("BGPPeer", "node", "peerAddress: 172.30.1.9, peerASN: internal, filters: [f]");
+    assert_eq!(problems(&with("maxPrefixes: 9", &[filter, internal])), [] as [String; 0]);
+}
+
+#[test]
+fn an_expression_that_grows_too_large_refuses_what_it_was_written_for() {
+    let filter = resource(
+        "BGPFilter",
+        "f",
+        "import: [{asPath: {pattern: \"((1{1000}){1000}){1000}\"}, action: Accept}]",
+    );
+    let plan = with("filters: [f]", &[filter]);
+    assert_eq!(rules(&plan.speaker.peers[0].session.import)[0], "reject all (BGPFilter f .spec.import[0])");
+    let [problem] = plan.problems.as_slice() else { panic!("{:?}", plan.problems) };
+    assert!(problem.message.contains("too large once compiled"), "{problem}");
+}
+
+#[test]
+fn peers_of_one_policy_share_it() {
+    let plan =
+        with("maxPrefixes: 9", &[resource("BGPPeer", "tor2", "peerAddress: 172.30.1.9, peerASN: 65000")]);
+    let [first, second, ..] = plan.speaker.peers.as_slice() else { panic!("two peers") };
+    assert!(std::sync::Arc::ptr_eq(&first.session.import, &second.session.import));
+    assert!(std::sync::Arc::ptr_eq(&first.session.export, &second.session.export));
+}

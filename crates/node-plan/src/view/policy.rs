@@ -14,7 +14,7 @@ pub(super) fn rule_text(rule: &Rule) -> String {
     let conditions = if conditions.is_empty() { "all".to_owned() } else { conditions.join(", ") };
     let outcome = match rule.outcome {
         Outcome::Decide(decision) => verdict(decision),
-        Outcome::Continue => "continue with",
+        Outcome::Continue => "continue after",
     };
     if rule.actions.is_empty() {
         return format!("{outcome} {conditions}");
