@@ -69,15 +69,25 @@ pub fn hosts() -> Result<(Namespace, Namespace)> {
 /// # Errors
 /// When it does not start.
 pub fn start_muslin(host: &Namespace) -> Result<Process> {
+    start_muslin_with(host, "", "[IPv4]")
+}
+
+/// The same with further fields of its `BGPConfiguration`, in one line each, as `bmp: [{address: 192.0.2.1}]`, and
+/// with these address families.
+///
+/// # Errors
+/// When it does not start.
+pub fn start_muslin_with(host: &Namespace, fields: &str, families: &str) -> Result<Process> {
+    let fields: String = fields.lines().map(|line| format!("  {line}\n")).collect();
     let folder = Process::folder()?;
     let state = folder.path().join("state");
     fs::create_dir(&state)?;
     let manifests = format!(
         "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  \
-         asn: {CANDIDATE_ASN}\n  routerID: {CANDIDATE}\n  import:\n    cidrs: [0.0.0.0/0]\n---\n\
+         asn: {CANDIDATE_ASN}\n  routerID: {CANDIDATE}\n  import:\n    cidrs: [0.0.0.0/0, \"::/0\"]\n{fields}---\n\
          apiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: in\nspec:\n  import:\n  - action: Accept\n\
          ---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: feeder\nspec:\n  \
-         peerAddress: {ADDRESS}\n  peerASN: {ASN}\n  connectMode: Passive\n  maxPrefixes: 0\n  filters: [in]\n"
+         peerAddress: {ADDRESS}\n  peerASN: {ASN}\n  connectMode: Passive\n  families: {families}\n  maxPrefixes: 0\n  filters: [in]\n"
     );
     fs::write(state.join("all.yaml"), manifests)?;
     let mut command = muslin::speaker(&state, folder.path())?;
@@ -97,6 +107,17 @@ pub fn await_convergence(muslin: &Process) -> Result<()> {
         let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         Ok(if status["readiness"]["converged"] == true { Ok(()) } else { Err(format!("{status:#}")) })
     })
+}
+
+/// What `muslin peers feeder` says of the session, as JSON.
+///
+/// # Errors
+/// When it does not answer.
+pub fn peer_status(muslin: &Process) -> Result<Value> {
+    let mut command = Command::new(muslin::binary()?);
+    command.args(["peers", "feeder", "--output", "json", "--socket"]).arg(muslin.path("muslin.sock"));
+    // Its exit code tells whether all is well, which it is not yet.
+    Ok(serde_json::from_slice(&command.output()?.stdout).unwrap_or_default())
 }
 
 /// An established session with the candidate, once it takes connections.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod daemons;
 pub mod feeder;
 pub mod kernel;
+pub mod mrt;
 pub mod muslin;
 pub mod peering;
 pub mod route;
