@@ -78,7 +78,7 @@ pub fn start_muslin(host: &Namespace) -> Result<Process> {
 /// # Errors
 /// When it does not start.
 pub fn start_muslin_with(host: &Namespace, fields: &str, families: &str) -> Result<Process> {
-    let fields: String = fields.lines().map(|line| format!("  {line}\n")).collect();
+    let fields = fields.lines().fold(String::new(), |lines, line| lines + "  " + line + "\n");
     let folder = Process::folder()?;
     let state = folder.path().join("state");
     fs::create_dir(&state)?;

@@ -1,4 +1,4 @@
-//! MRT table dumps (RFC 6396 §4.3 TABLE_DUMP_V2, RFC 8050 for ADD-PATH): read, made, and turned into UPDATEs.
+//! MRT table dumps (RFC 6396 §4.3, `TABLE_DUMP_V2`; RFC 8050 for ADD-PATH): read, made, and turned into UPDATEs.
 //!
 //! Public dumps of the Internet's table are in this format; [`generate`] makes tables that look like them.
 //! Reading is total: any octets are records or a [`Malformed`].
@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use self::generate::{Shape, generate};
 pub use self::updates::updates;
 
-/// Type TABLE_DUMP_V2.
+/// Type `TABLE_DUMP_V2`.
 const TABLE_DUMP_V2: u16 = 13;
 
 /// Its subtypes that are read.

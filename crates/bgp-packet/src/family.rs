@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// An address family and subsequent address family as they stand on the wire (RFC 4760 §3), known or not.
@@ -48,6 +49,15 @@ impl AfiSafi {
             (AFI_IPV4, SAFI_UNICAST) => Some(Family::Ipv4Unicast),
             (AFI_IPV6, SAFI_UNICAST) => Some(Family::Ipv6Unicast),
             _ => None,
+        }
+    }
+}
+
+impl From<IpNet> for Family {
+    fn from(prefix: IpNet) -> Self {
+        match prefix {
+            IpNet::V4(_) => Self::Ipv4Unicast,
+            IpNet::V6(_) => Self::Ipv6Unicast,
         }
     }
 }

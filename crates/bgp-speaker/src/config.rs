@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, Family, FamilySet, LargeCommunity};
 use serde::{Deserialize, Serialize};
 
+mod bmp;
 mod defaults;
 mod guard;
 mod pattern;
@@ -21,6 +22,7 @@ mod session;
 mod sharing;
 mod validate;
 
+pub use self::bmp::{BmpCollector, BmpTables};
 pub use self::guard::{Allowed, GuardRange, ImportGuard, OwnedBlock};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::policy::{
@@ -60,6 +62,8 @@ pub struct SpeakerConfig {
     pub guard: ImportGuard,
     /// Most equal paths of one destination that are handed to the kernel.
     pub max_paths: u8,
+    /// BMP collectors, each told of sessions and routes.
+    pub bmp: Vec<BmpCollector>,
 }
 
 /// A peer's name in configuration, status and logs; unique within a speaker.

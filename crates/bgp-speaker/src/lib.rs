@@ -38,6 +38,7 @@
 //! # Ok::<(), muslin_bgp_speaker::config::ConfigError>(())
 //! ```
 
+pub mod bmp;
 pub mod config;
 pub mod export;
 pub mod foresight;
@@ -46,6 +47,7 @@ pub mod net;
 pub mod planted;
 pub mod policy;
 pub mod probe;
+pub mod record;
 pub mod rib;
 pub mod session;
 pub mod speaker;

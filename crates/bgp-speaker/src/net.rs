@@ -18,19 +18,23 @@
 //!
 //! No timer stands between a received route and the sent one.
 
+mod bmp;
 mod connection;
 mod dial;
 mod driver;
 mod handle;
 mod listener;
 mod log;
+mod recorder;
 mod socket;
 #[cfg(test)]
 mod tests;
 
 pub use muslin_sockopt::has_tcp_ao;
 
+pub use self::bmp::{CollectorState, CollectorStatus};
 pub use self::handle::{
     ConfigureError, FibStream, FibUpdate, Shutdown, SpawnError, SpeakerGone, SpeakerHandle, spawn,
-    spawn_started,
+    spawn_recorded, spawn_started,
 };
+pub use self::recorder::RecordConfig;

@@ -6,6 +6,7 @@
 mod bgp_configuration;
 mod bgp_filter;
 mod bgp_peer;
+mod bmp;
 mod fields;
 mod route_advertisement;
 mod selector;
@@ -23,6 +24,7 @@ pub use bgp_peer::{
     AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
     NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths, TcpAo, TcpAoAlgorithm,
 };
+pub use bmp::{BmpCollectorSpec, BmpTable};
 pub use fields::{
     AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, CommunityValue, LargeCommunityValue,
     PeerRef, RouterId, TimeSpan,

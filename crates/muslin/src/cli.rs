@@ -36,6 +36,8 @@ pub(crate) enum Command {
     /// Try a route on import guard and policies, without sending or receiving it
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Run a record of `--record` through the same core: what happened, what came of it, where it differs
+    Replay(ReplayArgs),
     /// A cluster of namespaces on this machine, proven with real packets
     Lab(muslin_lab::LabArgs),
 }
@@ -49,6 +51,9 @@ pub(crate) struct DaemonArgs {
     /// Folder for the local socket
     #[arg(long, value_name = "DIR", default_value = "/run/muslin")]
     pub(crate) run_dir: PathBuf,
+    /// Write everything that goes into the speaker to files in this folder, for `muslin replay`; 64 MiB at most
+    #[arg(long, value_name = "DIR")]
+    pub(crate) record: Option<PathBuf>,
     /// What to log, e.g. `info` or `muslin_bgp_speaker=debug`
     #[arg(long, value_name = "FILTER", env = "MUSLIN_LOG", default_value = "info")]
     pub(crate) log: String,
@@ -239,6 +244,17 @@ pub(crate) enum Direction {
     Import,
     /// To a peer
     Export,
+}
+
+/// `muslin replay`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReplayArgs {
+    /// A file that `--record` wrote
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How to print what came of it
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
 }
 
 /// Which table of routes.

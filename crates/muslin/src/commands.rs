@@ -8,6 +8,7 @@ mod peer;
 mod peers;
 mod plan;
 mod policy;
+mod replay;
 mod routes;
 mod status;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Explain(args) => explain::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
+            Command::Replay(args) => replay::run(&args),
             Command::Lab(args) => Ok(muslin_lab::run(args)),
         }
     })

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use muslin_bgp_speaker::net::SpeakerHandle;
+use muslin_bgp_speaker::net::{Shutdown, SpeakerHandle};
 use muslin_cluster::FolderSource;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use rustix::thread::CapabilitySet;
@@ -60,6 +60,8 @@ pub(crate) struct NodeRole {
 pub(crate) struct Daemon {
     /// What it is.
     pub(crate) role: Role,
+    /// Where the speaker's inputs are written, if anywhere.
+    pub(crate) record: Option<PathBuf>,
     /// When it started.
     pub(crate) started: Instant,
     /// The plan in force; none until the cluster state has what the role needs.
@@ -81,6 +83,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
     let daemon = Arc::new(Daemon {
         role,
+        record: args.record.clone(),
         started: Instant::now(),
         plan: watch::Sender::new(None),
         faults: watch::Sender::new(planner::Faults::default()),
@@ -96,6 +99,10 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
+    if let (Some(speaker), Some(_)) = (daemon.speaker.get(), &daemon.record) {
+        // The record's end is written by the speaker's own.
+        speaker.shutdown(Shutdown::Restart).await;
+    }
     info!("muslin ends; routes stay in the kernel");
     ended
 }

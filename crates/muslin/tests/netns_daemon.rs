@@ -5,14 +5,23 @@
 mod daemon;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use daemon::{Daemon, MUSLIN, OURS, PATIENCE, lines};
 use muslin_netns::{Namespace, connect};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// SIGTERM, and waits for the end.
+fn terminate(child: &mut Child) {
+    let id = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
 
 /// The router and two nodes of `examples/three-nodes`, converged.
 struct World {
@@ -223,6 +232,110 @@ fn a_killed_agent_leaves_its_routes_and_the_next_one_takes_them_over() {
     let status = daemon.json(&["status"]);
     assert!(status["kernel"]["adopted"]["routes"].as_u64().unwrap() >= 4, "{status}");
     assert_eq!(ours(namespace), before);
+}
+
+#[test]
+fn a_recorded_agent_is_replayed_with_the_same_outputs_and_tables() {
+    let mut world = World::start();
+    let (namespace, daemon) = &mut world.nodes[0];
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    let folder = daemon.socket.parent().unwrap().to_owned();
+    let records = folder.join("records");
+    let args = ["agent", "--node", "n1", "--record", records.to_str().unwrap()];
+    *daemon = Daemon::start(namespace, &folder, &args, &world.state);
+    daemon.await_log("every peer that can be waited for");
+    terminate(&mut daemon.child);
+    let record = records.join("00000001.muslin-record");
+    let replay = Command::new(MUSLIN).arg("replay").arg(&record).output().unwrap();
+    let said = String::from_utf8_lossy(&replay.stdout).into_owned();
+    assert!(replay.status.success(), "{said}{}", String::from_utf8_lossy(&replay.stderr));
+    for part in ["every output came out as it was recorded", "the tables came out as they were", "sessionUp"]
+    {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
+    assert!(said.contains("10.244.2.0/24") && said.contains("tor-1-ipv6"), "{said}");
+}
+
+/// What the socket answers to a GET; of a stream, the first line.
+fn get(socket: &Path, path: &str) -> Value {
+    let mut stream = BufReader::new(UnixStream::connect(socket).unwrap());
+    write!(stream.get_mut(), "GET {path} HTTP/1.0\r\nHost: muslin\r\n\r\n").unwrap();
+    let mut line = String::new();
+    while line.trim_end() != "" || line.is_empty() {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+    }
+    let mut body = String::new();
+    if path.starts_with("/v1/watch/") {
+        stream.read_line(&mut body).unwrap();
+    } else {
+        stream.read_to_string(&mut body).unwrap();
+    }
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+}
+
+/// Fields that a route has only where they apply.
+const OPTIONAL: [&str; 8] =
+    ["pathId", "reason", "refusal", "decision", "rule", "changes", "originatorId", "clusterList"];
+
+/// One object with the fields of all objects of a list.
+fn merged(items: &[Value]) -> Value {
+    let mut fields = serde_json::Map::new();
+    for (key, value) in items.iter().filter_map(Value::as_object).flatten() {
+        if fields.get(key).is_none_or(Value::is_null) {
+            fields.insert(key.clone(), value.clone());
+        }
+    }
+    Value::Object(fields)
+}
+
+/// Every field of the example stands in the answer, with a value of the same type: what clients were told to rely
+/// on is there. Answers may have more.
+fn assert_kept(at: &str, example: &Value, answer: &Value) {
+    match (example, answer) {
+        // Where the page refers to another example.
+        (Value::String(text), _) if text.starts_with("as in `") => {}
+        (Value::Object(example), Value::Object(answer)) => {
+            for (key, value) in example {
+                let at = format!("{at}.{key}");
+                match answer.get(key) {
+                    Some(kept) => assert_kept(&at, value, kept),
+                    // Keys of these are names that depend on the case.
+                    None if ["refused", "interfaces"].iter().any(|map| at.contains(&format!(".{map}."))) => {}
+                    None => {
+                        assert!(OPTIONAL.contains(&key.as_str()), "{at} of docs/api.md is gone: {answer:?}")
+                    }
+                }
+            }
+        }
+        (Value::Array(example), Value::Array(answer)) => {
+            if let (Some(first @ Value::Object(_)), false) = (example.first(), answer.is_empty()) {
+                assert_kept(&format!("{at}[]"), first, &merged(answer));
+            }
+        }
+        (Value::Null, _) | (_, Value::Null) => {}
+        _ => assert_eq!(
+            std::mem::discriminant(example),
+            std::mem::discriminant(answer),
+            "{at} is {answer}, docs/api.md says {example}"
+        ),
+    }
+}
+
+#[test]
+fn the_api_answers_as_its_page_says() {
+    let world = World::start();
+    let page = include_str!("../../../docs/api.md");
+    let mut tested = 0;
+    for section in page.split("## `GET ").skip(1) {
+        let path = section.split('`').next().unwrap();
+        let example = section.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let example: Value = serde_json::from_str(example).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_kept(path, &example, &get(&world.n1().socket, path));
+        tested += 1;
+    }
+    assert!(tested >= 10, "only {tested} examples were found");
 }
 
 #[test]

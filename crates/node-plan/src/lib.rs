@@ -24,6 +24,7 @@
 
 mod advertisement;
 mod blocks;
+mod bmp;
 mod causes;
 mod endpoints;
 mod facts;

@@ -69,6 +69,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         guard: node_guard(state, facts, &settings, &ownership, node),
         cluster_id: settings.cluster_id,
         max_paths: settings.max_paths,
+        bmp: settings.bmp.clone(),
         ..SpeakerConfig::new(settings.asn, router_id)
     };
     let mut notes = Vec::new();

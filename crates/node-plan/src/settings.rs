@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
-use muslin_bgp_speaker::config::{Cause, Identification, OriginatedRoute, RouteSource};
+use muslin_bgp_speaker::config::{BmpCollector, Cause, Identification, OriginatedRoute, RouteSource};
 use muslin_cluster::resources::{
     AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, GracefulRestart, PasswordSource,
     StaticRoute,
 };
 use muslin_cluster::{ClusterState, Kind, ObjectRef, Origin, Problem};
 
+use crate::bmp::collector;
 use crate::causes::{Caused, Subject};
 
 /// The AS of a cluster that names none: the first private one (RFC 6996), as Calico has it.
@@ -40,6 +41,7 @@ pub(crate) struct Settings {
     /// The cause, if a default route may be learned.
     pub(crate) default_route: Option<Cause>,
     pub(crate) originate: Vec<OriginatedRoute>,
+    pub(crate) bmp: Vec<BmpCollector>,
 }
 
 /// Which of our names peers are told.
@@ -140,6 +142,11 @@ impl Settings {
                 .list("originate", |spec| spec.originate.as_ref(), Clone::clone)
                 .into_iter()
                 .map(originated)
+                .collect(),
+            bmp: layers
+                .list("bmp", |spec| spec.bmp.as_ref(), Clone::clone)
+                .into_iter()
+                .map(collector)
                 .collect(),
         }
     }

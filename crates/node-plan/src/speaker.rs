@@ -65,6 +65,7 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
             guard: speaker_guard(facts, &settings),
             cluster_id: settings.cluster_id,
             max_paths: settings.max_paths,
+            bmp: settings.bmp.clone(),
             ..SpeakerConfig::new(settings.asn, router_id)
         },
         problems,

@@ -2,6 +2,7 @@
 
 mod advertisements;
 mod blocks;
+mod bmp;
 mod documents;
 mod examples;
 mod mesh;

@@ -38,6 +38,9 @@ pub struct PlanView {
     pub listen: Vec<SocketAddr>,
     /// Most equal paths used together.
     pub max_paths: u8,
+    /// BMP collectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bmp: Vec<Caused<SocketAddr>>,
     /// Peers, and ranges that peers may connect from.
     pub peers: Vec<PeerView>,
     /// What we announce.
@@ -184,6 +187,7 @@ impl PlanView {
             cluster_id: speaker.cluster_id,
             listen: speaker.listen.clone(),
             max_paths: speaker.max_paths,
+            bmp: speaker.bmp.iter().map(|bmp| Caused::new(bmp.address, bmp.cause.clone())).collect(),
             peers: named.chain(ranges).collect(),
             originated: speaker.originated.iter().map(RouteView::from).collect(),
             withheld: Vec::new(),

@@ -20,6 +20,7 @@ pub(crate) const FRR: Package = Package { name: "frr", file: "/usr/lib/frr/bgpd"
 pub(crate) const GOBGP: Package = Package { name: "gobgpd", file: "/usr/bin/gobgpd" };
 pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbin/bgpctl" };
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
+pub(crate) const PMACCT: Package = Package { name: "pmacct", file: "/usr/sbin/pmbmpd" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
 pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
 pub(crate) const CNI_PLUGINS: Package =

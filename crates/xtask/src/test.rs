@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
-use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD};
+use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD, PMACCT};
 use crate::shell::{self, Count, Enter, cargo};
 
 /// What `cargo xtask test` may be told.
@@ -169,7 +169,7 @@ fn netns(count: &mut Count) -> Result<()> {
 }
 
 fn interop(count: &mut Count) -> Result<()> {
-    packages::require(&[BIRD, FRR, GOBGP, OPENBGPD, EXABGP])?;
+    packages::require(&[BIRD, FRR, GOBGP, OPENBGPD, EXABGP, PMACCT])?;
     if !shell::is_root() {
         bail!(
             "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"

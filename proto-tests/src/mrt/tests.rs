@@ -47,7 +47,7 @@ fn a_generated_dump_reads_back_with_as_many_distinct_prefixes_as_were_asked_for(
 }
 
 #[test]
-fn rfc8050_path_identifiers_are_read() {
+fn path_identifiers_are_read() {
     let mut body = vec![0, 0, 0, 9, 24, 192, 0, 2, 0, 2];
     for path_id in [1, 2] {
         body.extend([0, 0, 0, 0, 0, 5, 0, 0, 0, path_id, 0, 4, 0x40, 1, 1, 0]);
@@ -79,7 +79,7 @@ fn updates_carry_every_prefix_with_the_next_hops_that_were_asked_for() {
         let block = view.attribute_block().contiguous(&mut scratch);
         let parsed = muslin_bgp_packet::parse_attributes(context.attributes, block);
         assert_eq!(parsed.faults, [], "what is generated is right");
-        if view.announced().len() > 0 {
+        if !view.announced().is_empty() {
             assert_eq!(parsed.attributes.next_hop, Some(next_hops.0));
         }
         prefixes.extend(view.announced().iter().map(|nlri| IpNet::V4(nlri.prefix)));

@@ -11,14 +11,17 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::bmp::{Collector, CollectorStatus};
 use super::connection::{LINGERERS, Line, pump};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
 use super::listener::{Listeners, Refused};
 use super::log::log;
+use super::recorder::Recorder;
 use super::socket;
+use crate::record::Recorded;
 use crate::session::ConnId;
-use crate::speaker::{Input, Output, Speaker, SpeakerEvent};
+use crate::speaker::{Input, Output, SpeakerEvent};
 
 /// Chunks that wait for the speaker, of all connections together.
 const INCOMING: usize = 16;
@@ -66,7 +69,10 @@ enum Flow {
 
 /// A speaker with its sockets.
 pub(super) struct Driver {
-    speaker: Speaker,
+    speaker: Recorded,
+    recorder: Option<Recorder>,
+    collectors: Vec<Collector>,
+    own_requests: mpsc::WeakSender<Request>,
     requests: mpsc::Receiver<Request>,
     next_hops: Arc<Notify>,
     events: broadcast::Sender<SpeakerEvent>,
@@ -101,21 +107,25 @@ enum SyncMark {
 
 impl Driver {
     pub(super) fn new(
-        speaker: Speaker,
+        speaker: Recorded,
+        recorder: Option<Recorder>,
+        own_requests: mpsc::WeakSender<Request>,
         requests: mpsc::Receiver<Request>,
         next_hops: Arc<Notify>,
         events: broadcast::Sender<SpeakerEvent>,
         fib: mpsc::Sender<FibUpdate>,
-        revision: watch::Sender<u64>,
     ) -> Self {
         let (report, incoming) = mpsc::channel(INCOMING);
         Self {
             speaker,
+            recorder,
+            collectors: Vec::new(),
+            own_requests,
             requests,
             next_hops,
             events,
             fib,
-            revision,
+            revision: watch::Sender::new(0),
             incoming,
             report,
             connections: HashMap::new(),
@@ -129,9 +139,21 @@ impl Driver {
         }
     }
 
+    /// Changes whenever there may be something new to see.
+    pub(super) fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
     /// Runs until the handle is dropped or asks for the end.
     pub(super) async fn run(mut self) {
+        self.connect_collectors();
         while self.turn().await == Flow::Continue {}
+        self.record(Recorder::flush);
+        let ending: Vec<_> = self.collectors.drain(..).map(Collector::stop).collect();
+        for task in ending {
+            // It says its last words in a bounded time.
+            let _said = task.await;
+        }
         // Last words leave before the handle learns of the end.
         while self.pumps.join_next().await.is_some() {}
     }
@@ -166,6 +188,7 @@ impl Driver {
             () = room(&self.fib), if self.fib_waits() => Flow::Continue,
         };
         self.perform();
+        self.record(|recorder, speaker| recorder.write(Instant::now(), speaker));
         let revision = self.speaker.revision();
         self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
         if std::mem::take(&mut self.sent) {
@@ -329,17 +352,50 @@ impl Driver {
                 let result = self.speaker.configure(now, *config);
                 // When the answer is there, sockets have their new keys as well.
                 self.perform();
+                self.connect_collectors();
                 // Whoever asked may have gone away.
                 let _unheard = answer.send(result);
             }
             Request::Command(command) => self.speaker.handle_input(now, Input::Command(command)),
             Request::Look(look) => look(&self.speaker, now),
+            Request::Collectors(answer) => {
+                // Whoever asked may have gone away.
+                let _unheard = answer.send(self.collector_status());
+            }
             Request::Shutdown(how) => {
                 self.speaker.stop(now, &how.into());
                 return Flow::Stop;
             }
         }
         Flow::Continue
+    }
+
+    /// Makes the collectors those of the configuration in force.
+    fn connect_collectors(&mut self) {
+        let wanted = self.speaker.config().bmp.clone();
+        // Whoever is dropped says so to its collector.
+        self.collectors.retain(|collector| wanted.contains(&collector.config));
+        for config in wanted {
+            if !self.collectors.iter().any(|collector| collector.config == config) {
+                let revision = self.revision.subscribe();
+                self.collectors.push(Collector::start(config, self.own_requests.clone(), revision));
+            }
+        }
+    }
+
+    fn collector_status(&self) -> Vec<CollectorStatus> {
+        self.collectors.iter().map(Collector::status).collect()
+    }
+
+    /// Writes a record, if there is one; a disk that is full ends it, not the speaker.
+    fn record(&mut self, write: impl FnOnce(&mut Recorder, &mut Recorded) -> std::io::Result<()>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = write(recorder, &mut self.speaker)
+        {
+            tracing::error!(%error, "the record cannot be written; it ends here");
+            self.recorder = None;
+            self.speaker.end_record();
+        }
     }
 
     /// Whether there is something for the programmer. Room is not asked for here: it may have taken the last batch

@@ -6,8 +6,11 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use super::bmp::CollectorStatus;
 use super::driver::Driver;
+use super::recorder::{RecordConfig, Recorder, wall};
 use crate::config::{ConfigError, SpeakerConfig};
+use crate::record::Recorded;
 use crate::rib::{FibChange, NextHopResolver};
 use crate::session::Stop;
 use crate::speaker::{Answer, Command, PeerStatus, Query, Speaker, SpeakerEvent, SpeakerStatus, Start};
@@ -24,6 +27,14 @@ pub enum SpawnError {
     /// The configuration cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The record cannot be written.
+    #[error("cannot record to {}: {error}; give a folder that can be written to", folder.display())]
+    Record {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The system gave no thread or no event queue.
     #[error("cannot start the speaker's thread: {0}")]
     System(#[from] std::io::Error),
@@ -64,6 +75,7 @@ pub(super) enum Request {
     Configure(Box<SpeakerConfig>, oneshot::Sender<Result<(), ConfigError>>),
     Command(Command),
     Look(Box<Look>),
+    Collectors(oneshot::Sender<Vec<CollectorStatus>>),
     Shutdown(Shutdown),
 }
 
@@ -113,16 +125,41 @@ pub fn spawn_started(
     resolver: Box<dyn NextHopResolver + Send>,
     start: Start,
 ) -> Result<SpeakerHandle, SpawnError> {
-    let speaker = Speaker::started(Instant::now(), config, resolver, start)?;
+    let speaker = Recorded::off(Instant::now(), config, resolver, start)?;
+    spawn_driver(speaker, None)
+}
+
+/// Like [`spawn_started`], with everything that goes into the speaker written to files.
+pub fn spawn_recorded(
+    config: SpeakerConfig,
+    resolver: Box<dyn NextHopResolver + Send>,
+    start: Start,
+    record: RecordConfig,
+) -> Result<SpeakerHandle, SpawnError> {
+    let folder = record.folder.clone();
+    let recorder = Recorder::open(record).map_err(|error| SpawnError::Record { folder, error })?;
+    let speaker = Recorded::on(Instant::now(), wall(), config, resolver, start)?;
+    spawn_driver(speaker, Some(recorder))
+}
+
+fn spawn_driver(speaker: Recorded, recorder: Option<Recorder>) -> Result<SpeakerHandle, SpawnError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (requests, incoming_requests) = mpsc::channel(REQUESTS);
     let (events, _) = broadcast::channel(EVENTS);
     let (fib_sender, fib) = mpsc::channel(1);
-    let (revision_sender, revision) = watch::channel(0);
     let next_hops = Arc::new(Notify::new());
     let weak_events = events.downgrade();
-    let driver =
-        Driver::new(speaker, incoming_requests, next_hops.clone(), events, fib_sender, revision_sender);
+    let own_requests = requests.downgrade();
+    let driver = Driver::new(
+        speaker,
+        recorder,
+        own_requests,
+        incoming_requests,
+        next_hops.clone(),
+        events,
+        fib_sender,
+    );
+    let revision = driver.revision();
     let thread = std::thread::Builder::new().name("bgp-speaker".into()).spawn(move || {
         runtime.block_on(driver.run());
     })?;
@@ -206,6 +243,13 @@ impl SpeakerHandle {
     /// Every peer, by name.
     pub async fn peers(&self) -> Result<Vec<PeerStatus>, SpeakerGone> {
         self.look(Speaker::peers).await
+    }
+
+    /// The BMP collectors.
+    pub async fn collectors(&self) -> Result<Vec<CollectorStatus>, SpeakerGone> {
+        let (answer, result) = oneshot::channel();
+        self.request(Request::Collectors(answer)).await?;
+        result.await.map_err(|_| SpeakerGone)
     }
 
     /// Ends the speaker; returns when its last words have left or could not.

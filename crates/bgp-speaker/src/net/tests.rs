@@ -215,7 +215,7 @@ async fn rfc4271_13_a_stranger_is_closed_before_anything_is_said() {
     let mut octets = Vec::new();
     // The end, in order or by RST, with nothing before it.
     let _reset = timeout(PATIENCE, stream.read_to_end(&mut octets)).await.unwrap();
-    assert_eq!(octets, []);
+    assert_eq!(octets, [0_u8; 0]);
     speaker.shutdown(Shutdown::Restart).await;
 }
 

@@ -34,6 +34,16 @@ impl ConnId {
         Self(serial << 1 | 1)
     }
 
+    /// The name as a number, which says who opened it as well.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The name that a number is.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Who opened it.
     pub fn origin(self) -> Origin {
         if self.0 & 1 == 0 { Origin::Accepted } else { Origin::Dialed }
@@ -159,6 +169,11 @@ impl Connection {
         self.phase = Phase::Established(negotiated.clone());
         self.entered = now;
         Some(negotiated)
+    }
+
+    /// Octets that are not a whole message yet.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer
     }
 
     pub(super) fn append(&mut self, octets: BytesMut) {

@@ -23,7 +23,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    pub(super) fn notification(&self) -> Option<Notification> {
+    pub(crate) fn notification(&self) -> Option<Notification> {
         match self {
             Self::Shutdown(text) => Some(Notification::cease_with_text(Cease::AdministrativeShutdown, text)),
             Self::Removed => Some(Notification::cease(Cease::PeerDeconfigured)),

@@ -111,6 +111,20 @@ impl Session {
         self.connections.iter().map(Connection::id)
     }
 
+    /// Every open connection, as a record needs it; the speaker adds what it knows.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = crate::speaker::Line> {
+        self.connections.iter().map(|connection| crate::speaker::Line {
+            conn: connection.id(),
+            peer: crate::config::PeerKey::new(""),
+            remote: connection.remote(),
+            local: connection.local(),
+            peer_open: connection.negotiated().map(|negotiated| negotiated.peer_open.clone()),
+            established: None,
+            ended: muslin_bgp_packet::FamilySet::EMPTY,
+            unread: bytes::Bytes::copy_from_slice(connection.unread()),
+        })
+    }
+
     /// The connection that carries routes.
     pub fn established_connection(&self) -> Option<ConnId> {
         self.established().map(Connection::id)

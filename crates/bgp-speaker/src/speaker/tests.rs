@@ -1,6 +1,7 @@
 //! Conformance by what a peer sees: octets in, octets out, virtual time. Names begin with the row of the
 //! project's list of behaviours that they show.
 
+mod bmp;
 mod collision;
 mod configure;
 mod flow;
@@ -15,6 +16,7 @@ mod network;
 mod open;
 mod pair;
 mod paths;
+mod record;
 mod reflection;
 mod restart;
 mod roles;

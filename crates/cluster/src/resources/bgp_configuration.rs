@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bgp_peer::{GracefulRestart, PasswordSource};
+use super::bmp::{self, BmpCollectorSpec};
 use super::fields::{AsNumber, Cidr, CommunityValue, LargeCommunityValue, RouterId, TimeSpan};
 use super::{Check, bgp_peer};
 use crate::problem::Fault;
@@ -55,6 +56,9 @@ pub struct BgpConfigurationSpec {
     /// Further prefixes to announce.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub originate: Option<Vec<StaticRoute>>,
+    /// BMP collectors that are told of sessions and routes (RFC 7854).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bmp: Option<Vec<BmpCollectorSpec>>,
 }
 
 /// Sessions between nodes that share a link.
@@ -136,6 +140,7 @@ impl Check for BgpConfigurationSpec {
         if let Some(NodeMesh { graceful_restart: Some(restart), .. }) = self.node_mesh {
             restart.check(".spec.nodeMesh.gracefulRestart", faults);
         }
+        bmp::check(self.bmp.as_deref().unwrap_or_default(), faults);
         let lists = [
             ("serviceClusterIPs", &self.service_cluster_ips),
             ("serviceExternalIPs", &self.service_external_ips),

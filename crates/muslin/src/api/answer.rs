@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 use muslin_bgp_speaker::PeerStatus;
+use muslin_bgp_speaker::net::CollectorStatus;
 use muslin_bgp_speaker::rib::RouteView;
 use muslin_cluster::Problem;
 use muslin_pod_network::ipam::BlockUsage;
@@ -37,6 +38,9 @@ pub(crate) struct Status {
     pub(crate) notes: Vec<String>,
     /// The peers.
     pub(crate) peers: Vec<PeerStatus>,
+    /// BMP collectors.
+    #[serde(default)]
+    pub(crate) collectors: Vec<CollectorStatus>,
     /// Routes that we originate.
     pub(crate) originated: usize,
     /// The kernel's routes.

@@ -41,6 +41,10 @@ pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
     let plan = daemon.plan.borrow().clone();
     let faults = daemon.faults.borrow().clone();
     let peers = peers_of(daemon).await?;
+    let collectors = match daemon.speaker.get() {
+        Some(speaker) => speaker.collectors().await.map_err(gone)?,
+        None => Vec::new(),
+    };
     let node = match &daemon.role {
         Role::Node(node) => Some(node),
         Role::Speaker => None,
@@ -68,6 +72,7 @@ pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         faults,
         notes,
         peers,
+        collectors,
         originated: speaker.map_or(0, |speaker| speaker.originated.len()),
         kernel: (*daemon.programmer.status()).clone(),
         blocks,

@@ -133,7 +133,7 @@ fn queue(peer: &PeerStatus) -> Vec<String> {
         (false, 0) => "up to date".to_owned(),
         (false, behind) => format!("{behind} segments of the journal behind"),
     };
-    vec![format!("{} octets wait for the peer to take them; {journal}", peer.octets_queued)]
+    vec![format!("at most {} octets are on their way to the peer; {journal}", peer.octets_queued)]
 }
 
 fn timers(peer: &PeerStatus) -> Vec<String> {

@@ -43,7 +43,7 @@ fn all(tables: &[PeerRoutes]) -> String {
     tables.iter().map(peer_table).collect::<Vec<_>>().join("\n\n")
 }
 
-fn peer_table(routes: &PeerRoutes) -> String {
+pub(super) fn peer_table(routes: &PeerRoutes) -> String {
     let title = routes.peer.as_ref().map(|peer| format!("{peer}\n")).unwrap_or_default();
     let more = if routes.more { "\n… and more: raise --limit" } else { "" };
     if routes.routes.is_empty() {

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use comfy_table::Cell;
+use muslin_bgp_speaker::net::CollectorState;
 
-use super::output::{age, list, print, table};
+use super::output::{age, list, print, table, verdict};
 use super::{live, peers};
 use crate::api::Status;
 use crate::cli::StatusArgs;
@@ -31,6 +32,9 @@ fn render(status: &Status) -> String {
     parts.push(headline(status));
     parts.push(format!("PEERS\n{}", peers::render(&status.peers)));
     parts.push(format!("ROUTES\n{}", routes(status)));
+    if !status.collectors.is_empty() {
+        parts.push(format!("COLLECTORS\n{}", collectors(status)));
+    }
     if !status.blocks.is_empty() {
         parts.push(format!("ADDRESSES\n{}", addresses(status)));
     }
@@ -76,6 +80,19 @@ fn routes(status: &Status) -> String {
         "{} originated, {} wanted in the kernel, {} installed, {} on their way: {agreement}",
         status.originated, kernel.desired, kernel.installed, kernel.pending
     )
+}
+
+fn collectors(status: &Status) -> String {
+    let rows = status.collectors.iter().map(|collector| {
+        [
+            Cell::new(collector.address),
+            verdict(format!("{:?}", collector.state), collector.state == CollectorState::Live),
+            Cell::new(collector.octets),
+            Cell::new(&collector.cause),
+            Cell::new(collector.last_error.as_deref().unwrap_or("-")),
+        ]
+    });
+    table(["BMP COLLECTOR", "STATE", "OCTETS", "CAUSE", "LAST ERROR"], rows)
 }
 
 fn addresses(status: &Status) -> String {

@@ -79,7 +79,7 @@ pub(crate) async fn run(
 
 /// Starts the speaker with the first plan, then changes it. The inner error is a configuration that cannot be.
 async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), String>> {
-    use muslin_bgp_speaker::net::{ConfigureError, SpawnError, spawn_started};
+    use muslin_bgp_speaker::net::{ConfigureError, RecordConfig, SpawnError, spawn_recorded, spawn_started};
 
     if let Some(speaker) = daemon.speaker.get() {
         return match speaker.configure(plan.speaker().clone()).await {
@@ -89,12 +89,16 @@ async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), St
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let speaker =
-        match spawn_started(plan.speaker().clone(), resolver, start(daemon.programmer.status().adopted)) {
-            Ok(speaker) => speaker,
-            Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
-            Err(error @ SpawnError::System(_)) => return Err(error.into()),
-        };
+    let (config, start) = (plan.speaker().clone(), start(daemon.programmer.status().adopted));
+    let spawned = match &daemon.record {
+        Some(folder) => spawn_recorded(config, resolver, start, RecordConfig::new(folder)),
+        None => spawn_started(config, resolver, start),
+    };
+    let speaker = match spawned {
+        Ok(speaker) => speaker,
+        Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
+        Err(error @ (SpawnError::System(_) | SpawnError::Record { .. })) => return Err(error.into()),
+    };
     let Some(stream) = speaker.fib() else { bail!("the speaker's routes are read by someone else") };
     tokio::spawn(fib::run(stream, daemon.programmer.clone()));
     if daemon.speaker.set(speaker).is_err() {

@@ -10,12 +10,13 @@ use bytes::BytesMut;
 
 use super::lone::OneLink;
 use crate::config::SpeakerConfig;
+use crate::record::Recorded;
 use crate::rib::FibChange;
 use crate::session::{ConnId, State};
-use crate::speaker::{Input, Output, Speaker, SpeakerEvent, Start};
+use crate::speaker::{Input, Output, SpeakerEvent, Start};
 
 pub(super) struct Node {
-    pub(super) speaker: Speaker,
+    pub(super) speaker: Recorded,
     pub(super) address: IpAddr,
     pub(super) events: Vec<SpeakerEvent>,
     pub(super) fib: Vec<FibChange>,
@@ -66,12 +67,16 @@ impl Ord for Arrival {
     }
 }
 
+fn recorded(now: Instant, config: SpeakerConfig, start: Start) -> Recorded {
+    Recorded::on(now, Duration::ZERO, config, Box::new(OneLink), start).unwrap()
+}
+
 impl Network {
     /// Speakers at these addresses. The seed decides how long each packet is under way.
     pub(super) fn new(seed: u64, nodes: Vec<(IpAddr, SpeakerConfig)>) -> Self {
         let now = Instant::now();
         let node = |(address, config)| Node {
-            speaker: Speaker::new(now, config, Box::new(OneLink)).unwrap(),
+            speaker: recorded(now, config, Start::Fresh),
             address,
             events: Vec::new(),
             fib: Vec::new(),
@@ -144,7 +149,7 @@ impl Network {
     pub(super) fn start(&mut self, node: usize, config: SpeakerConfig, start: Start) {
         let arrivals = std::mem::take(&mut self.arrivals).into_iter();
         self.arrivals = arrivals.filter(|Reverse(arrival)| arrival.node != node).collect();
-        self.nodes[node].speaker = Speaker::started(self.now, config, Box::new(OneLink), start).unwrap();
+        self.nodes[node].speaker = recorded(self.now, config, start);
     }
 
     pub(super) fn states(&self) -> Vec<State> {

@@ -13,7 +13,7 @@ fn key(host: u8) -> PeerKey {
 }
 
 /// A policy of one rule that accepts and does this.
-fn rule(name: &str, actions: Vec<Action>) -> Policy {
+pub(super) fn rule(name: &str, actions: Vec<Action>) -> Policy {
     let rule = Rule { actions, ..Rule::accept(format!("{name} .spec.import[0]")) };
     Policy { rules: vec![rule], ..Policy::reject_all(name) }
 }
