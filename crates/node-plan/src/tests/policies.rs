@@ -252,10 +252,10 @@ fn an_expression_that_grows_too_large_refuses_what_it_was_written_for() {
 }
 
 #[test]
-fn peers_of_one_policy_share_it() {
+fn peers_without_filters_share_what_they_learn_by() {
     let plan =
         with("maxPrefixes: 9", &[resource("BGPPeer", "tor2", "peerAddress: 172.30.1.9, peerASN: 65000")]);
     let [first, second, ..] = plan.speaker.peers.as_slice() else { panic!("two peers") };
+    // What a peer is sent may depend on who it is; what is learned, one rule for each block of a large cluster, does not.
     assert!(std::sync::Arc::ptr_eq(&first.session.import, &second.session.import));
-    assert!(std::sync::Arc::ptr_eq(&first.session.export, &second.session.export));
 }
