@@ -32,6 +32,11 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
     let settings = Settings::of(state, None);
     let mut problems = state.problems.clone();
     problems.extend(unused(state, None));
+    problems.extend(state.route_advertisements.iter().map(|(name, object)| {
+        let message = "it says what nodes announce, and a stand-alone speaker is none";
+        let remedy = "write the speaker's prefixes in BGPConfiguration .spec.originate";
+        Subject::new(Kind::RouteAdvertisement, name, object).refused("", message, remedy)
+    }));
     let local = Local { state, facts, asn: settings.asn, node_addresses: &[] };
     let peers = Peers::of(&local, state.bgp_peers.iter(), |peer, relation, problems| {
         let rest = rest(peer, relation.kinship);

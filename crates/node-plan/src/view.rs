@@ -108,7 +108,7 @@ pub struct RouteView {
     pub prefix: IpNet,
     /// `pod`, `service` or `static`.
     pub source: &'static str,
-    /// Attributes that are not the usual ones.
+    /// Attributes that are not the usual ones, and the advertisements that ask for it ("advertised by edge[0]").
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<String>,
     /// Why.
@@ -363,6 +363,7 @@ impl From<&OriginatedRoute> for RouteView {
         attributes.extend(route.med.map(|med| format!("MED {med}")));
         attributes.extend(route.communities.iter().map(ToString::to_string));
         attributes.extend(route.large_communities.iter().map(ToString::to_string));
+        attributes.extend(route.label.as_ref().map(|label| format!("advertised by {label}")));
         Self { prefix: route.prefix, source: source(route.source), attributes, cause: route.cause.clone() }
     }
 }

@@ -1,7 +1,9 @@
-use super::{node, originated, plan_of, problems, resource, uplink};
-use crate::NodePlan;
 use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_bgp_speaker::foresight::foresee;
+use muslin_cluster::ClusterState;
+
+use super::{node, originated, plan_of, problems, resource, uplink};
+use crate::NodePlan;
 
 /// A node behind two routers, with two Services: one at 198.51.100.1 with `tier: edge`, one at 198.51.100.2.
 fn cluster(extra: &[String]) -> String {
@@ -221,6 +223,54 @@ fn a_peer_that_does_not_exist_is_a_problem_with_its_remedy() {
     );
 }
 
+#[test]
+fn what_an_advertisement_cannot_mean_is_refused_with_its_remedy() {
+    let cases = [
+        ("advertisements: []", ".spec.advertisements: there are none"),
+        (
+            "peers: [], advertisements: [{advertisementType: PodCIDR}]",
+            ".spec.peers: there are none, so nobody",
+        ),
+        ("advertisements: [{advertisementType: Service}]", "[0].service: there is none"),
+        ("advertisements: [{advertisementType: Prefix}]", "[0].prefixes: there are none"),
+        ("advertisements: [{advertisementType: PodCIDR, prefixes: [10.0.0.0/8]}]", "[0].prefixes: only `adv"),
+        ("advertisements: [{advertisementType: PodCIDR, selector: {}}]", "[0].selector: it selects Services"),
+        (
+            "advertisements: [{advertisementType: PodCIDR, attributes: {prepend: {times: 0}}}]",
+            "[0].attributes.prepend.times: found 0; write 1 to 10",
+        ),
+        (
+            "advertisements: [{advertisementType: Service, service: {addresses: [ClusterIP], aggregationLengthIPv4: 33}}]",
+            "[0].service.aggregationLengthIPv4: found 33; write 1 to 32",
+        ),
+        (
+            "advertisements: [{advertisementType: Service, service: {addresses: [ClusterIP, ClusterIP]}}]",
+            "[0].service.addresses: found 2 kinds, or one of them twice",
+        ),
+        (
+            "advertisements: [{advertisementType: PodCIDR, attributes: {localPreference: 5}}]",
+            "the fields are localPref, med, communities, prepend",
+        ),
+    ];
+    for (spec, expected) in cases {
+        let state = ClusterState::from_manifest("test.yaml", &advertisement("bad", spec));
+        let found: Vec<_> = state.problems.iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{spec}: {found:?}");
+        assert!(state.route_advertisements.is_empty(), "{spec}");
+    }
+}
+
+#[test]
+fn a_stand_alone_speaker_says_that_it_does_not_follow_advertisements() {
+    let manifest = advertisement("pods", "advertisements: [{advertisementType: PodCIDR}]");
+    let plan = crate::speaker_plan(&super::state(&manifest), &uplink(&["172.30.1.1/24"]));
+    let found: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+    assert!(
+        found.iter().any(|problem| problem.contains("RouteAdvertisement pods: it says what nodes")),
+        "{found:?}"
+    );
+}
+
 /// The reference page shows only what is true.
 #[test]
 fn the_examples_of_the_reference_are_loaded_without_a_problem() {
@@ -229,7 +279,7 @@ fn the_examples_of_the_reference_are_loaded_without_a_problem() {
         page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(examples.len() >= 5, "{}", examples.len());
     for example in examples {
-        let state = muslin_cluster::ClusterState::from_manifest("example.yaml", example);
+        let state = ClusterState::from_manifest("example.yaml", example);
         assert_eq!(state.problems, [], "{example}");
         assert!(!state.route_advertisements.is_empty(), "{example}");
     }
