@@ -9,7 +9,7 @@ use muslin_cluster::kubernetes;
 use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
 use muslin_pod_network::FirewallPlan;
 
-use crate::advertisement::{Advertisements, Askers, Origination, Routes};
+use crate::advertisement::{Advertisements, Askers, ExportRules, Origination, Routes};
 use crate::blocks::Ownership;
 use crate::causes::{Caused, Subject, Withheld};
 use crate::facts::KernelFacts;
@@ -99,9 +99,14 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             let selected = state.bgp_peers.iter().filter(|(_, peer)| {
                 peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
             });
+            // Peers that are told alike share one policy, and so what is sent.
+            let usual = derived_export(&ExportRules::default(), "");
+            let told_or_usual = |told: &ExportRules, peer: &str| {
+                if told.is_empty() { usual.clone() } else { derived_export(told, peer) }
+            };
             let peers = Peers::of(&local, selected, |peer, relation, problems| {
                 let told = advertisements.export_rules(&routes, Some(peer), relation.own);
-                let export = derived_export(&told, peer.name());
+                let export = told_or_usual(&told, peer.name());
                 Policies {
                     import: filtered(state, peer, relation, Direction::Import, &[], &import, problems),
                     export: filtered(
@@ -119,7 +124,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             });
             let explicit: BTreeSet<_> = peers.named.iter().map(|peer| peer.address).collect();
             let told = advertisements.export_rules(&routes, None, settings.asn);
-            let export = before(&told.first, &derived_export(&told, "the node mesh"));
+            let export = before(&told.first, &told_or_usual(&told, "the node mesh"));
             let mesh = Mesh::of(&local, &settings, node, &explicit, &import, &export);
             speaker.peers = peers.named;
             speaker.peers.extend(mesh.peers);
