@@ -168,6 +168,7 @@ impl Connection {
         let negotiated = self.negotiated()?.clone();
         self.phase = Phase::Established(negotiated.clone());
         self.entered = now;
+        self.feed_hold_timer(now);
         Some(negotiated)
     }
 
@@ -198,9 +199,12 @@ impl Connection {
     }
 
     /// A whole message came (RFC 4271 §8.2.2). Half a message does not count: a peer that sends only
-    /// headers is as good as silent.
+    /// headers is as good as silent. A hold time of zero begins with the session: until then a peer that is gone
+    /// would keep its place for ever, and with it every connection that comes after.
     pub(super) fn feed_hold_timer(&mut self, now: Instant) {
-        self.hold = (!self.hold_time.is_zero()).then(|| now + self.hold_time);
+        let unlimited = self.hold_time.is_zero();
+        let time = if unlimited { OPEN_WAIT } else { self.hold_time };
+        self.hold = (!unlimited || self.established().is_none()).then(|| now + time);
     }
 
     /// Octets wait for us, perhaps a whole message: it gets a moment longer.

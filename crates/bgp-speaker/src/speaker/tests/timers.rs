@@ -48,6 +48,19 @@ fn rfc4271_8_a_hold_time_of_zero_needs_no_keepalives() {
     assert_eq!(lone.kinds(conn), []);
 }
 
+/// Found by fuzzing: the peer said that its hold time is zero, and vanished before its first KEEPALIVE.
+#[test]
+fn fault_11_a_hold_time_of_zero_does_not_keep_a_place_for_a_peer_that_vanished_in_its_greeting() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.accept();
+    lone.send(conn, &open_octets(&Open { hold_time: 0, ..peer_open() }));
+    assert_eq!(lone.state(), State::OpenConfirm);
+    lone.pass(Duration::from_mins(5));
+    assert_eq!(lone.refused_with(conn), (4, 0, "".into()));
+    lone.establish();
+    assert_eq!(lone.state(), State::Established);
+}
+
 #[test]
 fn rfc4271_9_half_a_message_does_not_feed_the_hold_timer() {
     let (mut lone, conn) = established_with_hold(9);
