@@ -87,6 +87,14 @@ impl NextHopResolver for ViewResolver {
         let own = view.local_addresses().filter(|local| local.interface == interface && !local.tentative);
         own.map(|local| local.address.addr()).collect()
     }
+
+    fn interface_named(&self, name: &str) -> Option<u32> {
+        self.0.borrow().link_named(name).map(|link| link.index)
+    }
+
+    fn interface_name(&self, interface: u32) -> Option<Arc<str>> {
+        self.0.borrow().link(interface).map(|link| link.name.as_str().into())
+    }
 }
 
 fn leads_to_a_pod(view: &KernelView, address: IpAddr) -> bool {

@@ -169,7 +169,9 @@ impl KernelView {
     /// The destination as a neighbour on a given link, by its own word: for link-local next hops.
     pub fn route_on_link(&self, destination: IpAddr, interface: u32) -> Option<Resolved> {
         let link = self.link(interface).filter(|link| link.is_usable())?;
-        if self.is_local(destination) {
+        // What is our own on another link may well be a neighbour's on this one.
+        if self.addresses.values().any(|own| own.interface == interface && own.address.addr() == destination)
+        {
             return None;
         }
         Some(Resolved { gateway: None, interface, metric: 0, source: None, mtu: link.mtu })

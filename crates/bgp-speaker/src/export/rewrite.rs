@@ -88,12 +88,12 @@ impl GroupKey {
         let received = rib.attributes.next_hop(offer.attributes);
         // A link-local address means nothing beyond its link.
         let same_link = received.interface.is_none() || received.interface == self.shape.interface;
+        let means_something = same_link || !is_link_local(received.global);
         let keeps = offer.source != PeerIndex::LOCAL
             && match mode {
                 NextHopMode::Itself => false,
-                NextHopMode::Unchanged => true,
                 NextHopMode::Auto if self.is_external() => self.is_on_shared_link(rib, offer),
-                NextHopMode::Auto => same_link || !is_link_local(received.global),
+                NextHopMode::Auto | NextHopMode::Unchanged => means_something,
             };
         // RFC 2545 §3: it goes along where the next hop and both speakers are on one link.
         let kept = NextHop { global: received.global, link_local: received.link_local.filter(|_| same_link) };

@@ -1,6 +1,7 @@
 //! Next-hop tracking: which next hops paths depend on, where they lead now, and which destinations use them.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -28,6 +29,19 @@ pub trait NextHopResolver {
     fn addresses_of(&self, interface: u32) -> Vec<IpAddr> {
         let _ = interface;
         Vec::new()
+    }
+
+    /// The number of an interface. Peers with one link-local address on several links are told apart by it;
+    /// without it such an address is one peer only, whatever the link.
+    fn interface_named(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+
+    /// The name of an interface: by it a peer of a listen range is called whose address is link-local.
+    fn interface_name(&self, interface: u32) -> Option<Arc<str>> {
+        let _ = interface;
+        None
     }
 }
 
@@ -106,11 +120,19 @@ impl NextHopKey {
         Self { global: next_hop.global, link_local, interface: interface.filter(|_| scoped) }
     }
 
+    /// Whether it is ours. The same link-local address may be ours on one link and a neighbour's on another.
+    fn is_own(&self, resolver: &dyn NextHopResolver) -> bool {
+        match self.interface.filter(|_| is_link_local(self.global)) {
+            Some(interface) => resolver.addresses_of(interface).contains(&self.global),
+            None => resolver.is_local(self.global),
+        }
+    }
+
     fn reach(&self, resolver: &dyn NextHopResolver) -> Reach {
         if *self == Self::LOCAL {
             return Reach::Local;
         }
-        if resolver.is_local(self.global) {
+        if self.is_own(resolver) {
             return Reach::Own;
         }
         let on_link = self.link_local.and_then(|address| resolver.resolve(address.into(), self.interface));

@@ -6,6 +6,7 @@ mod flips;
 mod guard;
 mod import;
 mod lag;
+mod link_local;
 mod model;
 mod policy;
 mod reference;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::peer::{Peer, Standing, min_ttl, settings};
+use super::peers::scope;
 use super::{ListenPlan, Output, Speaker};
 use crate::config::{
     ConfigError, ConnectMode, ListenRange, PeerConfig, PeerKey, SessionConfig, SpeakerConfig,
@@ -46,14 +47,15 @@ impl Speaker {
     fn remove_peers(&mut self, now: Instant) {
         let wanted: HashMap<&PeerKey, &PeerConfig> =
             self.config.peers.iter().map(|peer| (&peer.key, peer)).collect();
-        let named: HashSet<_> = self.config.peers.iter().map(|peer| peer.address).collect();
+        let named: HashSet<_> =
+            self.config.peers.iter().map(|peer| (peer.address, &peer.interface)).collect();
         let ranges: HashSet<_> = self.config.listen_ranges.iter().map(|range| &range.key).collect();
         let leaving: Vec<PeerIndex> = self
             .peers
             .iter()
             .filter(|(_, peer)| match &peer.range {
                 // A peer that is now known by address leaves its range.
-                Some(range) => !ranges.contains(range) || named.contains(&peer.address),
+                Some(range) => !ranges.contains(range) || named.contains(&(peer.address, &peer.interface)),
                 None => !wanted.get(&peer.key).is_some_and(|config| peer.is_at(config)),
             })
             .map(|(index, _)| index)
@@ -108,8 +110,14 @@ impl Speaker {
     pub(super) fn add_range_peer(&mut self, now: Instant, remote: SocketAddr) -> Option<PeerIndex> {
         let range = self.peers.range_with_room(remote.ip())?;
         let address = remote.ip().to_canonical();
+        let interface = scope(remote).map(|number| {
+            let name = self.rib.resolver().interface_name(number);
+            name.unwrap_or_else(|| number.to_string().into())
+        });
+        let place = interface.as_ref().map(|name| format!("%{name}")).unwrap_or_default();
         let config = PeerConfig {
-            key: PeerKey(format!("{}/{address}", range.key).into()),
+            key: PeerKey(format!("{}/{address}{place}", range.key).into()),
+            interface,
             session: range_session(range),
             cause: range.cause.clone(),
             ..PeerConfig::new(address, range.session.clone())

@@ -162,7 +162,7 @@ impl Speaker {
     /// an allocation, so that strangers cost nothing.
     pub fn admits(&self, remote: SocketAddr) -> bool {
         !self.stopping
-            && (self.peers.find_by_address(remote).is_some()
+            && (self.peers.find_by_address(remote, self.rib.resolver()).is_some()
                 || self.peers.range_with_room(remote.ip()).is_some())
     }
 
@@ -204,7 +204,8 @@ impl Speaker {
         if self.stopping {
             return None;
         }
-        self.peers.find_by_address(remote).or_else(|| self.add_range_peer(now, remote))
+        let known = self.peers.find_by_address(remote, self.rib.resolver());
+        known.or_else(|| self.add_range_peer(now, remote))
     }
 
     fn connect_failed(&mut self, now: Instant, conn: ConnId, error: ErrorKind) {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use smallvec::SmallVec;
+
 use super::peer::Peer;
 use crate::config::{ListenRange, PeerKey};
-use crate::rib::{PeerIndex, Rib};
+use crate::rib::{NextHopResolver, PeerIndex, Rib, is_link_local};
 use crate::session::ConnId;
 
 #[derive(Default)]
@@ -15,7 +17,8 @@ pub(super) struct Peers {
     /// Numbers whose routes the RIB has not removed yet.
     retired: Vec<PeerIndex>,
     by_key: BTreeMap<PeerKey, PeerIndex>,
-    by_address: HashMap<IpAddr, PeerIndex>,
+    /// Several at one address are on different links.
+    by_address: HashMap<IpAddr, SmallVec<[PeerIndex; 1]>>,
     by_connection: HashMap<ConnId, PeerIndex>,
     ranges: Vec<Range>,
 }
@@ -49,9 +52,21 @@ impl Peers {
         self.by_key.get(key).copied()
     }
 
-    /// Which peer connects from there. A link-local address is one peer only, whatever the interface.
-    pub(super) fn find_by_address(&self, remote: SocketAddr) -> Option<PeerIndex> {
-        self.by_address.get(&remote.ip().to_canonical()).copied()
+    /// Which peer connects from there. Of a link-local address the link decides, as far as `links` knows its
+    /// number.
+    pub(super) fn find_by_address(
+        &self,
+        remote: SocketAddr,
+        links: &dyn NextHopResolver,
+    ) -> Option<PeerIndex> {
+        let address = remote.ip().to_canonical();
+        let found = self.by_address.get(&address)?;
+        let Some(scope) = scope(remote) else { return found.first().copied() };
+        let on_link = |index: &&PeerIndex| {
+            let interface = self.get(**index).and_then(|peer| peer.interface.as_deref());
+            interface.and_then(|name| links.interface_named(name)).is_none_or(|number| number == scope)
+        };
+        found.iter().find(on_link).copied()
     }
 
     pub(super) fn index_of_connection(&self, conn: ConnId) -> Option<PeerIndex> {
@@ -73,7 +88,7 @@ impl Peers {
             (next != PeerIndex::LOCAL).then_some(next)
         })?;
         self.by_key.insert(peer.key.clone(), index);
-        self.by_address.insert(peer.address.to_canonical(), index);
+        self.by_address.entry(peer.address.to_canonical()).or_default().push(index);
         if let Some(range) = peer.range.as_ref().and_then(|key| self.range_mut(key)) {
             range.used += 1;
         }
@@ -93,8 +108,11 @@ impl Peers {
             self.by_key.remove(&peer.key);
         }
         let address = peer.address.to_canonical();
-        if self.by_address.get(&address) == Some(&index) {
-            self.by_address.remove(&address);
+        if let Some(there) = self.by_address.get_mut(&address) {
+            there.retain(|other| *other != index);
+            if there.is_empty() {
+                self.by_address.remove(&address);
+            }
         }
         if let Some(range) = peer.range.as_ref().and_then(|key| self.range_mut(key)) {
             range.used = range.used.saturating_sub(1);
@@ -140,5 +158,15 @@ impl Peers {
 
     fn range_mut(&mut self, key: &PeerKey) -> Option<&mut Range> {
         self.ranges.iter_mut().find(|range| range.config.key == *key)
+    }
+}
+
+/// The number of the link that a link-local address is on.
+pub(super) fn scope(remote: SocketAddr) -> Option<u32> {
+    match remote {
+        SocketAddr::V6(remote) if is_link_local((*remote.ip()).into()) => {
+            Some(remote.scope_id()).filter(|scope| *scope != 0)
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
     }
 }

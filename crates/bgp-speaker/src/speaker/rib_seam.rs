@@ -10,7 +10,7 @@ use super::{Output, Speaker, SpeakerEvent};
 use crate::config::{LocalAsPrepend, OverLimit, PrefixLimit, SessionConfig, SpeakerConfig};
 use crate::rib::{
     AddPathSend, LimitMark, LimitNotice, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerRules,
-    PeerView, RibConfig, UpdateOutcome, UpdateSummary,
+    PeerView, RibConfig, UpdateOutcome, UpdateSummary, is_link_local,
 };
 use crate::session::{ConnId, Negotiated, Retention};
 
@@ -298,7 +298,7 @@ impl Peer {
             role: settings.role.map(|config| config.role),
             id: negotiated.remote_id,
             address: remote.ip().to_canonical(),
-            local: own_addresses(local.ip().to_canonical(), interface, resolver),
+            local: own_addresses(local.ip().to_canonical(), interface, resolver, negotiated),
             interface,
             decode: negotiated.decode,
             families: negotiated.families(),
@@ -332,9 +332,20 @@ fn link_of(remote: SocketAddr, resolver: &dyn NextHopResolver) -> Option<u32> {
 }
 
 /// Our addresses as next hops: that of the session, and those of the same link in the other forms. An
-/// address of the loopback leads nobody anywhere, so a session over it needs others.
-fn own_addresses(session: IpAddr, interface: Option<u32>, resolver: &dyn NextHopResolver) -> LocalAddresses {
+/// address of the loopback leads nobody anywhere, so a session over it needs others. A peer that we speak to
+/// by its link-local address need not know our IPv4 subnet: it gets IPv4 routes over that address, if it can
+/// read them (RFC 8950).
+fn own_addresses(
+    session: IpAddr,
+    interface: Option<u32>,
+    resolver: &dyn NextHopResolver,
+    negotiated: &Negotiated,
+) -> LocalAddresses {
     let beside = interface.map(|interface| resolver.addresses_of(interface)).unwrap_or_default();
+    let unnumbered = session.is_ipv6()
+        && is_link_local(session)
+        && negotiated.decode.extended_next_hop.contains(Family::Ipv4Unicast);
+    let beside = beside.into_iter().filter(|address| !(unnumbered && address.is_ipv4()));
     let usable = std::iter::once(session).chain(beside).filter(|address| !address.is_loopback());
     usable.fold(LocalAddresses::default(), |mut own, address| {
         match address {

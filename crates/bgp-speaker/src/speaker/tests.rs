@@ -7,6 +7,7 @@ mod configure;
 mod flow;
 mod garbage;
 mod limit;
+mod links;
 mod live;
 mod local_as;
 mod lone;

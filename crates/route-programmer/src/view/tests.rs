@@ -167,3 +167,13 @@ fn an_ipv6_route_gains_and_loses_next_hops_one_by_one() {
     assert_eq!(hops(&view), [1]);
     assert_eq!(way(&view, "fd44::1"), Some(2));
 }
+
+#[test]
+fn a_link_local_address_of_ours_is_a_neighbours_on_another_link() {
+    let mut mirror = mirror(&[]);
+    let own = Address { interface: 1, address: "fe80::1/64".parse().unwrap(), tentative: false };
+    mirror.address(own, Presence::Here);
+    let view = mirror.take_changed().unwrap();
+    assert_eq!(view.route_on_link(address("fe80::1"), 1), None);
+    assert_eq!(view.route_on_link(address("fe80::1"), 2).map(|way| way.interface), Some(2));
+}

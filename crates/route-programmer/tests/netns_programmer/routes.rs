@@ -63,6 +63,23 @@ fn routes_of_every_kind_are_added_replaced_and_deleted() {
     }
 }
 
+/// Two links to one router that has the same link-local address on both, as switches often do.
+#[test]
+fn rfc8950_2_one_link_local_address_on_two_links_is_two_next_hops() {
+    for objects in BOTH {
+        let host = Host::new();
+        let running = host.start_with(objects);
+        let (a, b) = (running.via("eth0", "fe80::2"), running.via("eth1", "fe80::2"));
+        for prefix in ["10.1.0.0/16", "fd44:1::/64"] {
+            let status = running.install(&[(prefix, over(&[a, b]))]);
+            assert!(status.agreement, "{objects:?}: {status:#?}");
+            host.await_hops(prefix, &[a, b]);
+            running.install(&[(prefix, over(&[b]))]);
+            host.await_hops(prefix, &[b]);
+        }
+    }
+}
+
 #[test]
 fn a_route_of_another_program_is_never_touched() {
     let host = Host::new();

@@ -16,7 +16,7 @@ use muslin_bgp_packet::{
 use crate::config::{ImportGuard, NextHopMode, PeerKey, Policy, ReflectorRole};
 use crate::rib::{
     AddPathSend, FibChange, FibRoute, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerView, Pull,
-    Resolution, Rib, RibConfig, UpdateOutcome, UpdateSummary,
+    Resolution, Rib, RibConfig, UpdateOutcome, UpdateSummary, is_link_local,
 };
 
 pub(super) const OWN_AS: Asn = Asn(65000);
@@ -50,9 +50,12 @@ pub(super) fn via(metric: u32) -> Resolution {
 
 impl NextHopResolver for Ways {
     /// The shared link is on the link; everything else is two away, unless the test says otherwise.
-    fn resolve(&self, next_hop: IpAddr, _: Option<u32>) -> Option<Resolution> {
+    fn resolve(&self, next_hop: IpAddr, interface: Option<u32>) -> Option<Resolution> {
         if let Some(way) = self.0.lock().unwrap().get(&next_hop) {
             return *way;
+        }
+        if let Some(interface) = interface.filter(|_| is_link_local(next_hop)) {
+            return Some(Resolution { gateway: next_hop, interface, metric: 0, direct: true });
         }
         let on_link = net("10.0.0.0/24").contains(&next_hop) || net("fd00::/64").contains(&next_hop);
         Some(if on_link {
