@@ -21,8 +21,9 @@ pub use bgp_filter::{
     PrefixRange, Prepend,
 };
 pub use bgp_peer::{
-    AddPath, AddressFamily, BgpPeerSpec, ConnectMode, GracefulRestart, LocalAsPrepend, MaxPrefixesAction,
-    NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths, TcpAo, TcpAoAlgorithm,
+    AddPath, AddressFamily, AutoDiscovery, AutoDiscoveryMode, BgpPeerSpec, ConnectMode, GracefulRestart,
+    LocalAsPrepend, MaxPrefixesAction, NextHop, PasswordSource, PeerAs, Role, SecretKeyRef, SentPaths, TcpAo,
+    TcpAoAlgorithm, interface_matches,
 };
 pub use bmp::{BmpCollectorSpec, BmpTable};
 pub use fields::{

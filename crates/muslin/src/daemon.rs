@@ -3,7 +3,8 @@
 //! ```text
 //!  folder ──▶ ClusterState ─┐                       ┌──▶ pods: address blocks, firewall, CNI configuration
 //!                           ├─▶ planner ─▶ plan ────┼──▶ programmer: own blocks as blackholes
-//!  kernel ──▶ KernelView ───┘                       └──▶ speaker: peers, originated routes, policies, guard
+//!  kernel ──▶ KernelView ───┤                       ├──▶ speaker: peers, originated routes, policies, guard
+//!  links ⇄ router discovery ┘                       └──▶ router discovery: interfaces
 //!                 │  resolves next hops                      │ best paths (one batch in flight)
 //!                 └──────────────────────────────────────▶ speaker ──▶ fib ──▶ programmer ──▶ kernel
 //!  Unix socket ──▶ api: asks all of them, changes nothing
@@ -26,6 +27,7 @@ use anyhow::{Context, bail};
 use muslin_bgp_speaker::net::{Shutdown, SpeakerHandle};
 use muslin_cluster::FolderSource;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
+use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -72,6 +74,8 @@ pub(crate) struct Daemon {
     pub(crate) speaker: OnceLock<SpeakerHandle>,
     /// Routes into the kernel, and its view.
     pub(crate) programmer: Programmer,
+    /// Routers at the other ends of links.
+    pub(crate) discovery: Discovery,
 }
 
 /// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay.
@@ -89,6 +93,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
         faults: watch::Sender::new(planner::Faults::default()),
         speaker: OnceLock::new(),
         programmer,
+        discovery: Discovery::spawn(),
     });
     let server =
         api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;

@@ -1,18 +1,24 @@
 //! Between the kernel's terms and those of the plan and the speaker.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_bgp_speaker::rib::{FibChange, NextHopResolver, Resolution};
-use muslin_node_plan::{ConnectedPrefix, DefaultGateway, KernelFacts, LocalAddress};
-use muslin_pod_network::POD_ROUTE_PROTOCOL;
-use muslin_route_programmer::{DesiredRoute, ForeignKind, KernelView, NextHop, RouteChange};
+use muslin_node_plan::{
+    Caused, ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour,
+};
+use muslin_pod_network::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL};
+use muslin_route_programmer::{
+    DefaultGateway as DefaultRoute, DesiredRoute, ForeignKind, KernelView, Link, NextHop, RouteChange,
+};
+use muslin_router_discovery::{Found, Interface as DiscoveredOn};
 use tokio::sync::watch;
 
 /// What a plan depends on, out of the whole view. Link-local addresses and pods' interfaces are left out, so
 /// that a plan does not change with every pod.
-pub(crate) fn facts(view: &KernelView) -> KernelFacts {
+pub(crate) fn facts(view: &KernelView, found: &Found) -> KernelFacts {
     let name = |index| view.link(index).map(|link| Arc::<str>::from(link.name.as_str()));
     let mut facts = KernelFacts {
         host: host_name(),
@@ -29,13 +35,49 @@ pub(crate) fn facts(view: &KernelView) -> KernelFacts {
     }
     for default in view.default_gateways() {
         if let Some(interface) = name(default.interface) {
-            facts.default_gateways.push(DefaultGateway { address: default.gateway, interface });
+            let DefaultRoute { gateway: address, metric, .. } = default;
+            facts.default_gateways.push(DefaultGateway { address, interface, metric });
         }
     }
+    let links = view.links().filter(|link| !link.loopback && !link.name.starts_with(HOST_INTERFACE_PREFIX));
+    facts.interfaces.extend(links.map(|link| Interface {
+        name: link.name.as_str().into(),
+        mtu: link.mtu,
+        ready: can_advertise(view, link),
+        fault: found.faults.get(link.name.as_str()).cloned(),
+    }));
+    let neighbours = found.neighbours.iter();
+    facts.neighbours.extend(
+        neighbours.map(|(interface, address)| Neighbour { interface: interface.clone(), address: *address }),
+    );
+    facts.interfaces.sort_unstable();
     facts.addresses.sort_unstable();
     facts.connected.sort_unstable();
     facts.connected.dedup();
     facts
+}
+
+/// Whether router advertisements can leave a link: it is there, and has a link-local address that nobody else has.
+fn can_advertise(view: &KernelView, link: &Link) -> bool {
+    let mut own = view.local_addresses().filter(|local| local.interface == link.index && !local.tentative);
+    link.is_usable()
+        && own.any(|local| match local.address.addr() {
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        })
+}
+
+/// The interfaces of these names, for router discovery.
+pub(crate) fn discovered_on(view: &KernelView, names: &[Caused<Arc<str>>]) -> BTreeSet<DiscoveredOn> {
+    let links = names.iter().filter_map(|name| Some((&name.value, view.link_named(&name.value)?)));
+    links
+        .map(|(name, link)| DiscoveredOn {
+            name: name.clone(),
+            index: link.index,
+            hardware: link.hardware_address,
+            ready: can_advertise(view, link),
+        })
+        .collect()
 }
 
 fn is_routable(address: IpAddr) -> bool {

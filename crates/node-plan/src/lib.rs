@@ -40,7 +40,8 @@ mod speaker;
 mod view;
 
 pub use causes::{Caused, Withheld};
-pub use facts::{ConnectedPrefix, DefaultGateway, KernelFacts, LocalAddress};
+pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour};
+pub use peers::{AwaitedPeer, Discovery};
 pub use plan::{NodePlan, plan};
 pub use speaker::{SpeakerPlan, speaker_plan};
 pub use view::{GuardView, PeerView, PlanView, PolicyView, RouteView};

@@ -1,6 +1,9 @@
 //! Peers that `BGPPeer`s ask for.
 
+mod places;
+
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,8 @@ use muslin_cluster::resources::{
 };
 use muslin_cluster::{ClusterState, DEFAULT_NAMESPACE, Kind, Problem};
 
+pub use self::places::{AwaitedPeer, Discovery};
+use self::places::{FoundBy, Place};
 use crate::causes::Subject;
 use crate::facts::KernelFacts;
 use crate::policy::Relation;
@@ -29,7 +34,7 @@ const LISTEN_LIMIT: u32 = 1000;
 const MAX_PASSWORD: usize = 80;
 
 /// What a peer's policies are when its filters decide nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Policies {
     pub(crate) import: Arc<Policy>,
     pub(crate) export: Arc<Policy>,
@@ -51,6 +56,7 @@ pub(crate) struct Local<'a> {
 pub(crate) struct Peers {
     pub(crate) named: Vec<PeerConfig>,
     pub(crate) ranges: Vec<ListenRange>,
+    pub(crate) discovery: Discovery,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -62,23 +68,21 @@ impl Peers {
         policies: impl Fn(&Subject<'_, BgpPeer>, Relation, &mut Vec<Problem>) -> Policies,
     ) -> Self {
         let mut peers = Self::default();
-        let mut taken: BTreeMap<(IpAddr, Option<&str>), &Arc<str>> = BTreeMap::new();
-        for (name, object) in wanted {
+        let mut taken = Taken::new();
+        // Whoever is written out is not displaced by one who is found.
+        let (written, found): (Vec<_>, Vec<_>) =
+            wanted.partition(|(_, object)| object.spec.peer_address.is_some());
+        for (name, object) in written.into_iter().chain(found) {
             let peer = Subject::new(Kind::BgpPeer, name, object);
             let spec = &object.spec;
-            if let Some(address) = spec.peer_address {
-                if local.is_own(address) {
-                    let message = format!("{address} is an address of this node");
-                    let remedy = "write the peer's address, or select other nodes";
-                    peers.problems.push(peer.refused(".spec.peerAddress", message, remedy));
-                    continue;
-                }
-                if let Some(first) = taken.insert((address, spec.interface.as_deref()), name) {
-                    let message = format!("BGPPeer {first} has {address} already");
-                    peers.problems.push(peer.refused(".spec.peerAddress", message, "remove one of the two"));
-                    taken.insert((address, spec.interface.as_deref()), first);
-                    continue;
-                }
+            let awaited = peers.discovery.awaited.len();
+            let mut places = peers.discovery.places(&peer, local.facts);
+            if spec.shutdown.is_some() {
+                peers.discovery.awaited.truncate(awaited);
+            }
+            places.retain(|place| local.is_free(&peer, place, &mut taken, &mut peers.problems));
+            if places.is_empty() && spec.listen_range.is_none() {
+                continue;
             }
             let password = match local.password(spec.password.as_ref()) {
                 Ok(password) => password,
@@ -104,27 +108,30 @@ impl Peers {
             let relation = local.relation(&peer);
             let kinship = relation.kinship;
             let policies = policies(&peer, relation, &mut peers.problems);
-            let session = SessionConfig {
-                tcp_ao,
-                local_address: source,
-                ..local.session(&peer, kinship, policies, password)
+            let session = |place: Option<&Place>| SessionConfig {
+                tcp_ao: tcp_ao.clone(),
+                local_address: source.or_else(|| local.address_towards(place?.address)),
+                ..local.session(&peer, kinship, place, policies.clone(), password.clone())
             };
             peers.problems.extend(local.unreachable(&peer, kinship));
             peers.problems.extend(without_meaning(&peer, kinship));
             peers.problems.extend(no_client(&peer, kinship));
             let cause: Arc<str> = peer.reference.to_string().into();
-            let key = PeerKey(name.clone());
-            if let Some(address) = spec.peer_address {
+            for place in places {
+                let session = session(Some(&place));
                 peers.named.push(PeerConfig {
-                    key,
-                    address,
-                    interface: spec.interface.as_deref().map(Into::into),
+                    key: place.key,
+                    address: place.address,
+                    interface: place.interface,
                     port: spec.port.unwrap_or(BGP_PORT),
                     session,
-                    cause,
+                    cause: cause.clone(),
                 });
-            } else if let Some(range) = spec.listen_range {
+            }
+            if let Some(range) = spec.listen_range {
                 let limit = spec.listen_limit.unwrap_or(LISTEN_LIMIT);
+                let session = session(None);
+                let key = PeerKey(name.clone());
                 peers.ranges.push(ListenRange { key, range: range.0, limit, session, cause });
             }
         }
@@ -140,6 +147,9 @@ fn without_meaning(peer: &Subject<'_, BgpPeer>, kinship: Kinship) -> Option<Prob
     })
 }
 
+/// Who is where.
+type Taken = BTreeMap<(IpAddr, Option<Arc<str>>), Arc<str>>;
+
 /// Whether a peer is of our AS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kinship {
@@ -150,6 +160,34 @@ pub(crate) enum Kinship {
 impl Local<'_> {
     fn is_own(&self, address: IpAddr) -> bool {
         self.facts.is_local(address) || self.node_addresses.contains(&address)
+    }
+
+    /// Whether a peer may be there; otherwise why not.
+    fn is_free(
+        &self,
+        peer: &Subject<'_, BgpPeer>,
+        place: &Place,
+        taken: &mut Taken,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        let Place { address, interface, field, .. } = place;
+        if self.is_own(*address) {
+            let message = format!("{address} is an address of this node");
+            let remedy = "write the peer's address, or select other nodes";
+            problems.push(peer.refused(field, message, remedy));
+            return false;
+        }
+        match taken.entry((*address, interface.clone())) {
+            Entry::Occupied(first) => {
+                let message = format!("BGPPeer {} has {address} already", first.get());
+                problems.push(peer.refused(field, message, "remove one of the two"));
+                false
+            }
+            Entry::Vacant(free) => {
+                free.insert(peer.name().clone());
+                true
+            }
+        }
     }
 
     fn relation(&self, peer: &Subject<'_, BgpPeer>) -> Relation {
@@ -182,15 +220,25 @@ impl Local<'_> {
         &self,
         peer: &Subject<'_, BgpPeer>,
         kinship: Kinship,
+        place: Option<&Place>,
         policies: Policies,
         password: Option<Secret>,
     ) -> SessionConfig {
         let spec = &peer.object.spec;
-        let is_v4 = match (spec.peer_address, spec.listen_range) {
-            (Some(address), _) => address.is_ipv4(),
+        let is_v4 = match (place, spec.listen_range) {
+            (Some(place), _) => place.address.is_ipv4(),
             (None, Some(range)) => range.0.addr().is_ipv4(),
             (None, None) => true,
         };
+        let families = match &spec.families {
+            None if place.is_some_and(|place| place.found == FoundBy::Advertisement) => Family::ALL.to_vec(),
+            None => vec![transport_family(is_v4)],
+            Some(families) => Family::ALL
+                .into_iter()
+                .filter(|family| families.iter().any(|wanted| unicast(*wanted) == *family))
+                .collect(),
+        };
+        let ipv4_over_ipv6 = !is_v4 && families.contains(&Family::Ipv4Unicast);
         let usual = usual(match spec.peer_asn {
             PeerAs::Is(asn) => RemoteAs::Is(asn),
             PeerAs::Internal => RemoteAs::Internal,
@@ -215,14 +263,8 @@ impl Local<'_> {
                 .role
                 .filter(|_| kinship == Kinship::External)
                 .map(|role| RoleConfig { role: wire_role(role), strict: spec.strict_role.unwrap_or(false) }),
-            families: match &spec.families {
-                None => vec![transport_family(is_v4)],
-                Some(families) => Family::ALL
-                    .into_iter()
-                    .filter(|family| families.iter().any(|wanted| unicast(*wanted) == *family))
-                    .collect(),
-            },
-            extended_next_hop: spec.extended_next_hop.unwrap_or(usual.extended_next_hop),
+            families,
+            extended_next_hop: spec.extended_next_hop.unwrap_or(ipv4_over_ipv6),
             add_path: add_path(spec.add_path.as_ref(), kinship),
             ttl: match (spec.multihop, spec.ttl_security) {
                 (Some(hops), _) => TtlMode::Multihop(hops),

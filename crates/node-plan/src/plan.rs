@@ -16,7 +16,7 @@ use crate::facts::KernelFacts;
 use crate::firewall::firewall;
 use crate::guard::node_guard;
 use crate::mesh::Mesh;
-use crate::peers::{Kinship, Local, Peers, Policies};
+use crate::peers::{Discovery, Kinship, Local, Peers, Policies};
 use crate::policy::{Direction, before, derived_export, derived_import, filtered};
 use crate::services::Services;
 use crate::settings::{Settings, unused};
@@ -32,6 +32,8 @@ pub struct NodePlan {
     pub address_blocks: Vec<Caused<IpNet>>,
     /// Blocks whose unused addresses lead nowhere: the node's own, never a Service range.
     pub blackholes: Vec<Caused<IpNet>>,
+    /// Where peers are looked for, and which have not been found yet.
+    pub discovery: Discovery,
     /// The packet filter.
     pub firewall: FirewallPlan,
     /// Ranges and single addresses of Services that this node answers for.
@@ -74,6 +76,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     };
     let mut notes = Vec::new();
     let mut withheld = Vec::new();
+    let mut discovery = Discovery::default();
     match &object {
         None => problems.push(unknown_node(state, node)),
         Some(object) => {
@@ -129,6 +132,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             speaker.peers = peers.named;
             speaker.peers.extend(mesh.peers);
             speaker.listen_ranges = peers.ranges;
+            discovery = peers.discovery;
             problems.extend(peers.problems);
             problems.extend(mesh.problem);
             notes.extend(mesh.notes);
@@ -148,7 +152,8 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         speaker,
         blackholes: blocks.clone(),
         address_blocks: blocks,
-        mtu: facts.uplink_mtu,
+        mtu: facts.uplink_mtu.or_else(|| facts.least_mtu(&discovery)),
+        discovery,
         withheld,
         notes,
         problems,

@@ -10,7 +10,7 @@ use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Problem};
 use crate::causes::Subject;
 use crate::facts::{KernelFacts, is_routable};
 use crate::guard::speaker_guard;
-use crate::peers::{Kinship, Local, Peers, Policies};
+use crate::peers::{Discovery, Kinship, Local, Peers, Policies};
 use crate::plan::listen;
 use crate::policy::{Direction, filtered};
 use crate::settings::{Settings, unused};
@@ -20,6 +20,8 @@ use crate::settings::{Settings, unused};
 pub struct SpeakerPlan {
     /// The speaker.
     pub speaker: SpeakerConfig,
+    /// Where peers are looked for, and which have not been found yet.
+    pub discovery: Discovery,
     /// What is wrong: of the state that was read, and of what follows from it.
     pub problems: Vec<Problem>,
 }
@@ -73,6 +75,7 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
             bmp: settings.bmp.clone(),
             ..SpeakerConfig::new(settings.asn, router_id)
         },
+        discovery: peers.discovery,
         problems,
     }
 }

@@ -11,6 +11,7 @@ mod policies;
 mod properties;
 mod services;
 mod standalone;
+mod unnumbered;
 
 use ipnet::IpNet;
 use muslin_cluster::ClusterState;

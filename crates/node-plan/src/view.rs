@@ -17,6 +17,7 @@ use muslin_pod_network::FirewallPlan;
 use serde::Serialize;
 
 use crate::causes::{Caused, Withheld};
+use crate::peers::{AwaitedPeer, Discovery};
 use crate::plan::NodePlan;
 use crate::speaker::SpeakerPlan;
 
@@ -43,6 +44,9 @@ pub struct PlanView {
     pub bmp: Vec<Caused<SocketAddr>>,
     /// Peers, and ranges that peers may connect from.
     pub peers: Vec<PeerView>,
+    /// Peers that have no address yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<AwaitedPeer>,
     /// What we announce.
     pub originated: Vec<RouteView>,
     /// What is asked for but not announced.
@@ -156,19 +160,19 @@ impl From<&NodePlan> for PlanView {
             firewall: Some(plan.firewall.clone()),
             mtu: plan.mtu,
             notes: plan.notes.clone(),
-            ..Self::of(&plan.speaker, &plan.problems)
+            ..Self::of(&plan.speaker, &plan.discovery, &plan.problems)
         }
     }
 }
 
 impl From<&SpeakerPlan> for PlanView {
     fn from(plan: &SpeakerPlan) -> Self {
-        Self::of(&plan.speaker, &plan.problems)
+        Self::of(&plan.speaker, &plan.discovery, &plan.problems)
     }
 }
 
 impl PlanView {
-    fn of(speaker: &SpeakerConfig, problems: &[Problem]) -> Self {
+    fn of(speaker: &SpeakerConfig, discovery: &Discovery, problems: &[Problem]) -> Self {
         let named = speaker.peers.iter().map(PeerView::from);
         let ranges = speaker.listen_ranges.iter().map(PeerView::from);
         let guard = &speaker.guard;
@@ -189,6 +193,7 @@ impl PlanView {
             max_paths: speaker.max_paths,
             bmp: speaker.bmp.iter().map(|bmp| Caused::new(bmp.address, bmp.cause.clone())).collect(),
             peers: named.chain(ranges).collect(),
+            awaited: discovery.awaited.clone(),
             originated: speaker.originated.iter().map(RouteView::from).collect(),
             withheld: Vec::new(),
             policies,

@@ -71,6 +71,18 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             ".spec.listenRange: there is a `peerAddress` too; keep one and make a second BGPPeer",
         ),
         (
+            "peerASN: 65000\n  interface: eth*",
+            ".spec.interface: found the pattern \"eth*\" for one address; write the name of the interface",
+        ),
+        (
+            "peerASN: 65000\n  interfaces: [eth0]",
+            ".spec.interfaces: there is a `peerAddress` too; keep one and make a second BGPPeer",
+        ),
+        (
+            "peerASN: 65000\n  autoDiscovery: {mode: DefaultGateway}",
+            ".spec.autoDiscovery: there is a `peerAddress` too; keep one and make a second BGPPeer",
+        ),
+        (
             "peerASN: 65000\n  multihop: 2\n  ttlSecurity: 1",
             ".spec.ttlSecurity: there is a `multihop` too; keep one: both set the TTL",
         ),
@@ -135,6 +147,44 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
         let line = 7 + spec.matches('\n').count();
         let line = if expected.contains("ttlSecurity") { 9 } else { line };
         assert_eq!(found[0], format!("a.yaml:{line}: BGPPeer tor {expected}"), "{spec}");
+    }
+}
+
+#[test]
+fn a_peer_on_an_interface_says_what_it_cannot_have() {
+    let cases = [
+        (
+            "peerASN: 1",
+            ".spec: there is no peer; name its `peerAddress`, its `interface`, a `listenRange`, or `autoDiscovery`",
+        ),
+        (
+            "peerASN: 1\n  interface: eth0\n  multihop: 2",
+            ".spec.multihop: the peer is at the other end of the link; leave it out",
+        ),
+        (
+            "peerASN: 1\n  interfaces: [eth0]\n  localAddress: fe80::1",
+            ".spec.localAddress: the session is between link-local addresses; leave it out",
+        ),
+        (
+            "peerASN: 1\n  interfaces: [eth0, enp0s31f6-uplink0]",
+            ".spec.interfaces[1]: found \"enp0s31f6-uplink0\", which no interface is called; write a name as eth0, or a pattern as eth*",
+        ),
+        (
+            "peerASN: 1\n  interface: eth0\n  autoDiscovery: {mode: DefaultGateway}",
+            ".spec.interface: there is a `autoDiscovery` too; keep one and make a second BGPPeer",
+        ),
+        (
+            "peerASN: 1\n  autoDiscovery: {mode: Gateway}",
+            ".spec.autoDiscovery.mode: found \"Gateway\"; write one of DefaultGateway",
+        ),
+    ];
+    for (spec, expected) in cases {
+        let found = problems(&peer(&format!("  {spec}\n")));
+        assert_eq!(found.len(), 1, "{spec}: {found:?}");
+        assert!(found[0].ends_with(&format!("BGPPeer tor {expected}")), "{spec}: {}", found[0]);
+    }
+    for well in ["interface: eth0", "interface: eth*", "interfaces: [eth0, \"en*f0\"]"] {
+        assert_eq!(problems(&peer(&format!("  peerASN: external\n  {well}\n"))), [""; 0], "{well}");
     }
 }
 

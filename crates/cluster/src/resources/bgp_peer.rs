@@ -1,5 +1,7 @@
 //! `BGPPeer`: whom to speak BGP with.
 
+mod place;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,12 +10,14 @@ use muslin_bgp_packet::Asn;
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
+pub use self::place::{AutoDiscovery, AutoDiscoveryMode, interface_matches};
 use super::Check;
 use super::fields::{AsNumber, Cidr, TimeSpan, from_text, usable_asn};
 use super::selector::LabelSelector;
 use crate::problem::Fault;
 
-/// Specification of a `BGPPeer`: exactly one of `peerAddress` and `listenRange`, and the peer's AS.
+/// Specification of a `BGPPeer`: exactly one of `peerAddress`, `interface` (or `interfaces`) without an address,
+/// `listenRange` and `autoDiscovery`, and the peer's AS.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BgpPeerSpec {
@@ -23,9 +27,16 @@ pub struct BgpPeerSpec {
     /// Where the peer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_address: Option<IpAddr>,
-    /// The interface on which a link-local address is found.
+    /// The interface on which a link-local `peerAddress` is found. Without an address, the interface at whose
+    /// other end the peer is, found by its router advertisements: `eth0`, or a pattern as `eth*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// Several interfaces, each with a peer at its other end; names and patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
+    /// The peer is where the node's own routes lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_discovery: Option<AutoDiscovery>,
     /// TCP port of the peer; 179 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -79,10 +90,10 @@ pub struct BgpPeerSpec {
     /// Longest pause between two attempts to connect; 5 seconds if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_retry: Option<TimeSpan>,
-    /// Address families; the one of the session's addresses if absent.
+    /// Address families; the one of the session's addresses if absent, both for peers found on an interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub families: Option<Vec<AddressFamily>>,
-    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950).
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950); if absent, wherever IPv4 routes go over IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended_next_hop: Option<bool>,
     /// Several paths for one prefix (RFC 7911).
@@ -508,37 +519,7 @@ impl Check for BgpPeerSpec {
         let mut fault = |field: &str, message: &str, remedy: &str| {
             faults.push(Fault::new(format!(".spec{field}"), message, remedy));
         };
-        match (self.peer_address, self.listen_range) {
-            (None, None) => fault("", "there is no peer", "name its `peerAddress`, or a `listenRange`"),
-            (Some(_), Some(_)) => {
-                fault(".listenRange", "there is a `peerAddress` too", "keep one and make a second BGPPeer");
-            }
-            (Some(address), None) => {
-                if address.is_unspecified() || address.is_multicast() {
-                    fault(
-                        ".peerAddress",
-                        "found an address that no host has",
-                        "write the peer's own address",
-                    );
-                }
-                if is_link_local(address) && self.interface.is_none() {
-                    fault(".peerAddress", "found a link-local address", "name the `interface` that it is on");
-                }
-            }
-            (None, Some(_)) => {}
-        }
-        if self.listen_range.is_some() {
-            let active = [
-                (self.port.is_some(), ".port"),
-                (self.interface.is_some(), ".interface"),
-                (self.connect_mode == Some(ConnectMode::Both), ".connectMode"),
-            ];
-            for (_, field) in active.into_iter().filter(|(present, _)| *present) {
-                fault(field, "peers of a listen range connect to us", "leave it out");
-            }
-        } else if self.listen_limit.is_some() {
-            fault(".listenLimit", "there is no `listenRange` to limit", "leave it out");
-        }
+        place::check(self, &mut fault);
         if self.port == Some(0) {
             fault(".port", "found 0", "write the port that the peer listens on, 1 to 65535");
         }

@@ -8,6 +8,7 @@ use muslin_bgp_speaker::PeerStatus;
 use muslin_bgp_speaker::net::CollectorStatus;
 use muslin_bgp_speaker::rib::RouteView;
 use muslin_cluster::Problem;
+use muslin_node_plan::AwaitedPeer;
 use muslin_pod_network::ipam::BlockUsage;
 use muslin_route_programmer::{RouteReport, Status as KernelStatus};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub(crate) struct Status {
     /// BMP collectors.
     #[serde(default)]
     pub(crate) collectors: Vec<CollectorStatus>,
+    /// Peers that have no address yet.
+    #[serde(default)]
+    pub(crate) awaited: Vec<AwaitedPeer>,
     /// Routes that we originate.
     pub(crate) originated: usize,
     /// The kernel's routes.

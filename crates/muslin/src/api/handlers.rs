@@ -73,6 +73,7 @@ pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         notes,
         peers,
         collectors,
+        awaited: plan.as_deref().map(|plan| plan.discovery().awaited.clone()).unwrap_or_default(),
         originated: speaker.map_or(0, |speaker| speaker.originated.len()),
         kernel: (*daemon.programmer.status()).clone(),
         blocks,

@@ -1,5 +1,6 @@
 //! `muslin peers`
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(crate) fn render(peers: &[PeerStatus]) -> String {
             peer.negotiated.as_ref().map_or_else(|| peer.expected_asn.clone(), |n| n.remote_asn.to_string());
         [
             Cell::new(&peer.key.0),
-            Cell::new(peer.address),
+            Cell::new(address(peer)),
             Cell::new(asn),
             verdict(peer.state, peer.established),
             Cell::new(age(Duration::from_secs(peer.state_seconds))),
@@ -72,6 +73,18 @@ pub(crate) fn render(peers: &[PeerStatus]) -> String {
 
 fn sum(peer: &PeerStatus, count: impl Fn(&FamilyStatus) -> u32) -> u32 {
     peer.families.iter().map(count).sum()
+}
+
+/// Its address; a link-local one with the interface that gives it a meaning.
+fn address(peer: &PeerStatus) -> String {
+    let link_local = match peer.address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    match peer.interface.as_deref().filter(|_| link_local) {
+        Some(interface) => format!("{}%{interface}", peer.address),
+        None => peer.address.to_string(),
+    }
 }
 
 /// What a person should know of a peer: why it is down, and what it lacks.

@@ -11,6 +11,7 @@ use muslin_cluster::kubernetes::internal_ips;
 use muslin_cluster::{Effect, Problem, load_folder};
 use muslin_node_plan::{Caused, KernelFacts, NodePlan, PlanView, SpeakerPlan, plan, speaker_plan};
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
+use muslin_router_discovery::Found;
 
 use super::output::{list, print, table};
 use crate::cli::PlanArgs;
@@ -84,7 +85,7 @@ pub(super) async fn planned(folder: &Path, node: Option<&str>) -> anyhow::Result
 /// What this machine's kernel says; reading it needs no privilege.
 async fn facts_here() -> KernelFacts {
     match Programmer::spawn(ProgrammerConfig::default()).await {
-        Ok(programmer) => facts(&programmer.view()),
+        Ok(programmer) => facts(&programmer.view(), &Found::default()),
         Err(_) => KernelFacts::default(),
     }
 }
@@ -101,6 +102,7 @@ fn render(plan: &PlanView) -> String {
     };
     section("PROBLEMS", plan.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     section("PEERS", peers(plan));
+    section("NOT FOUND YET", plan.awaited.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     section("ANNOUNCED", announced(plan));
     section("NOT ANNOUNCED", withheld(plan));
     section("POLICIES", policies(plan));

@@ -30,7 +30,8 @@ fn render(status: &Status) -> String {
         parts.push(format!("PROBLEMS\n{}", problems.join("\n")));
     }
     parts.push(headline(status));
-    parts.push(format!("PEERS\n{}", peers::render(&status.peers)));
+    let awaited = status.awaited.iter().map(|peer| format!("\n{peer}"));
+    parts.push(format!("PEERS\n{}{}", peers::render(&status.peers), awaited.collect::<String>()));
     parts.push(format!("ROUTES\n{}", routes(status)));
     if !status.collectors.is_empty() {
         parts.push(format!("COLLECTORS\n{}", collectors(status)));

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_cluster::{ClusterState, Problem};
-use muslin_node_plan::{Caused, KernelFacts, NodePlan, SpeakerPlan, plan, speaker_plan};
+use muslin_node_plan::{Caused, Discovery, KernelFacts, NodePlan, SpeakerPlan, plan, speaker_plan};
 
 use super::Role;
 
@@ -32,6 +32,14 @@ impl Plan {
         match self {
             Self::Node(plan) => &plan.speaker,
             Self::Speaker(plan) => &plan.speaker,
+        }
+    }
+
+    /// Where peers are looked for.
+    pub(crate) fn discovery(&self) -> &Discovery {
+        match self {
+            Self::Node(plan) => &plan.discovery,
+            Self::Speaker(plan) => &plan.discovery,
         }
     }
 

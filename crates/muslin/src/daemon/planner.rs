@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::pods::Pods;
 use super::{Daemon, Plan, Role, fib};
 use crate::error::sentence;
-use crate::kernel::{ViewResolver, facts};
+use crate::kernel::{ViewResolver, discovered_on, facts};
 
 /// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
 const AUDIT: Duration = Duration::from_secs(10);
@@ -35,6 +35,7 @@ pub(crate) async fn run(
     mut state: watch::Receiver<Arc<ClusterState>>,
 ) -> anyhow::Result<()> {
     let mut view = daemon.programmer.watch_view();
+    let mut found = daemon.discovery.watch();
     let mut pods = match &daemon.role {
         Role::Node(node) => Some(Pods::new(node.clone())),
         Role::Speaker => None,
@@ -43,7 +44,7 @@ pub(crate) async fn run(
     let mut audit = tokio::time::interval(AUDIT);
     loop {
         let cluster = state.borrow_and_update().clone();
-        let kernel = facts(&view.borrow_and_update());
+        let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
         if let Some(plan) = Plan::of(&daemon.role, &cluster, &kernel) {
             let changed = daemon.plan.borrow().as_deref() != Some(&plan);
             if changed {
@@ -63,6 +64,10 @@ pub(crate) async fn run(
         {
             info!(node = node.name, "waiting for the Node object");
         }
+        if let Some(plan) = daemon.plan.borrow().as_deref() {
+            // Interfaces come and go, and their carriers, while the plan names them all the same.
+            daemon.discovery.follow(discovered_on(&view.borrow(), &plan.discovery().interfaces));
+        }
         // What the speaker resolves may have changed although the plan has not.
         if let Some(speaker) = daemon.speaker.get() {
             speaker.next_hops_changed();
@@ -72,6 +77,7 @@ pub(crate) async fn run(
                 pods.audit();
             },
             changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
+            changed = found.changed() => changed.context("routers on the links are no longer looked for")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
     }
@@ -135,6 +141,10 @@ fn report(daemon: &Daemon, plan: &Plan, faults: &Faults) {
     let known = before.as_deref().map_or(&[][..], Plan::problems);
     for problem in plan.problems().iter().filter(|problem| !known.contains(problem)) {
         warn!("{problem}");
+    }
+    let awaited = before.as_deref().map_or(&[][..], |plan| &plan.discovery().awaited);
+    for peer in plan.discovery().awaited.iter().filter(|peer| !awaited.contains(peer)) {
+        info!("{peer}");
     }
     for fault in [&faults.speaker, &faults.pods].into_iter().flatten() {
         warn!("{fault}");

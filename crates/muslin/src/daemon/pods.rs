@@ -30,7 +30,9 @@ impl Pods {
     /// Forwarding and firewall first, then the addresses that pods may have, then the plugin itself: no pod
     /// sends a packet that the filter does not know.
     pub(crate) fn apply(&mut self, plan: &NodePlan, facts: &KernelFacts) -> anyhow::Result<()> {
-        let uplinks: BTreeSet<&str> = facts.connected.iter().map(|link| &*link.interface).collect();
+        let connected = facts.connected.iter().map(|link| &*link.interface);
+        let unnumbered = plan.discovery.interfaces.iter().map(|interface| &*interface.value);
+        let uplinks: BTreeSet<&str> = connected.chain(unnumbered).collect();
         let uplinks: Vec<&str> =
             uplinks.into_iter().filter(|name| !name.starts_with(HOST_INTERFACE_PREFIX)).collect();
         for problem in host::prepare(&[Family::V4, Family::V6], &uplinks) {

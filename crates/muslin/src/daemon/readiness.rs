@@ -47,6 +47,10 @@ impl Readiness {
             None => sessions.push("a plan: the state has no usable configuration for this daemon".to_owned()),
             Some(speaker) => missing(speaker, &mut sessions, &mut routes).await,
         }
+        if let Some(plan) = daemon.plan.borrow().as_deref() {
+            let awaited = plan.discovery().awaited.iter().filter(|peer| peer.expected);
+            sessions.extend(awaited.map(|peer| format!("peer {}: {}", peer.name, peer.reason)));
+        }
         let kernel = daemon.programmer.status();
         if kernel.pending > 0 {
             routes.push(format!("the kernel: {} routes on their way", kernel.pending));
