@@ -2,7 +2,7 @@
 
 mod bird;
 mod exabgp;
-mod frr;
+pub(crate) mod frr;
 mod gobgp;
 pub mod muslin;
 mod openbgpd;

@@ -8,6 +8,7 @@
 //! Nothing here talks to the namespace that the test was started in.
 
 pub mod arena;
+pub mod cables;
 pub mod daemon;
 pub mod daemons;
 pub mod feeder;

@@ -5,6 +5,7 @@
 //! dual-tor   every node on two links, to two routers              and 172.31.N.0/24, fd31:0:0:N::/64
 //! mesh       all nodes and the router on one link                 172.30.0.0/24, fd30::/64
 //! reflector  the same link, with two route reflectors on it       .2 and .3
+//! unnumbered as dual-tor, the links without addresses             fe80::N:1R, fe80::N:R at the router
 //! ```
 //! Behind the routers is the outside host. Pods of node N live in 10.244.N.0/24 and `fd44:0:0:N::/64`.
 
@@ -55,10 +56,20 @@ pub(crate) struct Uplink {
     pub(crate) router_address: Dual,
 }
 
+/// What routes lead over on a link: its address of the family, or the link-local one for both families.
+fn gateway(topology: Topology, address: Dual, family: Family) -> IpAddr {
+    match topology {
+        Topology::Unnumbered => address.v6.into(),
+        Topology::Tor | Topology::DualTor | Topology::Mesh | Topology::Reflector => address.get(family),
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct NodePart {
     pub(crate) name: String,
     pub(crate) uplinks: Vec<Uplink>,
+    /// Its address where its links have none.
+    pub(crate) loopback: Option<Dual>,
     pub(crate) block: DualNet,
     /// Names of its pods.
     pub(crate) pods: Vec<String>,
@@ -67,7 +78,15 @@ pub(crate) struct NodePart {
 impl NodePart {
     /// The `InternalIP`s that Kubernetes would know.
     pub(crate) fn address(&self) -> Dual {
-        self.uplinks[0].address
+        self.loopback.unwrap_or(self.uplinks[0].address)
+    }
+
+    /// Addresses from which its packets may come.
+    pub(crate) fn addresses(&self) -> Vec<Dual> {
+        match self.loopback {
+            Some(loopback) => vec![loopback],
+            None => self.uplinks.iter().map(|uplink| uplink.address).collect(),
+        }
     }
 }
 
@@ -105,6 +124,9 @@ pub(crate) struct Blueprint {
 /// Where pod addresses come from.
 pub(crate) const POD_RANGE: DualNet =
     DualNet { v4: net4([10, 244, 0, 0], 16), v6: net6([0xfd44, 0, 0, 0, 0, 0, 0, 0], 32) };
+/// Where addresses of nodes come from whose links have none.
+pub(crate) const NODE_RANGE: DualNet =
+    DualNet { v4: net4([10, 255, 0, 0], 24), v6: net6([0xfd30, 0, 0, 0xff, 0, 0, 0, 0], 64) };
 /// Where cluster IPs come from.
 pub(crate) const SERVICE_RANGE: DualNet =
     DualNet { v4: net4([10, 96, 0, 0], 16), v6: net6([0xfd96, 0, 0, 0, 0, 0, 0, 0], 112) };
@@ -150,7 +172,7 @@ impl Blueprint {
     pub(crate) fn new(options: &LabOptions) -> Self {
         let routers = match options.topology {
             Topology::Tor => vec!["tor"],
-            Topology::DualTor => vec!["tor1", "tor2"],
+            Topology::DualTor | Topology::Unnumbered => vec!["tor1", "tor2"],
             Topology::Mesh | Topology::Reflector => vec!["gateway"],
         };
         let part = |(index, name): (usize, &&str)| {
@@ -182,7 +204,7 @@ impl Blueprint {
             (Place::Node(a), Place::Node(b)) if a == b => 1,
             (Place::Node(_), Place::Node(_)) => match self.topology {
                 Topology::Mesh | Topology::Reflector => 2,
-                Topology::Tor | Topology::DualTor => 3,
+                Topology::Tor | Topology::DualTor | Topology::Unnumbered => 3,
             },
             (Place::Node(_), Place::Outside) | (Place::Outside, Place::Node(_)) => 2,
             (Place::Outside, Place::Outside) => 0,
@@ -198,8 +220,9 @@ impl Blueprint {
                 prefix: other.block.get(family),
                 gateways: match self.topology {
                     Topology::Mesh | Topology::Reflector => [other.address().get(family)].into(),
-                    Topology::Tor | Topology::DualTor => {
-                        own.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect()
+                    Topology::Tor | Topology::DualTor | Topology::Unnumbered => {
+                        let ends = own.uplinks.iter().map(|uplink| uplink.router_address);
+                        ends.map(|end| gateway(self.topology, end, family)).collect()
                     }
                 },
                 subject: format!("pods of {}", other.name),
@@ -213,13 +236,13 @@ impl Blueprint {
         let pods = self.nodes.iter().flat_map(|node| {
             Family::BOTH.map(|family| Expected {
                 prefix: node.block.get(family),
-                gateways: towards(router, [node], family),
+                gateways: self.towards(router, [node], family),
                 subject: format!("pods of {}", node.name),
             })
         });
         let services = Family::BOTH.map(|family| Expected {
             prefix: SERVICE_RANGE.get(family),
-            gateways: towards(router, &self.nodes, family),
+            gateways: self.towards(router, &self.nodes, family),
             subject: "cluster IPs of Services".to_owned(),
         });
         pods.chain(services).collect()
@@ -231,11 +254,25 @@ impl Blueprint {
         let routes = addresses.into_iter().flat_map(|(kind, address)| {
             Family::BOTH.map(|family| Expected {
                 prefix: address.get(family).into(),
-                gateways: towards(router, &self.nodes[..Web::NODES], family),
+                gateways: self.towards(router, &self.nodes[..Web::NODES], family),
                 subject: format!("{kind} of Service web"),
             })
         });
         routes.collect()
+    }
+
+    /// The addresses by which a router reaches these nodes.
+    fn towards<'a>(
+        &self,
+        router: usize,
+        nodes: impl IntoIterator<Item = &'a NodePart>,
+        family: Family,
+    ) -> BTreeSet<IpAddr> {
+        let uplinks = nodes.into_iter().flat_map(|node| &node.uplinks);
+        uplinks
+            .filter(|uplink| uplink.router == router)
+            .map(|uplink| gateway(self.topology, uplink.address, family))
+            .collect()
     }
 }
 
@@ -246,16 +283,6 @@ pub(crate) enum Place {
     Node(usize),
     /// Behind the routers.
     Outside,
-}
-
-/// The addresses by which a router reaches these nodes.
-fn towards<'a>(
-    router: usize,
-    nodes: impl IntoIterator<Item = &'a NodePart>,
-    family: Family,
-) -> BTreeSet<IpAddr> {
-    let uplinks = nodes.into_iter().flat_map(|node| &node.uplinks);
-    uplinks.filter(|uplink| uplink.router == router).map(|uplink| uplink.address.get(family)).collect()
 }
 
 /// An address on the link that all nodes share.
@@ -283,9 +310,20 @@ fn node(options: &LabOptions, number: u8) -> NodePart {
             router_address: side(1),
         }
     };
+    let unnumbered = |router: u8| {
+        let host = 1 + u16::from(router);
+        // The IPv4 address of an end is nobody's.
+        let side = |host: u16| Dual {
+            v4: Ipv4Addr::UNSPECIFIED,
+            v6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, group, host),
+        };
+        let link = format!("eth{router}");
+        Uplink { router: router.into(), link, address: side(0x10 + host), router_address: side(host) }
+    };
     let uplinks = match options.topology {
         Topology::Tor => vec![point_to_point(0)],
         Topology::DualTor => vec![point_to_point(0), point_to_point(1)],
+        Topology::Unnumbered => vec![unnumbered(0), unnumbered(1)],
         Topology::Mesh | Topology::Reflector => {
             vec![Uplink {
                 router: 0,
@@ -295,8 +333,13 @@ fn node(options: &LabOptions, number: u8) -> NodePart {
             }]
         }
     };
+    let loopback = Dual {
+        v4: Ipv4Addr::from_bits(NODE_RANGE.v4.addr().to_bits() + u32::from(number)),
+        v6: Ipv6Addr::from_bits(NODE_RANGE.v6.addr().to_bits() + u128::from(number)),
+    };
     NodePart {
         uplinks,
+        loopback: (options.topology == Topology::Unnumbered).then_some(loopback),
         block: DualNet {
             v4: net4([10, 244, number, 0], 24),
             v6: net6([0xfd44, 0, 0, group, 0, 0, 0, 0], 64),

@@ -104,6 +104,9 @@ spec:
         items("  - cidr: ", EXTERNAL_RANGE),
         items("  - cidr: ", LOAD_BALANCER_RANGE),
     );
+    if lab.topology == Topology::Unnumbered {
+        return documents([configuration, unnumbered("tors", "eth*", sessions.shutdown())]);
+    }
     let peers = lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
     let peers = peers.flat_map(|(node, uplink)| {
         Family::BOTH.map(|family| {
@@ -294,6 +297,10 @@ spec:
   - action: Accept
 "
     .to_owned();
+    if lab.topology == Topology::Unnumbered {
+        let nodes = unnumbered("nodes", "n*", "  filters:\n  - everything\n");
+        return documents([configuration, filter, nodes]);
+    }
     let ranges = [("ipv4", "0.0.0.0/0"), ("ipv6", "::/0")].map(|(family, range)| {
         format!(
             "apiVersion: muslin.dev/v1alpha1
@@ -342,6 +349,21 @@ spec:
         )
     });
     documents([configuration].into_iter().chain(ranges))
+}
+
+/// Whoever is at the other ends of the interfaces is a peer.
+fn unnumbered(name: &str, interfaces: &str, more: &str) -> String {
+    format!(
+        "apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata:
+  name: {name}
+spec:
+  interface: \"{interfaces}\"
+  peerASN: external
+  connectRetry: 1s
+{more}"
+    )
 }
 
 fn items(prefix: &str, range: DualNet) -> String {

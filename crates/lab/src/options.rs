@@ -15,6 +15,8 @@ pub enum Topology {
     DualTor,
     /// All nodes on one link, iBGP to two route reflectors that forward nothing; a router on the same link leads outside.
     Reflector,
+    /// As dual-tor without addresses on the links: routers are found by their advertisements, IPv4 goes over IPv6.
+    Unnumbered,
 }
 
 impl Topology {

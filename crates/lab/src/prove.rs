@@ -136,9 +136,9 @@ fn gather_silence(lab: &Lab) -> Result<Evidence, LabError> {
         ask(host, &addresses(near.map(|(host, _)| host)), &Protocol::ALL, PATIENCE)
     })?;
     // From the routers to the nodes.
-    let uplinks = lab.blueprint.nodes.iter().flat_map(|node| &node.uplinks);
+    let nodes = lab.blueprint.nodes.iter().flat_map(crate::blueprint::NodePart::addresses);
     let nodes: Vec<IpAddr> =
-        uplinks.flat_map(|uplink| Family::BOTH.map(|family| uplink.address.get(family))).collect();
+        nodes.flat_map(|address| Family::BOTH.map(|family| address.get(family))).collect();
     ask(&lab.network.outside, &nodes, &[Protocol::Icmp], PATIENCE)?;
     lab.runtime.block_on(responders.stop());
     witnesses.evidence(lab, answers)

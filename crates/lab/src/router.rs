@@ -99,6 +99,13 @@ impl RouterSetup<'_> {
     }
 }
 
+impl RouterSetup<'_> {
+    /// The nodes on links without addresses, by their link-local ones.
+    fn links(&self) -> impl Iterator<Item = Neighbour<'_>> {
+        self.neighbours().filter(|neighbour| neighbour.family == Family::V6)
+    }
+}
+
 /// One session that a router must expect.
 struct Neighbour<'a> {
     node: &'a NodePart,

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use muslin_netns::{Link, Namespace, connect};
 
 use crate::LabError;
 use crate::addresses::{Dual, Family};
-use crate::blueprint::{Blueprint, NodePart, OUTSIDE, POD_RANGE, RouterPart};
+use crate::blueprint::{Blueprint, NODE_RANGE, NodePart, OUTSIDE, POD_RANGE, RouterPart, Uplink};
 use crate::kernel_routes::LinkLocals;
 use crate::probe::Host;
 
@@ -68,11 +68,25 @@ impl Network {
                 if let Some(switch) = &self.switch {
                     connect(node, &uplink.link, switch, &part.name)?;
                     switch.attach(BRIDGE, &part.name)?;
+                    add_addresses(node, &uplink.link, uplink.address)?;
+                } else if part.loopback.is_some() {
+                    // The kernel would make link-local addresses of its own, other ones in each lab.
+                    for host in [node, router] {
+                        host.sysctl("net/ipv6/conf/default/addr_gen_mode", "1")?;
+                    }
+                    connect(node, &uplink.link, router, &part.name)?;
+                    add_link_local(router, &part.name, uplink.router_address)?;
+                    add_link_local(node, &uplink.link, uplink.address)?;
                 } else {
                     connect(node, &uplink.link, router, &part.name)?;
                     add_addresses(router, &part.name, uplink.router_address)?;
+                    add_addresses(node, &uplink.link, uplink.address)?;
                 }
-                add_addresses(node, &uplink.link, uplink.address)?;
+            }
+            if let Some(loopback) = part.loopback {
+                for family in Family::BOTH {
+                    node.add_address("lo", loopback.get(family).into())?;
+                }
             }
         }
         if let Some(switch) = &self.switch {
@@ -88,13 +102,39 @@ impl Network {
             }
         }
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
-            default_routes(part, node)?;
+            match part.loopback {
+                None => default_routes(part, node)?,
+                Some(loopback) => self.routes_over_link_locals(part, node, loopback)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Out of the node by all its links, and back to its address by each router.
+    fn routes_over_link_locals(
+        &self,
+        part: &NodePart,
+        node: &Namespace,
+        loopback: Dual,
+    ) -> Result<(), LabError> {
+        let hop = |uplink: &'_ Uplink| IpAddr::from(uplink.router_address.v6);
+        let hops: Vec<_> = part.uplinks.iter().map(|uplink| (hop(uplink), &*uplink.link)).collect();
+        for family in Family::BOTH {
+            node.add_route_over(everywhere(family), &hops)?;
+            for uplink in &part.uplinks {
+                let back = [(IpAddr::from(uplink.address.v6), &*part.name)];
+                self.routers[uplink.router].add_route_over(loopback.get(family).into(), &back)?;
+            }
         }
         Ok(())
     }
 
     fn note_link_locals(&self, lab: &Blueprint) -> Result<LinkLocals, LabError> {
         let mut noted = LinkLocals::default();
+        if lab.topology == Topology::Unnumbered {
+            // They stand in the blueprint.
+            return Ok(noted);
+        }
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
             for uplink in &part.uplinks {
                 noted.note(node, &uplink.link, uplink.address.v6.into())?;
@@ -118,6 +158,10 @@ impl Network {
             let all: Vec<IpAddr> = lab.routers.iter().map(gateway).collect();
             outside.add_multipath_route(POD_RANGE.get(family), &all)?;
             outside.add_multipath_route(crate::blueprint::SERVICE_RANGE.get(family), &all)?;
+            if lab.topology == Topology::Unnumbered {
+                outside.add_multipath_route(NODE_RANGE.get(family), &all)?;
+                continue;
+            }
             // A node's own addresses are behind the router that it shares a link with.
             let links = lab.nodes.iter().flat_map(|node| &node.uplinks);
             let links =
@@ -156,15 +200,22 @@ fn add_addresses(namespace: &Namespace, link: &str, addresses: Dual) -> Result<(
     Ok(())
 }
 
+fn add_link_local(namespace: &Namespace, link: &str, address: Dual) -> Result<(), LabError> {
+    Ok(namespace.add_address(link, Ipv6Net::new_assert(address.v6, 64).into())?)
+}
+
+fn everywhere(family: Family) -> IpNet {
+    match family {
+        Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
+        Family::V6 => IpNet::V6(Ipv6Net::default()),
+    }
+}
+
 fn default_routes(part: &NodePart, node: &Namespace) -> Result<(), LabError> {
     for family in Family::BOTH {
         let gateways: Vec<IpAddr> =
             part.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect();
-        let everywhere = match family {
-            Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
-            Family::V6 => IpNet::V6(ipnet::Ipv6Net::default()),
-        };
-        node.add_multipath_route(everywhere, &gateways)?;
+        node.add_multipath_route(everywhere(family), &gateways)?;
     }
     Ok(())
 }

@@ -81,6 +81,29 @@ impl Namespace {
         })
     }
 
+    /// Adds a static route over neighbours named with their links, as link-local ones must be; they may be of the
+    /// other family (RFC 8950).
+    ///
+    /// # Errors
+    /// [`NetnsError::Netlink`] if it exists already or there is no such link.
+    pub fn add_route_over(&self, prefix: IpNet, hops: &[(IpAddr, &str)]) -> Result<(), NetnsError> {
+        let action = format!("add a route to {prefix}");
+        let links = self.links()?;
+        let family = if prefix.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let hop = |(gateway, name): &(IpAddr, &str)| {
+            // The kernel refuses a link of number zero.
+            let index = links.iter().find(|link| link.name == *name).map_or(0, |link| link.index);
+            Ok(RouteNextHopBuilder::new(family).via(*gateway)?.interface(index).build())
+        };
+        let hops: Result<Vec<_>, _> = hops.iter().map(hop).collect();
+        let hops = hops.map_err(|error| self.invalid(&action, error))?;
+        let builder = self.route_to(prefix, &action)?.protocol(RouteProtocol::Static).multipath(hops);
+        self.netlink(|netlink| async move {
+            let added = netlink.route().add(builder.build()).execute().await;
+            added.map_err(|error| NetnsError::netlink(self.name(), action, &error))
+        })
+    }
+
     /// Removes a route to `prefix` from the main table, whoever installed it.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ use super::{ask_json, communities_text, community, large_communities_text, large
 use crate::daemon::{Daemon, Process, Setup, ask};
 use crate::route::{Announcement, Route};
 
-pub(super) const PROGRAM: &str = "/usr/lib/frr/bgpd";
+pub(crate) const PROGRAM: &str = "/usr/lib/frr/bgpd";
+pub(crate) const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 /// A running bgpd and its zebra.
 pub(super) struct Frr {
@@ -31,7 +32,7 @@ pub(super) struct Frr {
 impl Frr {
     pub(super) fn start(namespace: &Namespace, setup: &Setup) -> Result<Self> {
         let folder = own_folder()?;
-        let mut command = daemon("/usr/lib/frr/zebra", folder.path());
+        let mut command = daemon(ZEBRA, folder.path());
         command.arg("-z").arg(folder.path().join("zserv.api"));
         let mut zebra = Process::start(namespace, folder, &mut command)?;
         zebra.await_file("zserv.api")?;
@@ -81,7 +82,7 @@ impl Frr {
 }
 
 /// A folder that belongs to the user to which FRR's daemons change at their start.
-fn own_folder() -> Result<TempDir> {
+pub(crate) fn own_folder() -> Result<TempDir> {
     let folder = Process::folder()?;
     let user = User::from_name("frr")?.context("there is no user frr")?;
     chown(folder.path(), Some(user.uid), Some(user.gid))?;
@@ -89,7 +90,7 @@ fn own_folder() -> Result<TempDir> {
 }
 
 /// A daemon of FRR with all its files in one folder.
-fn daemon(program: &str, folder: &Path) -> Command {
+pub(crate) fn daemon(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     // -P 0: no telnet port.
     command.args(["-P", "0", "--log", "stdout", "--log-level", "informational"]);

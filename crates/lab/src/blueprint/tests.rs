@@ -56,3 +56,13 @@ fn the_service_range_leads_to_all_nodes_but_its_host_routes_to_those_with_endpoi
     assert_eq!(gateways(&service, "198.51.100.10/32"), ["172.30.1.2", "172.30.2.2"]);
     assert_eq!(gateways(&service, "2001:db8:2::10/128"), ["fd30:0:0:1::2", "fd30:0:0:2::2"]);
 }
+
+#[test]
+fn without_addresses_both_families_go_over_link_local_ones() {
+    let lab = blueprint(Topology::Unnumbered);
+    for prefix in ["10.244.2.0/24", "fd44:0:0:2::/64"] {
+        assert_eq!(gateways(&lab.expected_on_node(0), prefix), ["fe80::1:1", "fe80::1:2"]);
+        assert_eq!(gateways(&lab.expected_on_router(1), prefix), ["fe80::2:12"]);
+    }
+    assert_eq!(lab.nodes[2].address().v4.to_string(), "10.255.0.3");
+}

@@ -3,7 +3,8 @@ use muslin_cluster::ClusterState;
 use super::*;
 use crate::options::LabOptions;
 
-const TOPOLOGIES: [Topology; 4] = [Topology::Tor, Topology::Mesh, Topology::DualTor, Topology::Reflector];
+const TOPOLOGIES: [Topology; 5] =
+    [Topology::Tor, Topology::Mesh, Topology::DualTor, Topology::Reflector, Topology::Unnumbered];
 
 fn blueprint(topology: Topology) -> Blueprint {
     Blueprint::new(&LabOptions { topology, ..LabOptions::default() })

@@ -114,7 +114,7 @@ impl Probe<'_> {
     pub(super) fn rightful_sources(&self, lab: &Blueprint) -> Vec<IpAddr> {
         match (self.from.place, self.to.place) {
             (Place::Node(node), Place::Outside) => {
-                lab.nodes[node].uplinks.iter().map(|uplink| uplink.address.get(self.family)).collect()
+                lab.nodes[node].addresses().iter().map(|address| address.get(self.family)).collect()
             }
             _ => vec![self.from.addresses.get(self.family)],
         }

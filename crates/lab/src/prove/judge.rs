@@ -97,7 +97,7 @@ pub(super) fn hops(evidence: &Evidence) -> Proof {
 pub(super) fn wire(evidence: &Evidence) -> Proof {
     let place = match evidence.blueprint.topology {
         Topology::Mesh | Topology::Reflector => "the shared link",
-        Topology::Tor | Topology::DualTor => "the router's links",
+        Topology::Tor | Topology::DualTor | Topology::Unnumbered => "the router's links",
     };
     let statement = format!("A capture on {place} shows pod source and pod destination");
     let mut proof = Proof::new(ProofId::Wire, statement);

@@ -4,8 +4,9 @@ use std::process::Command;
 use super::{Neighbour, PATIENCE, RouterSetup, Seat, find};
 use crate::LabError;
 use crate::addresses::Family;
-use crate::blueprint::{CLUSTER_ASN, REFLECTION_CLUSTER};
+use crate::blueprint::{CLUSTER_ASN, REFLECTION_CLUSTER, ROUTER_ASN};
 use crate::daemon::Daemon;
+use crate::options::Topology;
 
 pub(super) fn missing() -> Option<String> {
     find(&["bird"]).is_none().then(|| "--router bird needs BIRD 2: install the package bird2".to_owned())
@@ -54,6 +55,10 @@ protocol device {{}}
         }
     };
     let asn = setup.asn();
+    if setup.lab.topology == Topology::Unnumbered {
+        text.push_str(&unnumbered(setup));
+        return text;
+    }
     for Neighbour { node, family, local, remote } in setup.neighbours() {
         let (channel, node) = (channel(family), &node.name);
         let _ = write!(
@@ -65,6 +70,31 @@ protocol device {{}}
   connect retry time 1;
   error wait time 1, 2;
 {session}  {channel} {{ {routes} }};
+}}
+"
+        );
+    }
+    text
+}
+
+/// BIRD advertises itself on its links but does not look for others there: it is told their addresses.
+fn unnumbered(setup: &RouterSetup<'_>) -> String {
+    let mut text = String::new();
+    for Neighbour { node, remote, .. } in setup.links() {
+        let node = &node.name;
+        let _ = write!(
+            text,
+            "protocol radv {{
+  interface \"{node}\" {{ min ra interval 3; max ra interval 10; default lifetime 0; }};
+}}
+protocol bgp {node} {{
+  local as {ROUTER_ASN};
+  neighbor {remote}%{node} as {CLUSTER_ASN};
+  connect delay time 1;
+  connect retry time 1;
+  error wait time 1, 2;
+  ipv4 {{ extended next hop; import all; export all; }};
+  ipv6 {{ import all; export all; }};
 }}
 "
         );

@@ -9,6 +9,7 @@ use crate::LabError;
 use crate::addresses::Family;
 use crate::blueprint::{CLUSTER_ASN, REFLECTION_CLUSTER};
 use crate::daemon::Daemon;
+use crate::options::Topology;
 
 const ZEBRA: &str = "zebra";
 const BGPD: &str = "bgpd";
@@ -82,6 +83,10 @@ router bgp {}
             &["route-reflector-client", "addpath-tx-all-paths"]
         }
     };
+    if setup.lab.topology == Topology::Unnumbered {
+        text.push_str(&unnumbered(setup));
+        return text;
+    }
     for Neighbour { remote, .. } in setup.neighbours() {
         let _ = write!(
             text,
@@ -98,6 +103,29 @@ router bgp {}
             for option in options {
                 let _ = writeln!(text, "  neighbor {remote} {option}");
             }
+        }
+        text.push_str(" exit-address-family\n");
+    }
+    text
+}
+
+/// Whoever advertises itself on a link is a neighbour, and gets routes of both families over its one session.
+fn unnumbered(setup: &RouterSetup<'_>) -> String {
+    let mut text = String::new();
+    for Neighbour { node, .. } in setup.links() {
+        let node = &node.name;
+        let _ = write!(
+            text,
+            " neighbor {node} interface remote-as {CLUSTER_ASN}
+ neighbor {node} timers connect 1
+"
+        );
+    }
+    for family in Family::BOTH {
+        let _ =
+            writeln!(text, " address-family {} unicast\n  maximum-paths 64", family.name().to_lowercase());
+        for Neighbour { node, .. } in setup.links() {
+            let _ = writeln!(text, "  neighbor {} activate", node.name);
         }
         text.push_str(" exit-address-family\n");
     }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use muslin_cluster::load_folder;
 
 use super::uplink;
-use crate::{PlanView, plan, speaker_plan};
+use crate::{Interface, KernelFacts, Neighbour, PlanView, plan, speaker_plan};
 
 fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(path)
@@ -28,4 +28,43 @@ fn the_router_of_three_nodes_is_planned_from_its_manifests() {
     let plan = speaker_plan(&state, &facts);
     assert_eq!(plan.problems, []);
     insta::assert_yaml_snapshot!("three_nodes_router", PlanView::from(&plan));
+}
+
+/// A machine on whose interfaces these routers were heard.
+fn heard(loopback: &[&str], routers: &[(&str, &str)]) -> KernelFacts {
+    let interface = |(name, _): &(&str, &str)| Interface {
+        name: (*name).into(),
+        mtu: 1500,
+        ready: true,
+        fault: None,
+    };
+    let neighbour = |(interface, address): &(&str, &str)| Neighbour {
+        interface: (*interface).into(),
+        address: address.parse().unwrap(),
+    };
+    KernelFacts {
+        interfaces: routers.iter().map(interface).collect(),
+        neighbours: routers.iter().map(neighbour).collect(),
+        ..uplink(loopback)
+    }
+}
+
+#[test]
+fn rfc8950_2_the_unnumbered_example_is_planned_from_its_manifests() {
+    let state = load_folder(&example("unnumbered")).unwrap();
+    assert_eq!(state.problems, []);
+    let facts = heard(&["10.255.0.1/32", "fd30::1/128"], &[("eth0", "fe80::1"), ("eth1", "fe80::1")]);
+    let plan = plan(&state, &facts, "n1");
+    assert_eq!((plan.problems.as_slice(), plan.discovery.awaited.as_slice()), (&[][..], &[][..]));
+    let peers: Vec<_> = plan.speaker.peers.iter().map(|peer| &*peer.key.0).collect();
+    assert_eq!(peers, ["tors/eth0", "tors/eth1"]);
+    assert_eq!(plan.speaker.validate(), Ok(()));
+    assert!(plan.speaker.originated.iter().any(|route| route.prefix.to_string() == "10.255.0.1/32"));
+
+    let state = load_folder(&example("unnumbered/router")).unwrap();
+    let facts = heard(&["10.255.255.1/32"], &[("n1", "fe80::11"), ("n2", "fe80::12"), ("spine", "fe80::9")]);
+    let plan = speaker_plan(&state, &facts);
+    assert_eq!((plan.problems.as_slice(), plan.discovery.awaited.as_slice()), (&[][..], &[][..]));
+    let peers: Vec<_> = plan.speaker.peers.iter().map(|peer| &*peer.key.0).collect();
+    assert_eq!(peers, ["nodes/n1", "nodes/n2"]);
 }

@@ -14,7 +14,7 @@ use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, FRR};
 use crate::shell::{self, Count, cargo};
 
-const TOPOLOGIES: [&str; 4] = ["tor", "mesh", "dual-tor", "reflector"];
+const TOPOLOGIES: [&str; 5] = ["tor", "mesh", "dual-tor", "reflector", "unnumbered"];
 const ROUTERS: [&str; 3] = ["muslin", "bird", "frr"];
 const TAMPERINGS: [&str; 3] = ["route", "rule", "source"];
 
