@@ -93,7 +93,8 @@ impl Namespace {
         let hop = |(gateway, name): &(IpAddr, &str)| {
             // The kernel refuses a link of number zero.
             let index = links.iter().find(|link| link.name == *name).map_or(0, |link| link.index);
-            Ok(RouteNextHopBuilder::new(family).via(*gateway)?.interface(index).build())
+            let hop = RouteNextHopBuilder::new(family).via(*gateway);
+            hop.map(|hop| hop.interface(index).build())
         };
         let hops: Result<Vec<_>, _> = hops.iter().map(hop).collect();
         let hops = hops.map_err(|error| self.invalid(&action, error))?;

@@ -13,6 +13,7 @@ mod faults;
 mod header;
 mod hostile;
 mod malformed;
+mod next_hops;
 mod open;
 mod reflection;
 mod roles;

@@ -87,7 +87,7 @@ fn unnumbered(setup: &RouterSetup<'_>) -> String {
             "protocol radv {{
   interface \"{node}\" {{ min ra interval 3; max ra interval 10; default lifetime 0; }};
 }}
-protocol bgp {node} {{
+protocol bgp {node}_both {{
   local as {ROUTER_ASN};
   neighbor {remote}%{node} as {CLUSTER_ASN};
   connect delay time 1;

@@ -32,12 +32,8 @@ fn the_router_of_three_nodes_is_planned_from_its_manifests() {
 
 /// A machine on whose interfaces these routers were heard.
 fn heard(loopback: &[&str], routers: &[(&str, &str)]) -> KernelFacts {
-    let interface = |(name, _): &(&str, &str)| Interface {
-        name: (*name).into(),
-        mtu: 1500,
-        ready: true,
-        fault: None,
-    };
+    let interface =
+        |(name, _): &(&str, &str)| Interface { name: (*name).into(), mtu: 1500, ready: true, fault: None };
     let neighbour = |(interface, address): &(&str, &str)| Neighbour {
         interface: (*interface).into(),
         address: address.parse().unwrap(),
