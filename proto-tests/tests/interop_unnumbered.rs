@@ -96,7 +96,7 @@ fn rfc8950_2_one_link_local_address_on_both_cables_is_two_sessions() -> Result<(
 
 /// RFC 5082: on a cable nobody is further away than one hop.
 #[test]
-fn rfc5082_an_unnumbered_session_can_be_held_to_one_hop() -> Result<()> {
+fn rfc5082_1_an_unnumbered_session_can_be_held_to_one_hop() -> Result<()> {
     let cables = Cables::new()?;
     let ends = right_ends(&cables)?;
     let secure = format!("{BOTH_CABLES}, ttlSecurity: 1");

@@ -193,7 +193,7 @@ impl Blueprint {
             routers: routers.iter().enumerate().map(part).collect(),
             reflectors: match options.topology {
                 Topology::Reflector => (1..=2).map(reflector).collect(),
-                Topology::Tor | Topology::DualTor | Topology::Mesh => Vec::new(),
+                Topology::Tor | Topology::DualTor | Topology::Mesh | Topology::Unnumbered => Vec::new(),
             },
         }
     }

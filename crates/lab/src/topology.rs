@@ -11,6 +11,7 @@ use crate::LabError;
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{Blueprint, NODE_RANGE, NodePart, OUTSIDE, POD_RANGE, RouterPart, Uplink};
 use crate::kernel_routes::LinkLocals;
+use crate::options::Topology;
 use crate::probe::Host;
 
 /// Name of a router's link to the outside host.

@@ -97,6 +97,8 @@ pub struct Link {
     /// When to advertise next.
     advertise: Option<Instant>,
     advertised: Option<Instant>,
+    /// Who is told of us alone, and when.
+    answer: Option<(Instant, Ipv6Addr)>,
     /// Advertisements of the first, quick ones that are left.
     initial: u8,
     /// When to ask next, and how long to wait for an answer then.
@@ -130,6 +132,7 @@ impl Link {
             up: false,
             advertise: None,
             advertised: None,
+            answer: None,
             initial: 0,
             ask: None,
             routers: Vec::new(),
@@ -153,10 +156,10 @@ impl Link {
             Input::Up => self.rise(now),
             Input::Down => {
                 self.up = false;
-                (self.advertise, self.ask, self.trial) = (None, None, None);
+                (self.advertise, self.answer, self.ask, self.trial) = (None, None, None, None);
             }
             Input::Received(received) => match received.judge()? {
-                Message::Solicitation(_) => self.answer_soon(now),
+                Message::Solicitation(_) => self.answer_soon(now, received.source),
                 Message::Advertisement(Advertisement { source, .. }) => {
                     self.hear(now, Router { address: received.source, hardware: source, heard: now });
                 }
@@ -174,6 +177,12 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.advertise.is_some_and(|at| at <= now) {
             self.send_advertisement(now);
+        }
+        if let Some((at, to)) = self.answer
+            && at <= now
+        {
+            self.answer = None;
+            self.outputs.push_back(Output::Send { to, message: self.advertisement() });
         }
         if let Some((at, pause)) = self.ask
             && at <= now
@@ -200,7 +209,8 @@ impl Link {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let memory = self.routers.iter().map(|router| router.heard + MEMORY);
         let trial = self.trial.map(|trial| trial.begun + ANSWER);
-        [self.advertise, self.ask.map(|(at, _)| at), trial].into_iter().flatten().chain(memory).min()
+        let answer = self.answer.map(|(at, _)| at);
+        [self.advertise, answer, self.ask.map(|(at, _)| at), trial].into_iter().flatten().chain(memory).min()
     }
 
     fn rise(&mut self, now: Instant) {
@@ -214,14 +224,20 @@ impl Link {
         self.send_advertisement(now);
     }
 
-    /// RFC 4861 §6.2.6: after a random delay, and not too soon after the last one.
-    fn answer_soon(&mut self, now: Instant) {
+    /// RFC 4861 §6.2.6: after a random delay, to everybody; but to the asker alone, one at a time, when everybody
+    /// was told a moment ago.
+    fn answer_soon(&mut self, now: Instant, asker: Ipv6Addr) {
         if !self.up {
             return;
         }
         let soon = now + self.random_between(Duration::ZERO, LONGEST_ANSWER_DELAY);
-        let at = self.advertised.map_or(soon, |last| soon.max(last + LEAST_DELAY));
-        self.advertise = Some(self.advertise.map_or(at, |planned| planned.min(at)));
+        let earliest = self.advertised.map_or(soon, |last| last + LEAST_DELAY);
+        if soon < earliest && asker.is_unicast_link_local() {
+            self.answer.get_or_insert((soon, asker));
+        } else {
+            let at = soon.max(earliest);
+            self.advertise = Some(self.advertise.map_or(at, |planned| planned.min(at)));
+        }
     }
 
     fn hear(&mut self, now: Instant, router: Router) {
@@ -231,7 +247,7 @@ impl Link {
             None if self.routers.len() < MOST_ROUTERS => {
                 self.routers.push(router);
                 // It may have come up after our last words.
-                self.answer_soon(now);
+                self.answer_soon(now, router.address);
             }
             None => return,
         }
@@ -276,9 +292,7 @@ impl Link {
     }
 
     fn send_advertisement(&mut self, now: Instant) {
-        let advertisement = Advertisement { source: self.hardware, ..Advertisement::default() };
-        self.outputs
-            .push_back(Output::Send { to: ALL_NODES, message: Message::Advertisement(advertisement) });
+        self.outputs.push_back(Output::Send { to: ALL_NODES, message: self.advertisement() });
         self.advertised = Some(now);
         self.initial = self.initial.saturating_sub(1);
         let pause = match self.initial {
@@ -286,6 +300,10 @@ impl Link {
             _ => LEAST_DELAY,
         };
         self.advertise = Some(now + pause);
+    }
+
+    fn advertisement(&self) -> Message {
+        Message::Advertisement(Advertisement { source: self.hardware, ..Advertisement::default() })
     }
 
     fn send_solicitation(&mut self) {
@@ -300,7 +318,7 @@ impl Link {
         let mut bits = self.random;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        least + (most - least) * ((bits >> 40) as u32) / (1 << 24)
+        least + most.saturating_sub(least) * ((bits >> 40) as u32) / (1 << 24)
     }
 }
 

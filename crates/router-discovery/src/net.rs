@@ -81,16 +81,19 @@ impl Discovery {
     }
 }
 
+/// Tasks by name and index of their interfaces, each with what it is told.
+type Running = BTreeMap<(Arc<str>, u32), (watch::Sender<Interface>, JoinHandle<()>)>;
+
 /// Starts and ends the tasks of interfaces. They end with their channel.
 async fn manage(mut wanted: watch::Receiver<BTreeSet<Interface>>, publish: watch::Sender<Found>) {
-    let mut running: BTreeMap<(Arc<str>, u32), (watch::Sender<Interface>, JoinHandle<()>)> = BTreeMap::new();
+    let mut running = Running::new();
     loop {
         let interfaces = wanted.borrow_and_update().clone();
         let key = |interface: &Interface| (interface.name.clone(), interface.index);
         let keys: BTreeSet<_> = interfaces.iter().map(key).collect();
-        let (kept, ended) = running.into_iter().partition(|(key, _)| keys.contains(key));
+        let (kept, ended): (Running, Running) = running.into_iter().partition(|(key, _)| keys.contains(key));
         running = kept;
-        for ((name, _), (sender, task)) in BTreeMap::<_, (_, JoinHandle<()>)>::from(ended) {
+        for ((name, _), (sender, task)) in ended {
             drop(sender);
             // It has nothing to do but to return; afterwards it says nothing more.
             let _ended = task.await;

@@ -85,7 +85,8 @@ impl Message {
     /// What makes the message invalid by itself; its source and hop limit are for the caller to judge.
     pub fn parse(octets: &[u8]) -> Result<Self, Malformed> {
         let short = Malformed::Short(octets.len());
-        let (&[kind, code, _, _, a, b, c, d], rest) = octets.split_first_chunk::<8>().ok_or(short)?;
+        let (&[kind, code, _, _, hop_limit, flags, high, low], rest) =
+            octets.split_first_chunk::<8>().ok_or(short)?;
         if !matches!(kind, SOLICITATION | ADVERTISEMENT) {
             return Err(Malformed::Type(kind));
         }
@@ -96,15 +97,15 @@ impl Message {
             let Options { source, .. } = Options::parse(rest, 8)?;
             return Ok(Self::Solicitation(Solicitation { source }));
         }
-        let (timers, rest) = rest.split_first_chunk::<8>().ok_or(short)?;
-        let [r0, r1, r2, r3, t0, t1, t2, t3] = *timers;
+        let (reachable, rest) = rest.split_first_chunk::<4>().ok_or(short)?;
+        let (retransmit, rest) = rest.split_first_chunk::<4>().ok_or(short)?;
         let Options { source, mtu } = Options::parse(rest, 16)?;
         Ok(Self::Advertisement(Advertisement {
-            hop_limit: a,
-            flags: b,
-            lifetime: u16::from_be_bytes([c, d]),
-            reachable: u32::from_be_bytes([r0, r1, r2, r3]),
-            retransmit: u32::from_be_bytes([t0, t1, t2, t3]),
+            hop_limit,
+            flags,
+            lifetime: u16::from_be_bytes([high, low]),
+            reachable: u32::from_be_bytes(*reachable),
+            retransmit: u32::from_be_bytes(*retransmit),
             source,
             mtu,
         }))
@@ -150,11 +151,11 @@ impl Options {
             let (option, after) = rest.split_at_checked(length).ok_or(wrong)?;
             match (kind, option) {
                 // Of the same option twice the first counts.
-                (SOURCE_LINK_LAYER, &[_, _, a, b, c, d, e, f]) => {
-                    options.source = options.source.or(Some([a, b, c, d, e, f]));
+                (SOURCE_LINK_LAYER, [_, _, address @ ..]) => {
+                    options.source = options.source.or(address.try_into().ok());
                 }
-                (MTU, &[_, _, _, _, a, b, c, d]) => {
-                    options.mtu = options.mtu.or(Some(u32::from_be_bytes([a, b, c, d])));
+                (MTU, [_, _, _, _, mtu @ ..]) => {
+                    options.mtu = options.mtu.or(mtu.try_into().ok().map(u32::from_be_bytes));
                 }
                 _ => {}
             }

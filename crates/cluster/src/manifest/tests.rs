@@ -71,18 +71,6 @@ fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
             ".spec.listenRange: there is a `peerAddress` too; keep one and make a second BGPPeer",
         ),
         (
-            "peerASN: 65000\n  interface: eth*",
-            ".spec.interface: found the pattern \"eth*\" for one address; write the name of the interface",
-        ),
-        (
-            "peerASN: 65000\n  interfaces: [eth0]",
-            ".spec.interfaces: there is a `peerAddress` too; keep one and make a second BGPPeer",
-        ),
-        (
-            "peerASN: 65000\n  autoDiscovery: {mode: DefaultGateway}",
-            ".spec.autoDiscovery: there is a `peerAddress` too; keep one and make a second BGPPeer",
-        ),
-        (
             "peerASN: 65000\n  multihop: 2\n  ttlSecurity: 1",
             ".spec.ttlSecurity: there is a `multihop` too; keep one: both set the TTL",
         ),
@@ -172,6 +160,18 @@ fn a_peer_on_an_interface_says_what_it_cannot_have() {
         (
             "peerASN: 1\n  interface: eth0\n  autoDiscovery: {mode: DefaultGateway}",
             ".spec.interface: there is a `autoDiscovery` too; keep one and make a second BGPPeer",
+        ),
+        (
+            "peerASN: 1\n  peerAddress: 10.0.0.1\n  interface: eth*",
+            ".spec.interface: found the pattern \"eth*\" for one address; write the name of the interface",
+        ),
+        (
+            "peerASN: 1\n  peerAddress: 10.0.0.1\n  interfaces: [eth0]",
+            ".spec.interfaces: there is a `peerAddress` too; keep one and make a second BGPPeer",
+        ),
+        (
+            "peerASN: 1\n  peerAddress: 10.0.0.1\n  autoDiscovery: {mode: DefaultGateway}",
+            ".spec.autoDiscovery: there is a `peerAddress` too; keep one and make a second BGPPeer",
         ),
         (
             "peerASN: 1\n  autoDiscovery: {mode: Gateway}",

@@ -9,13 +9,15 @@ struct Bench {
     link: Link,
     now: Instant,
     sent: Vec<(Instant, Message)>,
+    /// Advertisements to one router alone.
+    told: Vec<(Instant, Ipv6Addr)>,
     changes: usize,
 }
 
 impl Bench {
     fn down(seed: u64) -> Self {
         let link = Link::new(Some(HARDWARE), seed);
-        Self { link, now: Instant::now(), sent: Vec::new(), changes: 0 }
+        Self { link, now: Instant::now(), sent: Vec::new(), told: Vec::new(), changes: 0 }
     }
 
     fn up() -> Self {
@@ -32,6 +34,9 @@ impl Bench {
     fn drain(&mut self) {
         while let Some(output) = self.link.poll_output() {
             match output {
+                Output::Send { to, message: Message::Advertisement(_) } if to != ALL_NODES => {
+                    self.told.push((self.now, to));
+                }
                 Output::Send { to, message } => {
                     let wanted = match message {
                         Message::Solicitation(_) => ALL_ROUTERS,
@@ -150,14 +155,27 @@ fn a_solicitation_is_answered_soon() {
 }
 
 #[test]
-fn a_router_that_appears_is_told_of_us() {
+fn a_router_that_appears_is_told_of_us_at_once() {
     let mut bench = Bench::up();
     bench.pass(LEAST_DELAY * 2);
     let told = bench.advertised().len();
     bench.hear(ROUTER);
     assert_eq!((bench.link.neighbour(), bench.changes), (Some(ROUTER), 1));
-    bench.pass(LEAST_DELAY + LONGEST_ANSWER_DELAY);
-    assert_eq!(bench.advertised().len(), told + 1);
+    bench.pass(LONGEST_ANSWER_DELAY);
+    // Everybody was told a moment ago.
+    assert_eq!(bench.advertised().len(), told);
+    assert_eq!(bench.told.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [ROUTER]);
+}
+
+#[test]
+fn a_flood_of_questions_is_answered_now_and_then() {
+    let mut bench = Bench::up();
+    for number in 0..10_000_u16 {
+        let asker = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, number);
+        bench.receive(asker, Message::Solicitation(Solicitation::default()));
+        bench.pass(Duration::from_millis(1));
+    }
+    assert!(bench.told.len() + bench.advertised().len() < 100, "{}", bench.told.len());
 }
 
 #[test]
