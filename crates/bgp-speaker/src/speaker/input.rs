@@ -169,7 +169,8 @@ impl Speaker {
     /// Whether a connection from there may have come through the listener of this VRF or interface, `None` for
     /// those of all.
     pub fn admits_through(&self, remote: SocketAddr, device: Option<&str>) -> bool {
-        let known = self.peers.find_by_address(remote).and_then(|index| self.peers.get(index));
+        let known = self.peers.find_by_address(remote, self.rib.resolver());
+        let known = known.and_then(|index| self.peers.get(index));
         let wanted = match known {
             Some(peer) => peer.config.device.as_deref(),
             None => self.peers.range_with_room(remote.ip()).and_then(|range| range.session.device.as_deref()),

@@ -90,7 +90,11 @@ pub(super) fn check(spec: &BgpPeerSpec, mut fault: impl FnMut(&str, &str, &str))
         let fixed = [
             (spec.multihop.is_some(), ".multihop", "the peer is at the other end of the link"),
             (spec.local_address.is_some(), ".localAddress", "the session is between link-local addresses"),
-            (spec.source_interface.is_some(), ".sourceInterface", "the session is between link-local addresses"),
+            (
+                spec.source_interface.is_some(),
+                ".sourceInterface",
+                "the session is between link-local addresses",
+            ),
         ];
         for (_, field, message) in fixed.into_iter().filter(|(present, ..)| *present) {
             fault(field, message, "leave it out");
