@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
+use nix::sys::signal::Signal;
 use socket2::Socket;
 
 use crate::daemon::{Process, write_configuration};
@@ -24,6 +25,8 @@ pub const SUBJECT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 /// The testers' IPv6 address on the link, for next hops.
 pub const TESTER_V6: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 1);
 const PORT: u16 = 179;
+/// The protocol number of routes that Muslin learned.
+const OURS: u8 = 77;
 
 /// A scripted peer of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,7 @@ pub enum Subject {
 #[derive(Debug)]
 pub struct Arena {
     testers: Namespace,
+    host: Namespace,
     process: Process,
     listener: TcpListener,
 }
@@ -168,13 +172,52 @@ impl Arena {
             Subject::Muslin => start_muslin(&host, extra)?,
             Subject::Bird => start_bird(&host)?,
         };
-        let mut arena = Self { testers, process, listener };
+        let mut arena = Self { testers, host, process, listener };
         wait::until("the subject listens", || {
             arena.process.check()?;
             Ok(arena.connect(Peer::Stranger).map(drop).map_err(|error| format!("{error:#}")))
         })
         .with_context(|| arena.log())?;
         Ok(arena)
+    }
+
+    /// Ends our speaker by a signal and starts it again. Routes in its kernel stay.
+    ///
+    /// # Errors
+    /// When it does not end or start.
+    pub fn restart(&mut self, by: Signal) -> Result<()> {
+        let mut command = muslin::speaker(&self.process.path("state"), &self.process.path(""))?;
+        self.process.replace(by, &self.host, &mut command)
+    }
+
+    /// Whether the subject has put a route into its kernel.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn in_kernel(&self, prefix: &str) -> Result<bool> {
+        let prefix: IpNet = prefix.parse()?;
+        Ok(self.host.routes()?.iter().any(|route| route.prefix == prefix && route.protocol == OURS))
+    }
+
+    /// Waits until the subject has put a route into its kernel.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn await_kernel(&self, prefix: &str) -> Result<()> {
+        wait::until(&format!("{prefix} in the kernel"), || {
+            Ok(if self.in_kernel(prefix)? { Ok(()) } else { Err(self.log()) })
+        })
+    }
+
+    /// Stops the subject in its tracks for as long as something is done.
+    ///
+    /// # Errors
+    /// When it is gone, or what is done fails.
+    pub fn while_frozen<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.process.freeze()?;
+        let done = act();
+        self.process.thaw()?;
+        done
     }
 
     /// A TCP connection to the subject from a peer's address.

@@ -104,6 +104,19 @@ impl Process {
         Ok(Self { child, folder })
     }
 
+    /// Ends the process by a signal and starts a program in its place and with its folder. Its log goes on.
+    ///
+    /// # Errors
+    /// When it does not end, or the other one cannot be started.
+    pub fn replace(&mut self, with: Signal, namespace: &Namespace, command: &mut Command) -> Result<()> {
+        signal(self.child.id(), with)?;
+        wait::until("the end", || Ok(self.child.try_wait()?.ok_or_else(|| "it runs".to_owned())))?;
+        let log = File::options().append(true).open(self.path("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(self.folder.path());
+        self.child = namespace.spawn(command)?;
+        Ok(())
+    }
+
     /// A path in the process's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -67,6 +67,13 @@ impl Open {
         Self { version: 4, asn: u16::try_from(asn).unwrap_or(23456), hold_time, id, parameters }
     }
 
+    /// The same with further capabilities.
+    #[must_use]
+    pub fn with_capabilities(self, asn: u32, further: &[Vec<u8>]) -> Self {
+        let all = [common_capabilities(asn), further.to_vec()].concat();
+        self.with_parameters(parameters(&[capabilities(&all)]))
+    }
+
     /// The same with other optional parameters (with their length field).
     #[must_use]
     pub fn with_parameters(self, parameters: Vec<u8>) -> Self {
@@ -103,6 +110,44 @@ pub fn capability(code: u8, value: &[u8]) -> Vec<u8> {
 /// The capabilities parameter, with all of these in it.
 pub fn capabilities(capabilities: &[Vec<u8>]) -> Vec<u8> {
     parameter(2, &capabilities.concat())
+}
+
+/// Graceful restart for both families (RFC 4724 §3): the flags are the upper four bits, R and N the highest.
+pub fn graceful_restart(flags: u8, seconds: u16, forwarding: Forwarding) -> Vec<u8> {
+    let [high, low] = seconds.to_be_bytes();
+    let kept = forwarding as u8;
+    capability(64, &[flags | high, low, 0, 1, 1, kept, 0, 2, 1, kept])
+}
+
+/// Long-lived graceful restart for both families (RFC 9494 §3.1).
+pub fn long_lived_restart(seconds: u16, forwarding: Forwarding) -> Vec<u8> {
+    let [high, low] = seconds.to_be_bytes();
+    let family = |afi| [0, afi, 1, forwarding as u8, 0, high, low];
+    capability(71, &[family(1), family(2)].concat())
+}
+
+/// The F bit of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// Packets were forwarded all the while.
+    Kept = 0x80,
+    /// They were not.
+    Lost = 0,
+}
+
+/// R: the speaker has just restarted.
+pub const RESTARTED: u8 = 0x80;
+/// N: a NOTIFICATION, too, leaves routes in use (RFC 8538 §2).
+pub const OVER_NOTIFICATION: u8 = 0x40;
+
+/// The End-of-RIB of IPv4 unicast (RFC 4724 §2).
+pub fn end_of_rib() -> Vec<u8> {
+    update(&[], &[], &[])
+}
+
+/// A ROUTE-REFRESH for IPv4 unicast with a subtype (RFC 7313 §3.2).
+pub fn refresh(subtype: u8) -> Vec<u8> {
+    message(ROUTE_REFRESH, &[0, 1, subtype, 1])
 }
 
 /// One optional parameter.

@@ -16,6 +16,7 @@ mod malformed;
 mod next_hops;
 mod open;
 mod reflection;
+mod restart;
 mod roles;
 mod scene;
 mod session;
