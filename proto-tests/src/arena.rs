@@ -190,6 +190,14 @@ impl Arena {
         self.process.replace(by, &self.host, &mut command)
     }
 
+    /// Runs an operator's command at our speaker and returns what it prints.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn command(&self, args: &[&str]) -> Result<String> {
+        muslin::command(self.process.path(""), args)
+    }
+
     /// Whether the subject has put a route into its kernel.
     ///
     /// # Errors

@@ -84,3 +84,12 @@ pub fn routes(run: impl AsRef<Path>) -> Result<String> {
     let socket = run.as_ref().join("muslin.sock");
     ask(Command::new(binary()?).args(["routes", "received", "--socket"]).arg(socket))
 }
+
+/// What a command prints that asks the speaker with this run folder.
+///
+/// # Errors
+/// When it fails, with what it said.
+pub fn command(run: impl AsRef<Path>, args: &[&str]) -> Result<String> {
+    let socket = run.as_ref().join("muslin.sock");
+    ask(Command::new(binary()?).args(args).arg("--socket").arg(socket))
+}

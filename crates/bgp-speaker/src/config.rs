@@ -62,6 +62,9 @@ pub struct SpeakerConfig {
     pub guard: ImportGuard,
     /// Most equal paths of one destination that are handed to the kernel.
     pub max_paths: u8,
+    /// Whether we are about to go: every route is sent with `GRACEFUL_SHUTDOWN`, and with the lowest preference
+    /// to internal peers, so that traffic finds other ways first (RFC 8326 §4).
+    pub graceful_shutdown: bool,
     /// BMP collectors, each told of sessions and routes.
     pub bmp: Vec<BmpCollector>,
 }

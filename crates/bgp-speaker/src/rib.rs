@@ -324,6 +324,22 @@ impl Rib {
         }
     }
 
+    /// Says of every route that we are about to go, or no longer does (RFC 8326 §4).
+    pub fn set_graceful_shutdown(&mut self, graceful_shutdown: bool) {
+        let mut exported = Vec::new();
+        let indexes: Vec<_> = self.routes.peers.iter().map(|(index, _)| index).collect();
+        for index in indexes {
+            let Some(peer) = self.routes.peers.get_mut(index) else { continue };
+            if peer.view.graceful_shutdown != graceful_shutdown {
+                Arc::make_mut(&mut peer.view).graceful_shutdown = graceful_shutdown;
+                if peer.up {
+                    exported.push(index);
+                }
+            }
+        }
+        self.exports.regroup(&mut self.routes, &exported);
+    }
+
     /// Changes who we are. Sessions have to be opened anew for it, so what peers were sent stays as it is
     /// until they come back; received routes are judged anew. A new cluster needs no new session: reflected
     /// routes are sent again.

@@ -1,9 +1,10 @@
 //! The local API: JSON over HTTP on a Unix socket, for the operator's commands and for probes.
 //!
-//! Paths begin with a version; a client of another version gets an error that says so. Nothing here changes
+//! Paths begin with a version; a client of another version gets an error that says so. Nothing but a drain changes
 //! anything. The socket belongs to the daemon's user alone.
 
 mod answer;
+mod drain;
 mod foresee;
 mod handlers;
 mod watch;
@@ -21,8 +22,10 @@ use axum::routing::{get, post};
 use tokio::net::UnixListener;
 
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
+pub(crate) use self::drain::DrainAnswer;
 pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;
+pub(crate) use crate::daemon::{DrainRequest, DrainStatus};
 
 /// Name of the socket in the run folder.
 pub(crate) const SOCKET: &str = "muslin.sock";
@@ -82,6 +85,7 @@ impl Server {
             .route("/v1/peers/{peer}", get(handlers::peer))
             .route("/v1/routes/{view}", get(handlers::routes))
             .route("/v1/explain", get(handlers::explain))
+            .route("/v1/drain", get(drain::state).post(drain::begin).delete(drain::end))
             .route("/v1/foresee", post(foresee::foresee))
             .route("/v1/policy/test", post(foresee::policy_test))
             .route("/v1/watch/status", get(watch::status))

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
+use muslin_cluster::resources::TimeSpan;
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     /// Try a route on import guard and policies, without sending or receiving it
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Take a node out of service: traffic moves first, pods' routes go with the last pod
+    Drain(DrainArgs),
+    /// Take a drain back
+    Undrain(UndrainArgs),
     /// Run a record of `--record` through the same core: what happened, what came of it, where it differs
     Replay(ReplayArgs),
     /// A cluster of namespaces on this machine, proven with real packets
@@ -141,6 +147,34 @@ pub(crate) struct RoutesArgs {
     /// Stay, and show every change: redrawn on a terminal, lines of JSON with `--output json`
     #[arg(long, short)]
     pub(crate) watch: bool,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
+/// `muslin drain`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DrainArgs {
+    /// How long peers have to find other ways before Service routes are withdrawn
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    pub(crate) wait: Duration,
+    /// What peers are told when the daemon stops afterwards, at most 255 octets
+    #[arg(long, value_name = "TEXT", default_value = "drained")]
+    pub(crate) text: String,
+    /// Give up following when the node is not drained by then (exit code 1); the drain goes on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
+    /// Begin, and do not follow
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+}
+
+/// `muslin undrain`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UndrainArgs {
     /// Socket and output.
     #[command(flatten)]
     pub(crate) query: QueryArgs,
@@ -301,6 +335,11 @@ fn as_path(text: &str) -> Result<AsPathArg, String> {
     let asns = text.split([' ', ',']).filter(|asn| !asn.is_empty());
     let asns = asns.map(|asn| asn.parse().map_err(|_| format!("'{asn}' is no AS number")));
     asns.collect::<Result<_, _>>().map(AsPathArg)
+}
+
+/// Reads `90s` or `1m30s`.
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse::<TimeSpan>().map(|time| time.0)
 }
 
 /// Reads `10.0.0.0/8` or `10.0.0.1`, the latter as a host prefix.

@@ -18,7 +18,12 @@ pub(crate) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyho
     read(socket, &get_raw(socket, path).await?)
 }
 
-/// Sends `body` to `path` and reads the JSON answer. Nothing is changed by it: questions too long for a path.
+/// Deletes what is at `path` and reads the JSON answer.
+pub(crate) async fn delete<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+    read(socket, &answer(socket, path, Request::delete(path).body(Full::default())?).await?)
+}
+
+/// Sends `body` to `path`, a command or a question too long for a path, and reads the JSON answer.
 pub(crate) async fn post<T: DeserializeOwned>(
     socket: &Path,
     path: &str,

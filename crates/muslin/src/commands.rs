@@ -1,6 +1,7 @@
 //! The operator's commands: ask, then print.
 
 mod diff;
+mod drain;
 mod explain;
 mod live;
 mod output;
@@ -39,6 +40,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,
+            Command::Drain(args) => drain::drain(&args).await,
+            Command::Undrain(args) => drain::undrain(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
             Command::Replay(args) => replay::run(&args),
             Command::Lab(args) => Ok(muslin_lab::run(args)),

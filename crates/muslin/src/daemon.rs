@@ -13,12 +13,14 @@
 //! State travels in `watch` channels, of which only the latest value counts; the one queue, from speaker to
 //! programmer, holds one batch, and what waits behind it coalesces in the RIB.
 
+mod drain;
 mod fib;
 mod plan;
 mod planner;
 mod pods;
 mod readiness;
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -33,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+pub(crate) use self::drain::{Drain, DrainRequest, DrainStatus};
 pub(crate) use self::plan::Plan;
 pub(crate) use self::readiness::{Goal, Readiness, wait};
 use crate::api;
@@ -70,6 +73,8 @@ pub(crate) struct Daemon {
     pub(crate) plan: watch::Sender<Option<Arc<Plan>>>,
     /// Why parts of the plan could not be carried out.
     pub(crate) faults: watch::Sender<planner::Faults>,
+    /// Whether the node is being taken out of service.
+    pub(crate) drain: Drain,
     /// The speaker, from the first plan on.
     pub(crate) speaker: OnceLock<SpeakerHandle>,
     /// Routes into the kernel, and its view.
@@ -78,12 +83,15 @@ pub(crate) struct Daemon {
     pub(crate) discovery: Discovery,
 }
 
-/// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay.
+/// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay. Only a
+/// drained node says good-bye.
 pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let source = FolderSource::watch(&args.state).context("--state")?;
     check_privilege(&role)?;
+    fs::create_dir_all(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
+    let drain = Drain::resume(&args.run_dir)?;
     let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
     let daemon = Arc::new(Daemon {
         role,
@@ -91,6 +99,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
         started: Instant::now(),
         plan: watch::Sender::new(None),
         faults: watch::Sender::new(planner::Faults::default()),
+        drain,
         speaker: OnceLock::new(),
         programmer,
         discovery: Discovery::spawn(),
@@ -101,9 +110,15 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,
         ended = server.run(daemon.clone()) => ended,
+        () = drain::run(daemon.clone()) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
+    if let (Some(text), Some(speaker)) = (daemon.drain.last_words(), daemon.speaker.get()) {
+        info!(%text, "muslin ends for good: the node is drained");
+        speaker.shutdown(Shutdown::Administrative(text)).await;
+        return ended;
+    }
     if let (Some(speaker), Some(_)) = (daemon.speaker.get(), &daemon.record) {
         // The record's end is written by the speaker's own.
         speaker.shutdown(Shutdown::Restart).await;

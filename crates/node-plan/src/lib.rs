@@ -26,6 +26,7 @@ mod advertisement;
 mod blocks;
 mod bmp;
 mod causes;
+mod drain;
 mod endpoints;
 mod facts;
 mod firewall;
@@ -40,6 +41,7 @@ mod speaker;
 mod view;
 
 pub use causes::{Caused, Withheld};
+pub use drain::{DrainPhase, draining};
 pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour};
 pub use peers::{AwaitedPeer, Discovery};
 pub use plan::{NodePlan, plan};

@@ -8,6 +8,7 @@
 mod add_path;
 mod cease;
 mod crashes;
+mod drain;
 mod fabric;
 mod faults;
 mod header;

@@ -34,6 +34,7 @@ impl SpeakerConfig {
             originated: Vec::new(),
             guard: ImportGuard::open(),
             max_paths: 16,
+            graceful_shutdown: false,
             bmp: Vec::new(),
         }
     }

@@ -31,6 +31,7 @@ pub(crate) struct Shape {
     pub(crate) interface: Option<u32>,
     pub(crate) next_hop: NextHopMode,
     pub(crate) takes_long_lived_stale: bool,
+    pub(crate) graceful_shutdown: bool,
 }
 
 /// How the members stand to us.
@@ -72,6 +73,7 @@ impl GroupKey {
             interface: view.interface,
             next_hop: view.next_hop,
             takes_long_lived_stale: view.takes_long_lived_stale,
+            graceful_shutdown: view.graceful_shutdown,
         };
         Self { shape, policy: view.export.clone() }
     }

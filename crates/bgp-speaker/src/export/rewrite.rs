@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::BytesMut;
 use ipnet::IpNet;
-use muslin_bgp_packet::{Family, NextHop, PathAttributes};
+use muslin_bgp_packet::{Community, Family, NextHop, PathAttributes};
 
 use super::key::{GroupKey, Relation};
 use super::pack::{Item, Packer};
 use super::select::{Offer, Withheld};
-use crate::config::{NextHopChange, NextHopMode};
+use crate::config::{Action, NextHopChange, NextHopMode};
 use crate::policy::{apply, next_hop};
 use crate::rib::{DEFAULT_LOCAL_PREF, LocRib, NextHopKey, PeerIndex, Reach, adds_on_egress, is_link_local};
 
@@ -59,6 +59,12 @@ impl GroupKey {
                 reflect(rib, offer, cluster, &mut attributes);
                 attributes.local_pref.get_or_insert(DEFAULT_LOCAL_PREF);
                 apply(actions(), &mut attributes);
+            }
+        }
+        if self.shape.graceful_shutdown {
+            apply(&[Action::AddCommunity(Community::GRACEFUL_SHUTDOWN.into())], &mut attributes);
+            if !self.is_external() {
+                apply(&[Action::LocalPref(0)], &mut attributes);
             }
         }
         Ok(Outgoing { attributes, next_hop })

@@ -57,6 +57,8 @@ pub struct PeerView {
     pub max_message: u16,
     /// Whether enhanced route refresh was negotiated (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Whether what it is sent says that we are about to go (RFC 8326).
+    pub graceful_shutdown: bool,
     /// Whether it may be sent routes that are long-lived stale (RFC 9494 §4.3).
     pub takes_long_lived_stale: bool,
     /// Reflection towards the peer.

@@ -39,6 +39,9 @@ impl Speaker {
         if wanted.max_paths != previous.max_paths {
             self.rib.set_max_paths(wanted.max_paths);
         }
+        if wanted.graceful_shutdown != previous.graceful_shutdown {
+            self.rib.set_graceful_shutdown(wanted.graceful_shutdown);
+        }
         if wanted.originated != previous.originated {
             self.rib.originate(now, &wanted.originated);
         }
@@ -50,7 +53,8 @@ impl Speaker {
         peer.in_flight = 0;
         peer.await_routes(now, negotiated);
         peer.in_rib = true;
-        let view = peer.view(negotiated, self.rib.resolver());
+        let graceful_shutdown = self.config.graceful_shutdown;
+        let view = PeerView { graceful_shutdown, ..peer.view(negotiated, self.rib.resolver()) };
         self.rib.peer_up(now, index, view);
         peer.reported = None;
         // RFC 4724 §4.2: what the peer did not keep forwarding is not kept here either.
@@ -309,6 +313,7 @@ impl Peer {
             extended_next_hop: negotiated.decode.extended_next_hop,
             max_message: u16::try_from(negotiated.max_message).unwrap_or(u16::MAX),
             enhanced_refresh: negotiated.enhanced_refresh,
+            graceful_shutdown: false,
             takes_long_lived_stale: negotiated.long_lived.is_some(),
             reflector: self.config.reflector,
             next_hop: self.config.next_hop,

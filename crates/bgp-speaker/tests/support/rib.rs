@@ -63,6 +63,7 @@ pub(crate) fn view(index: u16, kind: PeerKind) -> PeerView {
         extended_next_hop: FamilySet::EMPTY,
         max_message: 4096,
         enhanced_refresh: false,
+        graceful_shutdown: false,
         takes_long_lived_stale: false,
         reflector: ReflectorRole::Client,
         next_hop: NextHopMode::Auto,

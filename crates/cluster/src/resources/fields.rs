@@ -252,6 +252,15 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
+impl FromStr for TimeSpan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("'{text}' is no time: write it with its unit, as 90s, 1m30s or 500ms");
+        time_span(text).map(TimeSpan).ok_or_else(wanted)
+    }
+}
+
 impl Serialize for TimeSpan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

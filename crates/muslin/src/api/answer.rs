@@ -13,7 +13,7 @@ use muslin_pod_network::ipam::BlockUsage;
 use muslin_route_programmer::{RouteReport, Status as KernelStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::Readiness;
+use crate::daemon::{DrainStatus, Readiness};
 
 /// A daemon on one screen.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) struct Status {
     pub(crate) uptime_seconds: u64,
     /// How far it has arrived.
     pub(crate) readiness: Readiness,
+    /// Whether the node is being taken out of service; none if it is not.
+    pub(crate) drain: Option<DrainStatus>,
     /// What is wrong with the cluster state.
     pub(crate) problems: Vec<Problem>,
     /// What could not be carried out.

@@ -30,6 +30,9 @@ fn render(status: &Status) -> String {
         parts.push(format!("PROBLEMS\n{}", problems.join("\n")));
     }
     parts.push(headline(status));
+    if let Some(drain) = &status.drain {
+        parts.push(format!("DRAIN\n{}; `muslin undrain` takes it back", super::drain::words(drain)));
+    }
     let awaited = status.awaited.iter().map(|peer| format!("\n{peer}"));
     parts.push(format!("PEERS\n{}{}", peers::render(&status.peers), awaited.collect::<String>()));
     parts.push(format!("ROUTES\n{}", routes(status)));

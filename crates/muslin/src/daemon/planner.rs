@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_bgp_speaker::{Family, FamilySet, Start};
 use muslin_cluster::ClusterState;
 use muslin_route_programmer::{Adopted, DesiredRoute, RouteChange};
@@ -42,19 +43,24 @@ pub(crate) async fn run(
     };
     let mut blackholes = BTreeSet::new();
     let mut audit = tokio::time::interval(AUDIT);
+    let mut drain = daemon.drain.watch();
+    let mut configured = None;
     loop {
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
         if let Some(plan) = Plan::of(&daemon.role, &cluster, &kernel) {
             let changed = daemon.plan.borrow().as_deref() != Some(&plan);
-            if changed {
+            drain.mark_unchanged();
+            let wanted = daemon.drain.applied(plan.speaker());
+            if changed || configured.as_ref() != Some(&wanted) {
                 let mut faults = Faults::default();
                 // Unused addresses of our blocks lead nowhere before anyone is told to send packets for them.
                 program_blackholes(&daemon, &mut blackholes, &plan).await?;
                 if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
                     faults.pods = pods.apply(plan, &kernel).err().map(|error| sentence(&error));
                 }
-                faults.speaker = configure(&daemon, &plan).await?.err();
+                faults.speaker = configure(&daemon, &wanted).await?.err();
+                configured = Some(wanted);
                 report(&daemon, &plan, &faults);
                 daemon.faults.send_replace(faults);
                 daemon.plan.send_replace(Some(Arc::new(plan)));
@@ -76,6 +82,8 @@ pub(crate) async fn run(
             _ = audit.tick() => if let Some(pods) = &mut pods {
                 pods.audit();
             },
+            // The drain lives as long as the daemon.
+            _ = drain.changed() => {}
             changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
             changed = found.changed() => changed.context("routers on the links are no longer looked for")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
@@ -84,18 +92,18 @@ pub(crate) async fn run(
 }
 
 /// Starts the speaker with the first plan, then changes it. The inner error is a configuration that cannot be.
-async fn configure(daemon: &Daemon, plan: &Plan) -> anyhow::Result<Result<(), String>> {
+async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Result<(), String>> {
     use muslin_bgp_speaker::net::{ConfigureError, RecordConfig, SpawnError, spawn_recorded, spawn_started};
 
     if let Some(speaker) = daemon.speaker.get() {
-        return match speaker.configure(plan.speaker().clone()).await {
+        return match speaker.configure(wanted.clone()).await {
             Ok(()) => Ok(Ok(())),
             Err(ConfigureError::Refused(error)) => Ok(Err(error.to_string())),
             Err(ConfigureError::Gone(error)) => Err(error.into()),
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let (config, start) = (plan.speaker().clone(), start(daemon.programmer.status().adopted));
+    let (config, start) = (wanted.clone(), start(daemon.programmer.status().adopted));
     let spawned = match &daemon.record {
         Some(folder) => spawn_recorded(config, resolver, start, RecordConfig::new(folder)),
         None => spawn_started(config, resolver, start),

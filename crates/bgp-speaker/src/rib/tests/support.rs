@@ -116,6 +116,7 @@ pub(super) fn view(index: u16, asn: u32) -> PeerView {
         extended_next_hop: FamilySet::EMPTY,
         max_message: 4096,
         enhanced_refresh: false,
+        graceful_shutdown: false,
         takes_long_lived_stale: false,
         reflector: ReflectorRole::NonClient,
         next_hop: NextHopMode::Auto,
