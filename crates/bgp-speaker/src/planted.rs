@@ -47,6 +47,16 @@ bugs! {
     RefreshSendsNothing,
     /// A change of an ECMP set is seen only if it changes the best path.
     MultipathChangeMissed,
+    /// Of two connections that both sides established at the same moment none is kept.
+    CollisionClosesBoth,
+    /// Long-lived stale routes are sent to peers that take them for good ones.
+    LongLivedStaleLeaked,
+    /// Long-lived stale routes compete with others as before.
+    LongLivedStalePreferred,
+    /// The stale time of long-lived stale routes never ends.
+    StaleTimeForgotten,
+    /// Peers that are told everything already are not told that we are about to go.
+    GracefulShutdownForgotten,
 }
 
 thread_local! {

@@ -337,6 +337,10 @@ impl Rib {
                 }
             }
         }
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::GracefulShutdownForgotten) {
+            return;
+        }
         self.exports.regroup(&mut self.routes, &exported);
     }
 

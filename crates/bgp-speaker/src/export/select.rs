@@ -103,7 +103,11 @@ impl GroupKey {
         }
         // RFC 9494 §4.3. Its §4.6 allows more within an AS; who cannot tell such a route from a good one is
         // better off without it.
-        if marks.contains(Marks::LLGR_STALE) && !self.shape.takes_long_lived_stale {
+        let takes_stale = self.shape.takes_long_lived_stale;
+        #[cfg(feature = "planted-bugs")]
+        let takes_stale =
+            takes_stale || crate::planted::is_planted(crate::planted::Bug::LongLivedStaleLeaked);
+        if marks.contains(Marks::LLGR_STALE) && !takes_stale {
             return refuse(Withheld::LongLivedStale);
         }
         if matches!(self.shape.relation, Relation::Internal { .. })

@@ -34,6 +34,10 @@ impl Class {
 
     /// The same for a path that is long-lived stale, which is below all others (RFC 9494 §4.3).
     pub(crate) fn long_lived_stale(self) -> Self {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::LongLivedStalePreferred) {
+            return self;
+        }
         Self(self.0 & !(1 << Self::CURRENT))
     }
 

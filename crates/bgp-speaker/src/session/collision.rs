@@ -100,6 +100,10 @@ impl Session {
     /// graceful restart (RFC 4724 §4.2). So the side with the lower identifier leaves the choice to the
     /// other one, which is sure to make it.
     fn is_for_the_peer_to_choose(&self, established: Origin, newer: Origin, negotiated: &Negotiated) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is_planted(crate::planted::Bug::CollisionClosesBoth) {
+            return false;
+        }
         (established, newer) == (Origin::Dialed, Origin::Accepted) && !self.settings.outranks(negotiated)
     }
 

@@ -86,6 +86,10 @@ impl Retained {
             for family in self.families.iter() {
                 let time = self.long_lived.time(family);
                 self.ends[slot(family)] = time.map(|time| now + time);
+                #[cfg(feature = "planted-bugs")]
+                if crate::planted::is_planted(crate::planted::Bug::StaleTimeForgotten) {
+                    self.ends[slot(family)] = None;
+                }
                 match time {
                     Some(_) => aged.long_lived = aged.long_lived.with(family),
                     None => aged.gone = aged.gone.with(family),

@@ -101,7 +101,7 @@ fn on_the_wire(route: &RouteView) -> String {
 fn nothing_is_stale(world: &World, host: usize, routes: &[RouteView], found: &mut Vec<String>) {
     for route in routes {
         let prefix = route.prefix;
-        if route.stale {
+        if route.stale || is_marked(route) {
             found.push(format!("{host} keeps a stale {prefix} of {:?}", route.peer));
         }
         let origin = origin_as(route).unwrap_or(world.topology.asns[host]);
@@ -213,6 +213,53 @@ fn who_can_know_knows(world: &World, tables: &[Vec<RouteView>], found: &mut Vec<
             found.push(format!("{prefix} is known to {known:?}, should be to {wanted:?}"));
         }
     }
+}
+
+/// What must hold of long-lived stale routes at any time (RFC 9494 §4.3): they are used only where there is no
+/// other route, and go nowhere where they would be taken for good ones.
+pub(crate) fn stale_routes_out_of_place(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for (host, node) in world.network.hosts.iter().enumerate() {
+        if node.speaker.is_none() {
+            continue;
+        }
+        let routes = loc_rib(world, host);
+        for best in routes.iter().filter(|route| route.state == RouteState::Best && is_marked(route)) {
+            let better = routes
+                .iter()
+                .find(|route| route.prefix == best.prefix && is_usable(route) && !is_marked(route));
+            if let Some(better) = better {
+                found.push(format!("{host} prefers a stale {} to that of {:?}", best.prefix, better.peer));
+            }
+        }
+    }
+    for peering in &world.topology.peerings {
+        for [from, to] in [peering.ends, [peering.ends[1], peering.ends[0]]] {
+            if peering.restart.and(peering.long_lived).is_some() {
+                continue;
+            }
+            let Some(peer) = world.key_of(to, from) else { continue };
+            let held = Query::AdjRibIn { peer, filter: everything() };
+            for route in routes(speaker(world, to), &held).iter().filter(|route| is_marked(route)) {
+                found.push(format!("{to} was sent a stale {} by {from}", route.prefix));
+            }
+        }
+    }
+    found
+}
+
+/// What is left of stale routes when a speaker has been away for longer than any stale time.
+pub(crate) fn stale_routes_at(world: &World, away: usize) -> Vec<String> {
+    let there = (0..world.originated.len()).filter(|host| *host != away);
+    let stale = there.flat_map(|host| {
+        let routes = loc_rib(world, host).into_iter();
+        routes.filter(|route| route.stale || is_marked(route)).map(move |route| (host, route.prefix))
+    });
+    stale.map(|(host, prefix)| format!("{host} keeps a stale {prefix} while {away} is away")).collect()
+}
+
+fn is_marked(route: &RouteView) -> bool {
+    route.communities.iter().any(|community| community == "llgr-stale")
 }
 
 fn is_usable(route: &RouteView) -> bool {

@@ -28,6 +28,8 @@ pub(crate) struct Host {
     sockets: BTreeMap<ConnId, (usize, usize)>,
     dialing: BTreeSet<ConnId>,
     accepted: u64,
+    /// Until when it does nothing, and takes nothing in.
+    frozen: Option<Instant>,
     /// Counts starts, so that nothing meant for an earlier life arrives in a later one.
     life: u32,
     timeouts: (u64, u32),
@@ -132,6 +134,14 @@ pub(crate) struct Network {
     sequence: u64,
 }
 
+impl Host {
+    /// When its speaker wants to do something, and can.
+    fn next_timer(&self) -> Option<Instant> {
+        let due = self.speaker.as_ref()?.poll_timeout()?;
+        Some(self.frozen.map_or(due, |until| due.max(until)))
+    }
+}
+
 impl Network {
     /// Hosts at these addresses, all of them off.
     pub(crate) fn new(random: Random, addresses: impl Iterator<Item = IpAddr>) -> Self {
@@ -143,6 +153,7 @@ impl Network {
             sockets: BTreeMap::new(),
             dialing: BTreeSet::new(),
             accepted: 0,
+            frozen: None,
             life: 0,
             timeouts: (0, 0),
         };
@@ -188,6 +199,18 @@ impl Network {
         }
     }
 
+    /// Stops a host in its tracks: what arrives waits, and afterwards its clock has skipped that time.
+    pub(crate) fn freeze(&mut self, host: usize, pause: Duration) {
+        self.hosts[host].frozen = Some(self.now + pause);
+    }
+
+    /// Lets everybody go on.
+    pub(crate) fn thaw(&mut self) {
+        for host in &mut self.hosts {
+            host.frozen = None;
+        }
+    }
+
     /// Takes a link down: nothing passes, nobody is told, and what is under way waits.
     pub(crate) fn cut(&mut self, link: (usize, usize)) {
         self.down.insert(link);
@@ -228,7 +251,7 @@ impl Network {
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let timer = self.hosts.iter().filter_map(|host| host.speaker.as_ref()?.poll_timeout()).min();
+            let timer = self.hosts.iter().filter_map(Host::next_timer).min();
             let event = self.events.peek().map(|Reverse(event)| event.at);
             let Some(next) = [timer, event].into_iter().flatten().min().filter(|at| *at <= end) else {
                 self.now = end;
@@ -241,8 +264,7 @@ impl Network {
                 }
             }
             for host in 0..self.hosts.len() {
-                let due = self.hosts[host].speaker.as_ref().and_then(Speaker::poll_timeout);
-                if due.is_some_and(|at| at <= self.now) {
+                if self.hosts[host].next_timer().is_some_and(|at| at <= self.now) {
                     self.count_timeout(host);
                     self.on(host, Speaker::handle_timeout);
                 }
@@ -260,7 +282,26 @@ impl Network {
         assert!(*calls <= MOST_TIMEOUTS_A_SECOND, "the timers of host {host} storm in second {second}");
     }
 
+    /// The host that something happens to.
+    fn concerned(&self, what: &Happening) -> usize {
+        match *what {
+            Happening::Attempt { to, from, .. } => {
+                self.hosts.iter().position(|host| host.address == to).unwrap_or(from)
+            }
+            Happening::Opened { connection, .. } => self.connections[connection].hosts[0],
+            Happening::Failed { host, .. } => host,
+            Happening::Arrives { connection, end }
+            | Happening::Written { connection, end, .. }
+            | Happening::Reset { connection, end } => self.connections[connection].hosts[end],
+        }
+    }
+
     fn happen(&mut self, what: Happening) {
+        if let Some(until) = self.hosts[self.concerned(&what)].frozen.filter(|until| *until > self.now) {
+            // In the order in which it came.
+            self.schedule(until, what);
+            return;
+        }
         match what {
             Happening::Attempt { from, life, conn, to } => self.attempt(from, life, conn, to),
             Happening::Opened { connection, life, conn } => self.opened(connection, life, conn),

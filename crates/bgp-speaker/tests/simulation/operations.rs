@@ -38,6 +38,7 @@ impl World {
     /// that were removed stay as they are.
     pub(crate) fn calm(&mut self) {
         self.tell("everything is repaired");
+        self.network.thaw();
         for peering in self.topology.peerings.clone() {
             self.network.mend(link(peering.ends[0], peering.ends[1]));
         }
@@ -94,7 +95,17 @@ impl World {
             }
             58..75 => self.change_policy(choice, end),
             75..84 => self.change_next_hops(host),
-            84..87 => {
+            84 => {
+                let leaves = !self.leaving.remove(&host) && self.leaving.insert(host);
+                self.tell(&format!("host {host} says that it leaves: {leaves}"));
+                self.configure(host);
+            }
+            85 | 86 => {
+                let pause = self.random().time(Duration::ZERO, Duration::from_secs(45));
+                self.tell(&format!("host {host} stands still for {pause:?}, and its clock skips"));
+                self.network.freeze(host, pause);
+            }
+            87..89 => {
                 let side = &mut self.topology.peerings[choice].sides[end];
                 side.shut_down = !side.shut_down;
                 let told =

@@ -5,6 +5,7 @@ use std::time::Duration;
 use muslin_bgp_speaker::session::Stop;
 use muslin_bgp_speaker::speaker::Start;
 
+use crate::invariants::{stale_routes_at, stale_routes_out_of_place};
 use crate::topology::Peering;
 use crate::world::World;
 
@@ -28,6 +29,23 @@ impl World {
         self.network.run(Duration::from_secs(40));
         let forgotten = self.network.forgotten.iter();
         forgotten.map(|(other, prefix)| format!("{other} forgot {prefix} while {host} restarted")).collect()
+    }
+
+    /// A speaker goes and stays away for longer than anybody waits for it, then comes back; says what was used
+    /// or passed on meanwhile that should not have been, and what was left in the end.
+    pub(crate) fn outlive(&mut self) -> Vec<String> {
+        let host = self.network.random.below(self.originated.len());
+        self.tell(&format!("host {host} stays away"));
+        self.network.crash(host);
+        let mut found = Vec::new();
+        for _ in 0..24 {
+            self.network.run(Duration::from_secs(5));
+            found.extend(stale_routes_out_of_place(self));
+        }
+        found.extend(stale_routes_at(self, host));
+        self.start(host, Start::Fresh);
+        self.network.run(Duration::from_secs(40));
+        found
     }
 
     fn is_kept_by_all(&self, host: usize) -> bool {

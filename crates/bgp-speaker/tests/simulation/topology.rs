@@ -43,6 +43,8 @@ pub(crate) struct Peering {
     pub(crate) relation: Relation,
     pub(crate) add_path: bool,
     pub(crate) restart: Option<Duration>,
+    /// How long routes outlive that (RFC 9494).
+    pub(crate) long_lived: Option<Duration>,
     pub(crate) hold: Duration,
     /// The first end knows the second only by range, or only waits for it.
     pub(crate) waits: bool,
@@ -102,6 +104,8 @@ pub(crate) fn generate(random: &mut Random) -> Topology {
         relation,
         add_path: random.chance(if relation == Relation::External { 15 } else { 40 }),
         restart: random.chance(50).then_some(Duration::from_secs(20)),
+        // Without the restart time it means nothing (RFC 9494 §3.1).
+        long_lived: random.chance(50).then_some(Duration::from_secs(25)),
         hold: Duration::from_secs(random.pick(&[9, 15, 30])),
         waits: random.chance(25),
         by_range: relation == Relation::Reflection && random.chance(30),

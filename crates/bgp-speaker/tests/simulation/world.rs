@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) topology: Topology,
     pub(crate) originated: Vec<BTreeMap<IpNet, Origination>>,
     pub(crate) tables: Vec<Arc<Mutex<Table>>>,
+    /// Who says that it is about to go (RFC 8326).
+    pub(crate) leaving: BTreeSet<usize>,
 }
 
 impl World {
@@ -83,7 +85,8 @@ impl World {
         let originated = originated.collect();
         let mut network = Network::new(random, (0..hosts).map(address));
         network.trace = trace;
-        let mut world = Self { network, topology, originated, tables };
+        let leaving = BTreeSet::new();
+        let mut world = Self { network, topology, originated, tables, leaving };
         for host in 0..hosts {
             world.start(host, Start::Fresh);
         }
@@ -121,6 +124,7 @@ impl World {
         let mut config = SpeakerConfig::new(Asn(self.topology.asns[host]), router_id);
         config.listen = vec!["0.0.0.0:179".parse().expect("an address")];
         config.guard = self.guard(host);
+        config.graceful_shutdown = self.leaving.contains(&host);
         config.originated =
             self.originated[host].iter().map(|(prefix, with)| originate(*prefix, with)).collect();
         for peering in &self.topology.peerings {
@@ -155,6 +159,7 @@ impl World {
             connect: if peering.waits && end == 0 { ConnectMode::Passive } else { ConnectMode::Both },
             hold_time: peering.hold,
             graceful_restart: peering.restart,
+            long_lived: peering.long_lived,
             add_path: if peering.add_path {
                 AddPathConfig { receive: true, send: SentPaths::Best(3), ..AddPathConfig::default() }
             } else {
