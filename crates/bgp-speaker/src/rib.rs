@@ -167,7 +167,10 @@ impl Rib {
         self.tick(now);
         self.exports.leave(&mut self.routes, index);
         match self.routes.peers.get_mut(index) {
-            Some(peer) if peer.view.key == view.key => peer.begin_session(view),
+            Some(peer) if peer.view.key == view.key => {
+                peer.begin_session(view);
+                self.set_silent(index, false);
+            }
             _ => {
                 // The index belonged to another peer: nothing of it may be taken for this one's.
                 self.remove_peer(index);
@@ -201,6 +204,9 @@ impl Rib {
         peer.begin_epoch(FamilySet::ALL);
         if loss == PeerLoss::RetainAll {
             peer.long_lived = long_lived;
+        }
+        if loss == PeerLoss::RetainSilent {
+            self.set_silent(index, true);
         }
         if loss == PeerLoss::Flush {
             self.flush_stale(index, FamilySet::ALL);
@@ -430,6 +436,15 @@ impl Rib {
     /// Whether the kernel has changes to pull.
     pub fn has_fib_changes(&self) -> bool {
         self.fib.has_changes(&self.routes)
+    }
+
+    /// Elects anew wherever a peer has paths, when it falls silent or speaks again.
+    fn set_silent(&mut self, index: PeerIndex, silent: bool) {
+        if let Some(peer) = self.routes.peers.get_mut(index)
+            && std::mem::replace(&mut peer.silent, silent) != silent
+        {
+            self.jobs.push(Task::Reelect(index));
+        }
     }
 
     fn tick(&mut self, now: Instant) {

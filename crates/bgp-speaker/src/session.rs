@@ -91,6 +91,8 @@ pub enum Retention {
     Flush,
     /// Those of these families stay as stale until the peer is back, or [`SessionOutput::RetentionExpired`].
     Retain(FamilySet),
+    /// The same, but the peer fell silent and may well be dead: where there are equal paths, others are used.
+    RetainSilent(FamilySet),
     /// The same, and what was stale before stays so, too: only one of two connections was lost.
     RetainAll(FamilySet),
 }

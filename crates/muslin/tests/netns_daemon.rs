@@ -392,7 +392,8 @@ fn pod(world: &World, pod: Option<&str>) {
         ledger.release(&attachment, BootTime::default());
     }
     if let Some(name) = pod {
-        let attachment = Attachment { network: "muslin".into(), container: name.into(), interface: "eth0".into() };
+        let attachment =
+            Attachment { network: "muslin".into(), container: name.into(), interface: "eth0".into() };
         let blocks = ["10.244.1.0/24".parse().unwrap()];
         let wish = Wish {
             attachment: &attachment,

@@ -80,6 +80,8 @@ pub enum Step {
     External,
     /// Closer next hop.
     NextHopMetric,
+    /// Of a peer that answers rather than of one that fell silent.
+    Answering,
     /// Lower BGP identifier, or ORIGINATOR_ID where there is one.
     RouterId,
     /// Shorter CLUSTER_LIST.
@@ -101,6 +103,7 @@ impl fmt::Display for Step {
             Self::Med => "lower MED of the same neighbouring AS",
             Self::External => "external over internal",
             Self::NextHopMetric => "closer next hop",
+            Self::Answering => "the other peer fell silent",
             Self::RouterId => "lower router or originator identifier",
             Self::ClusterList => "shorter cluster list",
             Self::PeerAddress => "lower peer address",
@@ -119,6 +122,8 @@ pub(crate) struct Candidate {
     pub(crate) med: u32,
     pub(crate) external: bool,
     pub(crate) metric: u32,
+    /// Whether it is stale, of a peer that fell silent.
+    pub(crate) silent: bool,
     pub(crate) router_id: u32,
     pub(crate) cluster_length: u16,
     pub(crate) address: IpAddr,
@@ -162,6 +167,12 @@ pub(crate) fn elect(candidates: &mut [Candidate]) -> usize {
     }
     if let Some(closest) = candidates[..alive].iter().map(|candidate| candidate.metric).min() {
         lose(&mut candidates[..alive], Step::NextHopMetric, |candidate| candidate.metric == closest);
+        alive = alive_first(candidates, alive);
+    }
+    // RFC 4724 §4.2 wants no difference made while a peer restarts. One that fell silent is retained by
+    // RFC 8538 and more likely dead: packets go to its equals as long as there are any.
+    if candidates[..alive].iter().any(|candidate| !candidate.silent) {
+        lose(&mut candidates[..alive], Step::Answering, |candidate| !candidate.silent);
         alive = alive_first(candidates, alive);
     }
     candidates[..alive].sort_unstable_by_key(Candidate::tie_break);

@@ -284,6 +284,7 @@ impl LocRib {
         if only.next.is_none() {
             return self.eligible_class(only).map(|_| first).into_iter().collect();
         }
+        let family = self.destinations.family(id);
         let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
         let mut top = Class::default();
         for (handle, path) in self.destinations.paths(id) {
@@ -294,7 +295,7 @@ impl LocRib {
                     top = class;
                     candidates.clear();
                 }
-                candidates.extend(self.candidate(handle, path));
+                candidates.extend(self.candidate(family, handle, path));
             }
         }
         let equal = elect(&mut candidates);
@@ -330,11 +331,13 @@ impl LocRib {
 
     /// All eligible paths, in no order.
     pub(crate) fn candidates(&self, id: DestinationId) -> Vec<Candidate> {
-        self.destinations.paths(id).filter_map(|(handle, path)| self.candidate(handle, path)).collect()
+        let family = self.destinations.family(id);
+        let paths = self.destinations.paths(id);
+        paths.filter_map(|(handle, path)| self.candidate(family, handle, path)).collect()
     }
 
     /// A path with everything that the decision compares; `None` if it is not eligible.
-    pub(crate) fn candidate(&self, handle: PathHandle, path: &Path) -> Option<Candidate> {
+    pub(crate) fn candidate(&self, family: Family, handle: PathHandle, path: &Path) -> Option<Candidate> {
         let class = self.eligible_class(path)?;
         let row = self.attributes.row(path.attributes);
         let peer = self.peers.get(path.peer);
@@ -348,6 +351,7 @@ impl LocRib {
             med: row.med,
             external: peer.is_some_and(|peer| !peer.view.is_internal()),
             metric: self.attributes.reach(path.attributes).metric(),
+            silent: peer.is_some_and(|peer| peer.silent && peer.epoch(family) != path.epoch),
             // RFC 4456 §9: ORIGINATOR_ID stands for the identifier.
             router_id: if row.originator == 0 { u32::from(id) } else { row.originator },
             cluster_length: row.cluster_length,

@@ -114,6 +114,8 @@ pub enum PeerLoss {
     Flush,
     /// They stay, stale, until [`Rib::flush_stale`](super::Rib::flush_stale) (RFC 4724 §4.2).
     RetainStale,
+    /// The same of a peer that fell silent, whose equals are preferred until it is back.
+    RetainSilent,
     /// The same, and those that were stale before stay as well: the peer is there and chose another
     /// connection.
     RetainAll,
@@ -137,6 +139,8 @@ pub(crate) struct Peer {
     pub(crate) epochs: [u8; 2],
     /// Families with paths of an older epoch that nobody has yet said to flush.
     pub(crate) stale: FamilySet,
+    /// Whether it fell silent, so that its stale paths are used only where none equals them.
+    pub(crate) silent: bool,
     /// Families whose stale paths have outlived the peer's restart time (RFC 9494).
     pub(crate) long_lived: FamilySet,
     /// Families of which the peer repeats its routes (RFC 7313).
@@ -193,6 +197,7 @@ impl Peer {
             up: true,
             epochs: [0; 2],
             stale: FamilySet::EMPTY,
+            silent: false,
             long_lived: FamilySet::EMPTY,
             refreshing: FamilySet::EMPTY,
             disabled: FamilySet::EMPTY,

@@ -23,6 +23,8 @@ pub(crate) enum Task {
     Outlive(PeerIndex, FamilySet),
     /// Judge a peer's paths anew: its policy or the guard changed.
     Rejudge(PeerIndex),
+    /// Elect anew wherever a peer has paths: it fell silent, or is back.
+    Reelect(PeerIndex),
     /// Elect anew where a next hop is used: its reach changed.
     NextHop(NextHopId),
 }
@@ -85,7 +87,7 @@ impl Jobs {
 
 fn next_block(rib: &LocRib, job: &Job) -> Option<u32> {
     match job.task {
-        Task::Flush(peer, _) | Task::Outlive(peer, _) | Task::Rejudge(peer) => {
+        Task::Flush(peer, _) | Task::Outlive(peer, _) | Task::Reelect(peer) | Task::Rejudge(peer) => {
             rib.peers.get(peer)?.blocks.next(job.block)
         }
         Task::NextHop(id) if rib.attributes.next_hops.is_used(id) => {
@@ -105,6 +107,13 @@ fn work(rib: &mut LocRib, task: Task, block: u32) {
     match task {
         Task::Flush(peer, families) => flush(rib, peer, families, block),
         Task::Outlive(peer, families) => outlive(rib, peer, families, block),
+        Task::Reelect(peer) => {
+            for id in destinations(rib, block) {
+                if !paths_of(rib, id, peer).is_empty() {
+                    rib.reelect_whole(id, false);
+                }
+            }
+        }
         Task::Rejudge(peer) => rejudge(rib, peer, block),
         Task::NextHop(next_hop) => follow_next_hop(rib, next_hop, block),
     }

@@ -84,7 +84,13 @@ impl Session {
         }
         let long_lived = negotiated.long_lived.unwrap_or_default();
         self.retained = Some(Retained::new(now, restart.families, restart.time, long_lived));
-        if collided { Retention::RetainAll(restart.families) } else { Retention::Retain(restart.families) }
+        match reason {
+            _ if collided => Retention::RetainAll(restart.families),
+            EndReason::Sent { notification, .. } if *notification == Notification::hold_timer_expired() => {
+                Retention::RetainSilent(restart.families)
+            }
+            _ => Retention::Retain(restart.families),
+        }
     }
 
     /// Waits as long as the penalty asks; nothing is connected.

@@ -75,6 +75,7 @@ impl Speaker {
         let (loss, kept) = match retention {
             Retention::Flush => (PeerLoss::Flush, FamilySet::EMPTY),
             Retention::Retain(families) => (PeerLoss::RetainStale, families),
+            Retention::RetainSilent(families) => (PeerLoss::RetainSilent, families),
             Retention::RetainAll(families) => (PeerLoss::RetainAll, families),
         };
         self.rib.peer_down(now, index, loss);

@@ -330,6 +330,39 @@ fn rfc8538_1_an_expired_hold_timer_is_a_restart() {
     assert_eq!(kernel(&mut lone).len(), 1, "the restart time is over");
 }
 
+/// Gateways of the route that the kernel was last told of.
+fn gateways(lone: &mut Lone) -> Vec<String> {
+    let last = kernel(lone).pop().and_then(|change| change.route);
+    let hops = last.into_iter().flat_map(|route| route.next_hops);
+    let mut gateways: Vec<_> = hops.map(|hop| hop.gateway.to_string()).collect();
+    gateways.sort();
+    gateways
+}
+
+#[test]
+fn fault_05_a_peer_that_falls_silent_loses_to_its_equals_until_it_is_back() {
+    let mut lone = Lone::configured(between_two_peers());
+    let (first, second) = (lone.accept(), lone.accept_from(SECOND_PEER));
+    lone.greet(first, &Open { hold_time: 9, ..running_peer(true) });
+    let other = peer_open_with(PEER_AS, "10.0.0.8".parse().unwrap());
+    lone.greet(second, &Open { hold_time: 0, ..other });
+    lone.send(first, &announce([[10, 1, 1]]));
+    let mut equal = announce([[10, 1, 1]]);
+    let next_hop = equal.len() - 5;
+    equal[next_hop] = 8;
+    lone.send(second, &equal);
+    assert_eq!(gateways(&mut lone), ["10.0.0.8", "10.0.0.9"]);
+    lone.pass(Duration::from_secs(10));
+    assert_eq!(lone.refused_with(first), (4, 0, "".into()));
+    assert_eq!(gateways(&mut lone), ["10.0.0.8"], "it may be dead");
+    let first = lone.accept();
+    lone.greet(first, &running_peer(true));
+    assert_eq!(gateways(&mut lone), ["10.0.0.8", "10.0.0.9"], "it is not");
+    // RFC 4724 §4.2: while a peer restarts, its routes are as good as others.
+    lone.hang_up(first);
+    assert_eq!(kernel(&mut lone), []);
+}
+
 #[test]
 fn rfc8538_1_ends_that_are_meant_are_said_by_a_hard_reset() {
     let (mut lone, conn) = with_notification_peer();
