@@ -54,10 +54,10 @@ impl Listeners {
     /// Brings the sockets in line with the plan; sockets that stay are not touched but for their keys.
     pub(super) fn apply(&mut self, plan: ListenPlan, incoming: &mpsc::Sender<Incoming>) -> Vec<Refused> {
         let places = places(&plan);
-        // A TCP-AO key is taken back with its socket.
-        let same_keys = plan.ao_keys == self.plan.ao_keys;
+        // A TCP-AO key is taken back with its socket, and sockets that share a port say so from the beginning.
+        let stay = plan.ao_keys == self.plan.ao_keys && sharing(&plan) == sharing(&self.plan);
         self.open.retain(|open| {
-            let wanted = same_keys && places.contains(&open.place);
+            let wanted = stay && places.contains(&open.place);
             if !wanted {
                 open.task.abort();
             }
@@ -89,7 +89,7 @@ impl Listeners {
             if self.open.iter().any(|open| open.place == place) {
                 continue;
             }
-            match listen(address, device.as_deref()) {
+            match listen(address, device.as_deref(), sharing(&self.plan)) {
                 Ok(listener) => {
                     let listener = Arc::new(listener);
                     set_min_ttl(&listener, address, self.plan.min_ttl);
@@ -159,9 +159,24 @@ fn removed<'a>(
     before.iter().filter(move |entry| !after.contains(entry))
 }
 
-fn listen(address: SocketAddr, device: Option<&str>) -> std::io::Result<TcpListener> {
+/// Whether one address has a listener for all interfaces and further ones for some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Shared,
+}
+
+fn sharing(plan: &ListenPlan) -> Sharing {
+    if plan.devices.is_empty() { Sharing::Alone } else { Sharing::Shared }
+}
+
+fn listen(address: SocketAddr, device: Option<&str>, sharing: Sharing) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if sharing == Sharing::Shared {
+        // The kernel gives a connection to the listener that is bound to its interface, if there is one.
+        socket.set_reuse_port(true)?;
+    }
     // What the listener answers by itself must reach peers that drop small TTLs (RFC 5082 §3); an accepted
     // connection gets its own.
     if address.is_ipv6() {
