@@ -48,3 +48,13 @@ fn every_field_of_a_rule_is_on_the_page_on_policy() {
         assert!(examples.contains(&format!("{field}:")), "{field} has no example");
     }
 }
+
+#[test]
+fn the_collector_of_the_page_on_seeing_in_is_accepted_and_told_everything() {
+    let blocks = blocks(include_str!("../../../../docs/seeing-in.md"));
+    let state = ClusterState::from_manifest("bmp.yaml", blocks[0]);
+    assert_eq!(state.problems, []);
+    let bmp = plan(&state, &uplink(&["172.30.1.2/24"]), "n1").speaker.bmp;
+    assert_eq!(bmp[0].address, "192.0.2.9:11019".parse().unwrap());
+    assert_eq!(bmp[0].tables, muslin_bgp_speaker::config::BmpTables::ALL);
+}
