@@ -122,12 +122,13 @@ fn manifests<'a>(address: Ipv4Addr, cluster: &str, twins: impl Iterator<Item = &
         peer("clients", &format!("listenRange: 192.0.2.0/27, routeReflectorClient: true, {all}")),
         peer("others", &format!("listenRange: 192.0.2.32/27, {all}")),
     );
-    text += &format!(
+    let outside = format!(
         "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata: {{name: all}}\n\
          spec: {{import: [{{action: Accept}}], export: [{{action: Accept}}]}}\n\
          ---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {{name: outside}}\n\
          spec: {{peerASN: {OUTSIDE}, listenRange: 192.0.2.64/27, filters: [all]}}\n"
     );
+    text += &outside;
     for twin in twins {
         text += &peer(&format!("twin-{twin}"), &format!("peerAddress: {twin}, connectRetry: 1s, {all}"));
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
 use crate::rib::PeerIndex;
+use crate::session::Negotiated;
 
 impl Speaker {
     /// Tells of an established internal peer with the identifier of one that has just come up. It may be the same
@@ -49,7 +50,7 @@ impl Speaker {
     fn twin(&self, index: PeerIndex, peer: &Peer) -> Option<&Peer> {
         let id = identifier(peer)?;
         let carries = |other: &Peer| {
-            let families = |peer: &Peer| peer.session.negotiated().map(|negotiated| negotiated.families());
+            let families = |peer: &Peer| peer.session.negotiated().map(Negotiated::families);
             let (ours, theirs) = (families(peer).unwrap_or_default(), families(other).unwrap_or_default());
             ours.iter().any(|family| theirs.contains(family))
         };
