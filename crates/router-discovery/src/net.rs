@@ -103,20 +103,17 @@ async fn manage(mut wanted: watch::Receiver<BTreeSet<Interface>>, publish: watch
             });
         }
         for interface in interfaces {
-            match running.get(&key(&interface)) {
-                Some((sender, _)) => {
-                    sender.send_if_modified(|known| {
-                        let differs = *known != interface;
-                        *known = interface;
-                        differs
-                    });
-                }
-                None => {
-                    let place = key(&interface);
-                    let (sender, receiver) = watch::channel(interface);
-                    let task = tokio::spawn(Task::new(receiver, publish.clone()).run());
-                    running.insert(place, (sender, task));
-                }
+            if let Some((sender, _)) = running.get(&key(&interface)) {
+                sender.send_if_modified(|known| {
+                    let differs = *known != interface;
+                    *known = interface;
+                    differs
+                });
+            } else {
+                let place = key(&interface);
+                let (sender, receiver) = watch::channel(interface);
+                let task = tokio::spawn(Task::new(receiver, publish.clone()).run());
+                running.insert(place, (sender, task));
             }
         }
         if wanted.changed().await.is_err() {
@@ -209,9 +206,10 @@ impl Task {
                 Output::Send { to, message } => socket.send(to, &message)?,
                 Output::NeighbourChanged => {
                     let neighbour = self.link.neighbour();
-                    match neighbour {
-                        Some(address) => info!(interface = &**name, %address, "found a router"),
-                        None => info!(interface = &**name, "the router has been silent for long"),
+                    if let Some(address) = neighbour {
+                        info!(interface = &**name, %address, "found a router");
+                    } else {
+                        info!(interface = &**name, "the router has been silent for long");
                     }
                     self.publish.send_if_modified(|found| {
                         let before = match neighbour {
