@@ -375,7 +375,8 @@ fn await_at_router(world: &World, prefix: &str, wanted: impl Fn(Option<&Value>) 
             return;
         }
         assert!(Instant::now() < deadline, "{prefix} at the router: {route:?}");
-        std::thread::sleep(Duration::from_millis(50));
+        // The commands only answer questions.
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 

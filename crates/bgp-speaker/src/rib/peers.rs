@@ -24,6 +24,10 @@ impl PeerIndex {
 
 /// What a session gives the RIB to know when it becomes established.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts of a session that have nothing to do with one another"
+)]
 pub struct PeerView {
     /// Name.
     pub key: PeerKey,

@@ -59,12 +59,12 @@ pub(super) async fn begin(
         let message = format!("the text has {found} octets, RFC 9003 allows {MAX_TEXT}; shorten it");
         return Err((StatusCode::BAD_REQUEST, message));
     }
-    daemon.drain.begin(request).map_err(failed)?;
+    daemon.drain.begin(request).map_err(|error| failed(&error))?;
     Ok(Json(answer(&daemon)))
 }
 
 pub(super) async fn end(State(daemon): State<Arc<Daemon>>) -> Result<Json<DrainAnswer>, Refused> {
-    daemon.drain.end().map_err(failed)?;
+    daemon.drain.end().map_err(|error| failed(&error))?;
     Ok(Json(answer(&daemon)))
 }
 
@@ -74,6 +74,6 @@ fn answer(daemon: &Daemon) -> DrainAnswer {
     DrainAnswer { step: progress.step, drain: progress.status() }
 }
 
-fn failed(error: anyhow::Error) -> Refused {
-    (StatusCode::INTERNAL_SERVER_ERROR, crate::error::sentence(&error))
+fn failed(error: &anyhow::Error) -> Refused {
+    (StatusCode::INTERNAL_SERVER_ERROR, crate::error::sentence(error))
 }
