@@ -41,9 +41,9 @@ impl AoAlgorithm {
 pub struct AoKey<'a> {
     /// How segments are signed.
     pub algorithm: AoAlgorithm,
-    /// KeyID of the segments that we send.
+    /// Identifier of the key in segments that we send.
     pub send_id: u8,
-    /// KeyID of the segments that we receive.
+    /// Identifier of the key in segments that we receive.
     pub receive_id: u8,
     /// The master key.
     pub key: &'a [u8],
@@ -115,6 +115,7 @@ pub fn add_ao_key(socket: &impl AsFd, address: IpAddr, prefix: u8, key: AoKey<'_
 }
 
 /// Whether this kernel has TCP-AO: Linux 6.7 or later, built with `CONFIG_TCP_AO`.
+#[must_use]
 pub fn has_tcp_ao() -> bool {
     let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else { return false };
     let probe = AoKey { algorithm: AoAlgorithm::HmacSha1, send_id: 1, receive_id: 1, key: b"probe" };

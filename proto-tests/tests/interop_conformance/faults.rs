@@ -164,11 +164,9 @@ fn fault_37_the_key_of_a_listen_range_changes_under_its_sessions() -> Result<()>
     rotation(Peer::Stranger, "range/192.0.2.9", |arena| {
         arena.write(
             "range",
-            &format!(
-                "apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: range\nspec:\n  \
-                 listenRange: 192.0.2.8/29\n  peerASN: external\n  families: [IPv4, IPv6]\n  filters: [all]\n  \
-                 password:\n    secretKeyRef:\n      name: key\n      namespace: kube-system\n"
-            ),
+            "apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: range\nspec:\n  \
+             listenRange: 192.0.2.8/29\n  peerASN: external\n  families: [IPv4, IPv6]\n  filters: [all]\n  \
+             password:\n    secretKeyRef:\n      name: key\n      namespace: kube-system\n",
         )
     })
 }

@@ -95,9 +95,9 @@ impl Default for OverLimit {
 pub struct TcpAo {
     /// The master key.
     pub key: Secret,
-    /// KeyID of what we send.
+    /// Identifier of the key in what we send.
     pub send_id: u8,
-    /// KeyID of what we receive.
+    /// Identifier of the key in what we receive.
     pub receive_id: u8,
     /// The algorithm.
     pub algorithm: TcpAoAlgorithm,

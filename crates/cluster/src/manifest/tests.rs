@@ -26,6 +26,7 @@ fn a_missing_field_is_named_with_the_line_of_what_lacks_it() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn a_value_that_does_not_fit_says_what_was_found_and_what_would_fit() {
     let cases = [
         (

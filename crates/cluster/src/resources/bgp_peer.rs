@@ -346,10 +346,10 @@ impl GracefulRestart {
 pub struct TcpAo {
     /// The Secret and its key.
     pub secret_key_ref: SecretKeyRef,
-    /// KeyID of what we send, the peer's receive id; 1 if absent.
+    /// Identifier of the key in what we send, the peer's receive id; 1 if absent.
     #[serde(rename = "sendID", default, skip_serializing_if = "Option::is_none")]
     pub send_id: Option<u8>,
-    /// KeyID of what we receive, the peer's send id; as `sendID` if absent.
+    /// Identifier of the key in what we receive, the peer's send id; as `sendID` if absent.
     #[serde(rename = "receiveID", default, skip_serializing_if = "Option::is_none")]
     pub receive_id: Option<u8>,
     /// How segments are signed (RFC 5926); `HMAC-SHA-1-96` if absent.
