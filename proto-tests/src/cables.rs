@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::daemon::{Process, ask};
 use crate::daemons::frr;
+use crate::release::Release;
 use crate::{muslin, wait};
 
 /// Both cables, by the name that either end has.
@@ -260,13 +261,13 @@ impl Frr {
     /// When one of them does not start, with its log.
     pub fn start(host: &Namespace, side: Side) -> Result<Self> {
         let folder = frr::own_folder()?;
-        let mut command = frr::daemon(frr::ZEBRA, folder.path());
+        let mut command = frr::daemon(&Release::Installed, frr::ZEBRA, folder.path());
         command.arg("-z").arg(folder.path().join("zserv.api"));
         let mut zebra = Process::start(host, folder, &mut command)?;
         zebra.await_file("zserv.api")?;
         let folder = frr::own_folder()?;
         fs::write(folder.path().join("bgpd.conf"), configuration(side))?;
-        let mut command = frr::daemon(frr::PROGRAM, folder.path());
+        let mut command = frr::daemon(&Release::Installed, frr::PROGRAM, folder.path());
         command.args(["-f", "bgpd.conf", "-z"]).arg(zebra.path("zserv.api"));
         let mut bgpd = Process::start(host, folder, &mut command)?;
         bgpd.await_file("bgpd.vty")?;

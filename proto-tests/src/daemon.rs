@@ -1,6 +1,7 @@
 //! A daemon under test: what a test may ask of it, and the process that it is.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,23 +15,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::route::{Announcement, End, Route};
+use crate::route::{Announcement, Route};
+use crate::setup::Setup;
 use crate::wait;
 
-/// What a daemon is told at its start. There is one session per family, each over its own transport.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The daemon's own end.
-    pub own: End,
-    /// The other end.
-    pub peer: End,
-    /// Hold time to offer, in seconds.
-    pub hold_time: u16,
-    /// What it originates from the start.
-    pub announcements: Vec<Announcement>,
+/// A daemon does not have what it was asked for, and says so itself. An error that a scenario ends with is told
+/// apart by it from one that nobody expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-/// A running BGP speaker with two sessions, one for IPv4 and one for IPv6 unicast.
+impl std::error::Error for Refused {}
+
+/// A running BGP speaker.
 pub trait Daemon: Send {
     /// How many of its sessions are established.
     ///
@@ -38,7 +40,7 @@ pub trait Daemon: Send {
     /// When the daemon does not answer or its answer cannot be read; so for all methods.
     fn established(&mut self) -> Result<usize>;
 
-    /// Every route that it has from its peer.
+    /// Every path that it has from its peers.
     ///
     /// # Errors
     /// As above.
@@ -50,13 +52,21 @@ pub trait Daemon: Send {
     /// As above.
     fn announce(&mut self, announcement: &Announcement) -> Result<()>;
 
+    /// Originates one of several paths to a prefix (RFC 7911), by its own identifier and AS_PATH.
+    ///
+    /// # Errors
+    /// As above, and [`Refused`] when it only has several paths of what it learned.
+    fn announce_path(&mut self, prefix: IpNet, _identifier: u8, _as_path: &[u32]) -> Result<()> {
+        bail!(Refused(format!("it has one path of its own to {prefix}")))
+    }
+
     /// Originates a prefix no longer.
     ///
     /// # Errors
     /// As above.
     fn withdraw(&mut self, prefix: IpNet) -> Result<()>;
 
-    /// Asks the peer for all its routes again (RFC 2918).
+    /// Asks the peers for all their routes again (RFC 2918).
     ///
     /// # Errors
     /// As above.
@@ -67,6 +77,38 @@ pub trait Daemon: Send {
     /// # Errors
     /// As above.
     fn ends_of_rib(&mut self) -> Result<Option<BTreeSet<Family>>>;
+
+    /// Makes the sessions of the running daemon what a changed setup says of them.
+    ///
+    /// # Errors
+    /// As above.
+    fn reload(&mut self, setup: &Setup) -> Result<()>;
+
+    /// Shuts its sessions down and tells the peers why (RFC 9003).
+    ///
+    /// # Errors
+    /// As above, and [`Refused`] when it cannot.
+    fn shut_down(&mut self, text: &str) -> Result<()>;
+
+    /// Ends the BGP process as a crash would, and starts it again as one that restarts (RFC 4724).
+    ///
+    /// # Errors
+    /// As above, and [`Refused`] when it cannot.
+    fn crash(&mut self, namespace: &Namespace) -> Result<()>;
+
+    /// How many ROUTE-REFRESH messages came on each of its sessions, marks (RFC 7313) included.
+    ///
+    /// # Errors
+    /// As above, and [`Refused`] when it does not tell.
+    fn refreshes(&mut self) -> Result<Vec<u64>>;
+
+    /// Everything that it told its operator so far.
+    ///
+    /// # Errors
+    /// As above.
+    fn said(&mut self) -> Result<String> {
+        self.process().log()
+    }
 
     /// Its process, to be frozen or read from.
     fn process(&self) -> &Process;
@@ -96,25 +138,30 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start(namespace: &Namespace, folder: TempDir, command: &mut Command) -> Result<Self> {
-        let log = File::create(folder.path().join("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder.path());
-        let child = namespace
-            .spawn(command)
-            .with_context(|| format!("{} could not be started", command.get_program().display()))?;
+        let child = Self::spawn(namespace, &folder, command)?;
         Ok(Self { child, folder })
     }
 
-    /// Ends the process by a signal and starts a program in its place and with its folder. Its log goes on.
+    /// Ends the process and those that it started by a signal, and starts a program in its place and with its folder.
+    /// Its log goes on.
     ///
     /// # Errors
     /// When it does not end, or the other one cannot be started.
     pub fn replace(&mut self, with: Signal, namespace: &Namespace, command: &mut Command) -> Result<()> {
-        signal(self.child.id(), with)?;
+        for id in Self::family(self.child.id())? {
+            signal(id, with)?;
+        }
         wait::until("the end", || Ok(self.child.try_wait()?.ok_or_else(|| "it runs".to_owned())))?;
-        let log = File::options().append(true).open(self.path("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(self.folder.path());
-        self.child = namespace.spawn(command)?;
+        self.child = Self::spawn(namespace, &self.folder, command)?;
         Ok(())
+    }
+
+    fn spawn(namespace: &Namespace, folder: &TempDir, command: &mut Command) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(folder.path().join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).current_dir(folder.path());
+        namespace
+            .spawn(command)
+            .with_context(|| format!("{} could not be started", command.get_program().display()))
     }
 
     /// A path in the process's folder.
@@ -125,6 +172,17 @@ impl Process {
     /// Its id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The first line of its log that holds any of the words, without what stands before them: what it said when it
+    /// did not understand its configuration.
+    pub fn complaint(&self, words: &[&str]) -> Option<Refused> {
+        let log = self.log().ok()?;
+        let found = log.lines().find_map(|line| {
+            let start = words.iter().filter_map(|word| line.find(word)).min()?;
+            Some(line[start..].trim().to_owned())
+        });
+        found.map(Refused)
     }
 
     /// Everything that it printed so far.
@@ -169,6 +227,14 @@ impl Process {
             Some(status) => bail!("it has ended, {status}:\n{}", self.log()?),
             None => Ok(()),
         }
+    }
+
+    /// Sends a signal to the process.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, what: Signal) -> Result<()> {
+        signal(self.child.id(), what)
     }
 
     /// Stops the process and those that it started in their tracks, as a machine that hangs; [`thaw`](Self::thaw) lets

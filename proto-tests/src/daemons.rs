@@ -1,5 +1,7 @@
 //! The daemons that we know how to run.
 
+#![allow(clippy::format_push_string, reason = "configurations are put together line by line, to be read")]
+
 mod bird;
 mod exabgp;
 pub(crate) mod frr;
@@ -13,13 +15,17 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use muslin_netns::Namespace;
 
-use crate::daemon::{Daemon, Setup, ask};
+use crate::daemon::{Daemon, ask};
+use crate::release::Release;
+use crate::setup::Setup;
 
 /// A daemon by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// BIRD Internet Routing Daemon.
+    /// BIRD Internet Routing Daemon, version 2.
     Bird,
+    /// BIRD 3, which has threads and is a package of its own.
+    Bird3,
     /// ExaBGP.
     ExaBgp,
     /// Free Range Routing.
@@ -30,14 +36,26 @@ pub enum Kind {
     OpenBgpd,
 }
 
+/// A daemon of one release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which daemon.
+    pub kind: Kind,
+    /// Which release of it.
+    pub release: Release,
+}
+
 impl Kind {
-    /// Every daemon of others.
-    pub const ALL: [Self; 5] = [Self::Bird, Self::ExaBgp, Self::Frr, Self::GoBgp, Self::OpenBgpd];
+    /// Those of which there is an installed package.
+    pub const INSTALLED: [Self; 5] = [Self::Bird, Self::ExaBgp, Self::Frr, Self::GoBgp, Self::OpenBgpd];
+    /// Those of which there is a package in a later suite.
+    pub const LATER: [Self; 6] =
+        [Self::Bird, Self::Bird3, Self::ExaBgp, Self::Frr, Self::GoBgp, Self::OpenBgpd];
 
     /// Its name as its authors write it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Bird => "BIRD",
+            Self::Bird | Self::Bird3 => "BIRD",
             Self::ExaBgp => "ExaBGP",
             Self::Frr => "FRR",
             Self::GoBgp => "GoBGP",
@@ -45,20 +63,51 @@ impl Kind {
         }
     }
 
-    /// The version that is installed.
+    /// The installed package.
+    pub fn installed(self) -> Candidate {
+        Candidate { kind: self, release: Release::Installed }
+    }
+
+    /// The package of a later suite.
     ///
     /// # Errors
-    /// When it is not installed, or tells no version.
-    pub fn version(self) -> Result<String> {
-        let (program, option) = match self {
-            Self::Bird => (bird::PROGRAM, "--version"),
-            Self::ExaBgp => (exabgp::PROGRAM, "--version"),
-            Self::Frr => (frr::PROGRAM, "--version"),
-            Self::GoBgp => (gobgp::PROGRAM, "--version"),
-            Self::OpenBgpd => (openbgpd::PROGRAM, "-V"),
+    /// When it was not unpacked.
+    pub fn later(self) -> Result<Candidate> {
+        let group = if self == Self::Bird3 { "bird3" } else { "main" };
+        Ok(Candidate { kind: self, release: Release::later(group)? })
+    }
+}
+
+impl Candidate {
+    /// All of them: what is installed and what is newer, side by side.
+    ///
+    /// # Errors
+    /// When the newer ones were not unpacked.
+    pub fn all() -> Result<Vec<Self>> {
+        let mut all: Vec<Self> = Kind::INSTALLED.map(Kind::installed).into();
+        for kind in Kind::LATER {
+            all.push(kind.later()?);
+        }
+        all.sort_by_key(|candidate| candidate.kind);
+        Ok(all)
+    }
+
+    /// Its version.
+    ///
+    /// # Errors
+    /// When it is not there, or tells no version.
+    pub fn version(&self) -> Result<String> {
+        let exabgp = self.release.first(&exabgp::PROGRAMS);
+        let (program, option) = match (self.kind, &self.release) {
+            (Kind::Bird | Kind::Bird3, _) => (bird::PROGRAM, "--version"),
+            (Kind::ExaBgp, Release::Installed) => (exabgp, "--version"),
+            (Kind::ExaBgp, Release::Later(_)) => (exabgp, "version"),
+            (Kind::Frr, _) => (frr::PROGRAM, "--version"),
+            (Kind::GoBgp, _) => (gobgp::PROGRAM, "--version"),
+            (Kind::OpenBgpd, _) => (openbgpd::PROGRAM, "-V"),
         };
-        let output =
-            Command::new(program).arg(option).output().with_context(|| format!("{program} {option}"))?;
+        let mut command = self.release.command(program);
+        let output = command.arg(option).output().with_context(|| format!("{program} {option}"))?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         said.split_whitespace()
@@ -70,14 +119,17 @@ impl Kind {
     /// Starts it in a namespace.
     ///
     /// # Errors
-    /// When it does not start; with its log.
-    pub fn start(self, namespace: &Namespace, setup: &Setup) -> Result<Box<dyn Daemon>> {
-        Ok(match self {
-            Self::Bird => Box::new(bird::Bird::start(namespace, setup)?),
-            Self::ExaBgp => Box::new(exabgp::ExaBgp::start(namespace, setup)?),
-            Self::Frr => Box::new(frr::Frr::start(namespace, setup)?),
-            Self::GoBgp => Box::new(gobgp::GoBgp::start(namespace, setup)?),
-            Self::OpenBgpd => Box::new(openbgpd::OpenBgpd::start(namespace, setup)?),
+    /// When it does not start, with its log; [`Refused`](crate::daemon::Refused) when it does not understand what it
+    /// is to be.
+    pub fn start(&self, namespace: &Namespace, setup: &Setup) -> Result<Box<dyn Daemon>> {
+        let release = &self.release;
+        Ok(match self.kind {
+            Kind::Bird => Box::new(bird::Bird::start(bird::Version::Two, release, namespace, setup)?),
+            Kind::Bird3 => Box::new(bird::Bird::start(bird::Version::Three, release, namespace, setup)?),
+            Kind::ExaBgp => Box::new(exabgp::ExaBgp::start(release, namespace, setup)?),
+            Kind::Frr => Box::new(frr::Frr::start(release, namespace, setup)?),
+            Kind::GoBgp => Box::new(gobgp::GoBgp::start(release, namespace, setup)?),
+            Kind::OpenBgpd => Box::new(openbgpd::OpenBgpd::start(release, namespace, setup)?),
         })
     }
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use muslin_netns::Namespace;
 
+use crate::wait;
+
 /// Beyond this a candidate has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -106,4 +108,31 @@ impl Usage {
         let kib: f64 = peak.split_whitespace().next().context("VmHWM")?.parse()?;
         Ok(Self { cpu_seconds: ticks / TICKS, peak_mib: kib / 1024.0 })
     }
+}
+
+/// Waits until any of these counters of TCP has moved in any of the namespaces.
+///
+/// # Errors
+/// When none does.
+pub fn await_counter(hosts: &[&Namespace], names: &[&str]) -> Result<()> {
+    wait::until(&format!("one of {names:?}"), || {
+        for host in hosts {
+            let text = host.run(|| fs::read_to_string("/proc/thread-self/net/netstat"))??;
+            if counters(&text).any(|(name, count)| count > 0 && names.contains(&name)) {
+                return Ok(Ok(()));
+            }
+        }
+        Ok(Err("none has moved".to_owned()))
+    })
+}
+
+/// Pairs of lines, the first with names and the second with numbers.
+fn counters(netstat: &str) -> impl Iterator<Item = (&str, u64)> {
+    let lines: Vec<&str> = netstat.lines().collect();
+    let pairs: Vec<(&str, u64)> = lines
+        .chunks_exact(2)
+        .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    pairs.into_iter()
 }

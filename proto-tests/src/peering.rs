@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 use muslin_netns::{Namespace, connect};
 
-use crate::daemon::{Daemon, Setup};
-use crate::route::{Announcement, End, Route, compare};
+use crate::daemon::Daemon;
+use crate::route::{Announcement, End, Route, compare, family};
+use crate::setup::Setup;
 use crate::wait;
 
 /// Two namespaces joined by a link, and the ends of the sessions between them.
@@ -31,6 +32,14 @@ impl Link {
     /// # Errors
     /// Without the privileges for it.
     pub fn new(left_asn: u32, right_asn: u32) -> Result<Self> {
+        Self::with(left_asn, right_asn, &Family::ALL)
+    }
+
+    /// The same with addresses of some families only; an end's IPv4 address is still its identifier.
+    ///
+    /// # Errors
+    /// Without the privileges for it.
+    pub fn with(left_asn: u32, right_asn: u32, families: &[Family]) -> Result<Self> {
         let (left, right) = (Namespace::new("left")?, Namespace::new("right")?);
         let end = |asn, host: u8| End {
             asn,
@@ -40,30 +49,22 @@ impl Link {
         let link = Self { left, right, left_end: end(left_asn, 1), right_end: end(right_asn, 2) };
         connect(&link.left, "eth0", &link.right, "eth0")?;
         for (host, end) in [(&link.left, link.left_end), (&link.right, link.right_end)] {
-            host.add_address("eth0", IpNet::new(end.v4.into(), 24)?)?;
-            host.add_address("eth0", IpNet::new(end.v6.into(), 64)?)?;
+            for family in families {
+                let length = if *family == Family::Ipv4Unicast { 24 } else { 64 };
+                host.add_address("eth0", IpNet::new(end.address_in(*family), length)?)?;
+            }
         }
         Ok(link)
     }
 
     /// What the left speaker is told.
     pub fn left_setup(&self) -> Setup {
-        Setup {
-            own: self.left_end,
-            peer: self.right_end,
-            hold_time: 9,
-            announcements: announcements(1, self.left_end.asn),
-        }
+        Setup::new(self.left_end, self.right_end, announcements(1, self.left_end.asn))
     }
 
     /// What the right speaker is told.
     pub fn right_setup(&self) -> Setup {
-        Setup {
-            own: self.right_end,
-            peer: self.left_end,
-            hold_time: 9,
-            announcements: announcements(2, self.right_end.asn),
-        }
+        Setup::new(self.right_end, self.left_end, announcements(2, self.right_end.asn))
     }
 }
 
@@ -82,6 +83,7 @@ fn announcements(number: u8, asn: u32) -> Vec<Announcement> {
                 prefix,
                 med: 77,
                 communities: [(65535 - u16::from(number), 1), (64512, 65535)].into(),
+                extended_communities: BTreeSet::new(),
                 large_communities: [(asn, 1, u32::MAX)].into(),
             },
         })
@@ -89,16 +91,16 @@ fn announcements(number: u8, asn: u32) -> Vec<Announcement> {
 }
 
 /// One speaker and what it was told.
-pub struct Side {
+pub struct Side<D: Daemon + ?Sized = dyn Daemon> {
     /// The speaker.
-    pub daemon: Box<dyn Daemon>,
+    pub daemon: Box<D>,
     /// Its setup; the announcements are kept as they change.
     pub setup: Setup,
 }
 
-impl Side {
+impl<D: Daemon + ?Sized> Side<D> {
     /// Puts a started daemon and its setup together.
-    pub fn new(daemon: Box<dyn Daemon>, setup: Setup) -> Self {
+    pub fn new(daemon: Box<D>, setup: Setup) -> Self {
         Self { daemon, setup }
     }
 
@@ -124,20 +126,25 @@ impl Side {
 
     /// The routes that the other end has to have from this one.
     pub fn expected_at_peer(&self) -> BTreeSet<Route> {
-        let Setup { own, peer, announcements, .. } = &self.setup;
-        announcements.iter().map(|announcement| announcement.as_received(own, peer)).collect()
+        let Setup { own, sessions, announcements, .. } = &self.setup;
+        let sent = |announcement: &Announcement| {
+            let family = family(announcement.prefix);
+            let session = sessions.iter().find(|session| session.carries(family))?;
+            let next_hop = own.address_in(session.transport);
+            Some(Route { next_hop, ..announcement.as_received(own, &session.peer) })
+        };
+        announcements.iter().filter_map(sent).collect()
     }
 
-    /// Waits until both sessions are established.
+    /// Waits until every session is established.
     ///
     /// # Errors
     /// When they are not, with the daemon's log.
     pub fn await_established(&mut self) -> Result<()> {
-        let waited = wait::until("two sessions established", || {
-            Ok(match self.daemon.established()? {
-                2 => Ok(()),
-                found => Err(format!("{found} established")),
-            })
+        let all = self.setup.sessions.len();
+        let waited = wait::until("every session established", || {
+            let found = self.daemon.established()?;
+            Ok(if found == all { Ok(()) } else { Err(format!("{found} of {all} established")) })
         });
         waited.with_context(|| self.log())
     }
@@ -173,7 +180,8 @@ impl Side {
         waited.with_context(|| self.log())
     }
 
-    fn log(&self) -> String {
+    /// The end of its log, for people.
+    pub fn log(&self) -> String {
         let log = self.daemon.process().log().unwrap_or_else(|error| error.to_string());
         let lines: Vec<&str> = log.lines().collect();
         format!("its log ends:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
@@ -185,7 +193,10 @@ impl Side {
 ///
 /// # Errors
 /// The first thing that did not happen.
-pub fn exchange(left: &mut Side, right: &mut Side) -> Result<()> {
+pub fn exchange<L: Daemon + ?Sized, R: Daemon + ?Sized>(
+    left: &mut Side<L>,
+    right: &mut Side<R>,
+) -> Result<()> {
     left.await_established().context("left")?;
     right.await_established().context("right")?;
     both_have_all(left, right).context("at first")?;
@@ -202,12 +213,8 @@ pub fn exchange(left: &mut Side, right: &mut Side) -> Result<()> {
     right.announce(later("fd00:2:200::/48")?)?;
     both_have_all(left, right).context("after announcing more")?;
 
-    for side in [&mut *left, &mut *right] {
-        let gone: Vec<IpNet> = side.setup.announcements.iter().step_by(2).map(|gone| gone.prefix).collect();
-        for prefix in gone {
-            side.withdraw(prefix)?;
-        }
-    }
+    withdraw_some(left)?;
+    withdraw_some(right)?;
     both_have_all(left, right).context("after withdrawing some")?;
 
     left.daemon.refresh()?;
@@ -216,11 +223,23 @@ pub fn exchange(left: &mut Side, right: &mut Side) -> Result<()> {
     left.announce(later("10.1.240.0/24")?)?;
     right.announce(later("10.2.240.0/24")?)?;
     both_have_all(left, right).context("after a route refresh")?;
-    anyhow::ensure!(left.daemon.established()? == 2, "a session was lost on the way");
+    anyhow::ensure!(left.daemon.established()? == left.setup.sessions.len(), "a session was lost on the way");
     Ok(())
 }
 
-fn both_have_all(left: &mut Side, right: &mut Side) -> Result<()> {
+fn withdraw_some<D: Daemon + ?Sized>(side: &mut Side<D>) -> Result<()> {
+    let gone: Vec<IpNet> = side.setup.announcements.iter().step_by(2).map(|gone| gone.prefix).collect();
+    gone.into_iter().try_for_each(|prefix| side.withdraw(prefix))
+}
+
+/// Waits until each end has all routes of the other and no more.
+///
+/// # Errors
+/// The difference, with the log of the end that has it.
+pub fn both_have_all<L: Daemon + ?Sized, R: Daemon + ?Sized>(
+    left: &mut Side<L>,
+    right: &mut Side<R>,
+) -> Result<()> {
     right.await_routes(&left.expected_at_peer()).context("left to right")?;
     left.await_routes(&right.expected_at_peer()).context("right to left")
 }

@@ -5,11 +5,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use muslin_bgp_packet::Family;
 
 /// A standard community (RFC 1997), as its two halves.
 pub type Community = (u16, u16);
 /// A large community (RFC 8092), as its three parts.
 pub type LargeCommunity = (u32, u32, u32);
+
+/// A route target or route origin (RFC 4360), as `rt:AS:number` or `ro:AS:number`.
+pub type ExtendedCommunity = String;
 
 /// One end of the sessions of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Announcement {
     pub med: u32,
     /// Standard communities.
     pub communities: BTreeSet<Community>,
+    /// Extended communities.
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
     /// Large communities.
     pub large_communities: BTreeSet<LargeCommunity>,
 }
@@ -50,24 +56,45 @@ pub struct Route {
     pub local_pref: u32,
     /// Standard communities.
     pub communities: BTreeSet<Community>,
+    /// Extended communities.
+    pub extended_communities: BTreeSet<ExtendedCommunity>,
     /// Large communities.
     pub large_communities: BTreeSet<LargeCommunity>,
 }
 
+/// The family of a prefix.
+pub fn family(of: IpNet) -> Family {
+    match of {
+        IpNet::V4(_) => Family::Ipv4Unicast,
+        IpNet::V6(_) => Family::Ipv6Unicast,
+    }
+}
+
 impl End {
-    /// Its address of the family of a prefix.
-    pub fn address(&self, of: IpNet) -> IpAddr {
-        match of {
-            IpNet::V4(_) => self.v4.into(),
-            IpNet::V6(_) => self.v6.into(),
+    /// Its address in a family.
+    pub fn address_in(&self, family: Family) -> IpAddr {
+        match family {
+            Family::Ipv4Unicast => self.v4.into(),
+            Family::Ipv6Unicast => self.v6.into(),
         }
+    }
+
+    /// Its address in the family of a prefix.
+    pub fn address(&self, of: IpNet) -> IpAddr {
+        self.address_in(family(of))
     }
 }
 
 impl Announcement {
     /// A prefix without attributes beyond the mandatory ones.
     pub fn plain(prefix: IpNet) -> Self {
-        Self { prefix, med: 0, communities: BTreeSet::new(), large_communities: BTreeSet::new() }
+        Self {
+            prefix,
+            med: 0,
+            communities: BTreeSet::new(),
+            extended_communities: BTreeSet::new(),
+            large_communities: BTreeSet::new(),
+        }
     }
 
     /// What the peer of `origin` has to receive, by RFC 4271 §5.1: the AS once towards an external peer, and
@@ -80,6 +107,7 @@ impl Announcement {
             med: self.med,
             local_pref: 100,
             communities: self.communities.clone(),
+            extended_communities: self.extended_communities.clone(),
             large_communities: self.large_communities.clone(),
         }
     }
@@ -100,13 +128,14 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} via {} path {:?} med {} local-pref {} communities {:?} {:?}",
+            "{} via {} path {:?} med {} local-pref {} communities {:?} {:?} {:?}",
             self.prefix,
             self.next_hop,
             self.as_path,
             self.med,
             self.local_pref,
             self.communities,
+            self.extended_communities,
             self.large_communities
         )
     }
@@ -134,6 +163,7 @@ mod tests {
             Route { med: 1, ..route() },
             Route { local_pref: 99, ..route() },
             Route { communities: [(65001, 1)].into(), ..route() },
+            Route { extended_communities: ["rt:65001:1".to_owned()].into(), ..route() },
             Route { large_communities: [(65001, 1, 1)].into(), ..route() },
         ];
         for expectation in tampered {

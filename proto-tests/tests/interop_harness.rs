@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use muslin_proto_tests::daemons::Kind;
+use muslin_proto_tests::daemons::{Candidate, Kind};
 use muslin_proto_tests::peering::{Link, Side, exchange};
 
 fn pair(left: Kind, right: Kind, left_asn: u32, right_asn: u32) -> Result<()> {
     let link = Link::new(left_asn, right_asn)?;
-    let mut a = Side::new(left.start(&link.left, &link.left_setup())?, link.left_setup());
-    let mut b = Side::new(right.start(&link.right, &link.right_setup())?, link.right_setup());
+    let mut a = Side::new(left.installed().start(&link.left, &link.left_setup())?, link.left_setup());
+    let mut b = Side::new(right.installed().start(&link.right, &link.right_setup())?, link.right_setup());
     exchange(&mut a, &mut b)
 }
 
@@ -31,7 +31,8 @@ fn exabgp_and_bird_exchange_routes() -> Result<()> {
 
 #[test]
 fn every_daemon_tells_its_version() -> Result<()> {
-    let versions = Kind::ALL.map(Kind::version).into_iter().collect::<Result<BTreeSet<_>>>()?;
-    assert_eq!(versions.len(), Kind::ALL.len(), "{versions:?}");
+    let all = Candidate::all()?;
+    let versions = all.iter().map(Candidate::version).collect::<Result<BTreeSet<_>>>()?;
+    assert_eq!(versions.len(), all.len(), "{versions:?}");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Programs that tests are run against, from the distribution's packages.
 
+pub(crate) mod later;
+
 use std::path::Path;
 
 use anyhow::{Result, bail};

@@ -175,7 +175,9 @@ fn interop(count: &mut Count) -> Result<()> {
             "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"
         );
     }
+    let later = packages::later::require()?;
     let mut tests = integration_tests(Tier::Interop)?;
+    tests.env("MUSLIN_LATER_DAEMONS", later);
     // Most of the time is spent waiting for daemons.
     tests.env("MUSLIN_BIN", lab::build()?).env("RUST_LIB_BACKTRACE", "0").args(["--", "--test-threads=8"]);
     shell::run_tests(&mut Enter::wrap(&tests)?, count)

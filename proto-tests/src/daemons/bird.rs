@@ -1,40 +1,65 @@
-//! BIRD 2: configuration is written anew and reread for every change.
+//! BIRD: configuration is written anew and reread for every change.
+
+mod show;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 use muslin_netns::Namespace;
+use nix::sys::signal::Signal;
 
-use super::as_path;
-use crate::daemon::{Daemon, Process, Setup, ask, write_configuration};
-use crate::route::{Announcement, Community, LargeCommunity, Route};
+use crate::daemon::{Daemon, Process, Refused, ask, write_configuration};
+use crate::release::Release;
+use crate::route::{Announcement, End, Route};
+use crate::setup::{AddPath, Session, Setup};
 
 pub(super) const PROGRAM: &str = "/usr/sbin/bird";
 
+/// Some commands are called otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Two,
+    Three,
+}
+
 /// A running bird.
 pub(super) struct Bird {
+    version: Version,
     process: Process,
+    release: Release,
     setup: Setup,
 }
 
 impl Bird {
-    pub(super) fn start(namespace: &Namespace, setup: &Setup) -> Result<Self> {
+    pub(super) fn start(
+        version: Version,
+        release: &Release,
+        namespace: &Namespace,
+        setup: &Setup,
+    ) -> Result<Self> {
         let folder = Process::folder()?;
         write_configuration(&folder.path().join("bird.conf"), &configuration(setup))?;
-        let mut command = Command::new(PROGRAM);
-        command.args(["-f", "-c", "bird.conf", "-s", "control"]);
-        let process = Process::start(namespace, folder, &mut command)?;
-        let mut bird = Self { process, setup: setup.clone() };
-        bird.process.await_file("control")?;
+        let process = Process::start(namespace, folder, &mut command(release, &[]))?;
+        let mut bird = Self { version, process, release: release.clone(), setup: setup.clone() };
+        bird.await_control()?;
         Ok(bird)
     }
 
+    fn await_control(&mut self) -> Result<()> {
+        let waited = self.process.await_file("control");
+        waited.map_err(|error| match self.process.complaint(&["syntax error", "Unknown", "not supported"]) {
+            Some(refused) => error.context(refused),
+            None => error,
+        })
+    }
+
     fn birdc(&self, words: &[&str]) -> Result<String> {
-        ask(Command::new("/usr/sbin/birdc").arg("-s").arg(self.process.path("control")).args(words))
+        let mut command = self.release.command("/usr/sbin/birdc");
+        ask(command.arg("-s").arg(self.process.path("control")).args(words))
     }
 
     fn configure(&self) -> Result<()> {
@@ -45,110 +70,111 @@ impl Bird {
         }
         Ok(())
     }
+
+    fn each(&self, before: &[&str], after: &[&str]) -> Result<String> {
+        let mut said = String::new();
+        for session in &self.setup.sessions {
+            said += &self.birdc(&[before, &[&session.name()], after].concat())?;
+        }
+        Ok(said)
+    }
+}
+
+fn command(release: &Release, options: &[&str]) -> Command {
+    let mut command = release.command(PROGRAM);
+    command.args(["-f", "-c", "bird.conf", "-s", "control"]).args(options);
+    command
 }
 
 fn configuration(setup: &Setup) -> String {
-    let Setup { own, peer, hold_time, announcements } = setup;
+    let Setup { own, announcements, .. } = setup;
     let statics = |wanted: fn(&IpNet) -> bool| -> String {
         let prefixes = announcements.iter().map(|announcement| announcement.prefix).filter(wanted);
         super::joined(prefixes, |text, prefix| write!(text, "route {prefix} blackhole;"))
     };
     let attributes: String = announcements.iter().map(attributes).collect();
-    let session = |name: &str,
-                   local: &dyn std::fmt::Display,
-                   remote: &dyn std::fmt::Display,
-                   channel: &str| {
-        format!(
-            "protocol bgp {name} {{ local {local} as {}; neighbor {remote} as {}; hold time {hold_time}; \
-             connect retry time 1; connect delay time 1; error wait time 1, 2; debug {{ states, events, packets }}; \
-             {channel} {{ import all; export filter outbound; next hop self; }}; }}\n",
-            own.asn, peer.asn
-        )
-    };
+    let sessions: String = setup.sessions.iter().map(|one| session(own, setup.hold_time, one)).collect();
     format!(
-        "log stderr all;\nrouter id {};\nprotocol device {{}}\n\
-         filter outbound {{ if source != RTS_STATIC then reject; {attributes}accept; }}\n\
-         protocol static static4 {{ ipv4; {} }}\nprotocol static static6 {{ ipv6; {} }}\n{}{}",
+        "log stderr all;\nrouter id {};\ngraceful restart wait 20;\nprotocol device {{}}\n\
+         protocol kernel kernel4 {{ persist; graceful restart; ipv4 {{ import none; export where source = RTS_BGP; }}; }}\n\
+         protocol kernel kernel6 {{ persist; graceful restart; ipv6 {{ import none; export where source = RTS_BGP; }}; }}\n\
+         filter outbound {{ if source != RTS_STATIC && source != RTS_BGP then reject; {attributes}accept; }}\n\
+         protocol static static4 {{ ipv4; {} }}\nprotocol static static6 {{ ipv6; {} }}\n{sessions}",
         own.v4,
         statics(|prefix| matches!(prefix, IpNet::V4(_))),
         statics(|prefix| matches!(prefix, IpNet::V6(_))),
-        session("peer4", &own.v4, &peer.v4, "ipv4"),
-        session("peer6", &own.v6, &peer.v6, "ipv6"),
     )
+}
+
+fn session(own: &End, hold_time: u16, session: &Session) -> String {
+    let features = &session.features;
+    let remote = match features.range {
+        Some(range) => format!("range {range}"),
+        None => session.remote().to_string(),
+    };
+    let mut text = format!(
+        "protocol bgp {} {{ local {} as {}; neighbor {remote} as {}; direct; hold time {hold_time}; \
+         connect retry time 1; connect delay time 1; error wait time 1, 2; debug {{ states, events, packets }};",
+        session.name(),
+        session.local(own),
+        own.asn,
+        session.peer.asn
+    );
+    let mut channel = String::new();
+    let option = |text: &mut String, wanted: bool, words: &str| {
+        if wanted {
+            *text += &format!(" {words};");
+        }
+    };
+    if let Some(password) = &features.password {
+        option(&mut text, true, &format!("password \"{password}\""));
+    }
+    option(&mut text, features.ttl_security, "ttl security on");
+    option(&mut text, features.passive, "passive on");
+    option(&mut text, features.range.is_some(), &format!("dynamic name \"{}x\"", session.name()));
+    option(&mut text, features.extended_messages, "enable extended messages on");
+    option(&mut text, features.reflector_client, "rr client");
+    if let Some(role) = features.role {
+        option(&mut text, true, &format!("local role {}", role.name()));
+    }
+    let long = "graceful restart time 2; long lived graceful restart on; long lived stale time 60";
+    option(&mut text, features.long_lived, long);
+    option(&mut text, features.restarts, "graceful restart on");
+    option(&mut channel, features.extended_next_hop, "extended next hop on");
+    match features.add_path {
+        Some(AddPath::Receive) => option(&mut channel, true, "add paths rx"),
+        Some(AddPath::Send) => option(&mut channel, true, "add paths tx"),
+        None => {}
+    }
+    if let Some(most) = features.max_prefixes {
+        option(&mut channel, true, &format!("import limit {most} action disable"));
+    }
+    // A reflector leaves the next hop as it is.
+    let reflects = features.reflector_client || own.asn == session.peer.asn;
+    option(&mut channel, !reflects, "next hop self");
+    for (family, name) in [(Family::Ipv4Unicast, "ipv4"), (Family::Ipv6Unicast, "ipv6")] {
+        if session.carries(family) {
+            text += &format!(" {name} {{ import all; export filter outbound;{channel} }};");
+        }
+    }
+    text + " }\n"
 }
 
 /// The part of the export filter that sets an announcement's attributes; a MED set earlier does not leave the AS.
 fn attributes(announcement: &Announcement) -> String {
-    let Announcement { prefix, med, communities, large_communities } = announcement;
-    let mut text = format!("if net = {prefix} then {{ bgp_med = {med}; ");
+    let Announcement { prefix, med, communities, extended_communities, large_communities } = announcement;
+    let mut text = format!("if net = {prefix} && source = RTS_STATIC then {{ bgp_med = {med}; ");
     // Writing to a String cannot fail.
     for (a, b) in communities {
         let _ = write!(text, "bgp_community.add(({a}, {b})); ");
+    }
+    for community in extended_communities {
+        let _ = write!(text, "bgp_ext_community.add(({})); ", community.replace(':', ", "));
     }
     for (a, b, c) in large_communities {
         let _ = write!(text, "bgp_large_community.add(({a}, {b}, {c})); ");
     }
     text + "} "
-}
-
-/// Reads `show route all`: a line per route, with its attributes indented below.
-fn routes(shown: &str) -> Result<Vec<Route>> {
-    let mut routes: Vec<Route> = Vec::new();
-    for line in shown.lines() {
-        if let Some((attribute, value)) =
-            line.trim_start().strip_prefix("BGP.").and_then(|rest| rest.split_once(": "))
-        {
-            let route = routes.last_mut().with_context(|| format!("no route before {line:?}"))?;
-            set(route, attribute, value).with_context(|| line.to_owned())?;
-        } else if let Some(prefix) = line.split_whitespace().next()
-            && let Ok(prefix) = prefix.parse()
-        {
-            routes.push(Route {
-                prefix,
-                as_path: vec![],
-                next_hop: std::net::Ipv4Addr::UNSPECIFIED.into(),
-                med: 0,
-                local_pref: 100,
-                communities: BTreeSet::new(),
-                large_communities: BTreeSet::new(),
-            });
-        }
-    }
-    Ok(routes)
-}
-
-fn set(route: &mut Route, attribute: &str, value: &str) -> Result<()> {
-    match attribute {
-        "as_path" => route.as_path = as_path(value)?,
-        "next_hop" => route.next_hop = value.split_whitespace().next().context("empty")?.parse()?,
-        "med" => route.med = value.parse()?,
-        "local_pref" => route.local_pref = value.parse()?,
-        "community" => {
-            route.communities = tuples(value)
-                .map(|parts| match *parts? {
-                    [a, b] => Ok::<Community, anyhow::Error>((u16::try_from(a)?, u16::try_from(b)?)),
-                    _ => bail!("not a pair"),
-                })
-                .collect::<Result<_>>()?;
-        }
-        "large_community" => {
-            route.large_communities = tuples(value)
-                .map(|parts| match *parts? {
-                    [a, b, c] => Ok::<LargeCommunity, anyhow::Error>((a, b, c)),
-                    _ => bail!("not three"),
-                })
-                .collect::<Result<_>>()?;
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// The tuples of `(1,2) (3,4)`.
-fn tuples(text: &str) -> impl Iterator<Item = Result<Vec<u32>>> {
-    text.split(['(', ')'])
-        .filter(|part| !part.trim().is_empty())
-        .map(|part| part.split(',').map(|number| Ok(number.trim().parse()?)).collect())
 }
 
 impl Daemon for Bird {
@@ -157,9 +183,11 @@ impl Daemon for Bird {
     }
 
     fn received(&mut self) -> Result<BTreeSet<Route>> {
-        let mut found = routes(&self.birdc(&["show", "route", "all", "protocol", "peer4"])?)?;
-        found.extend(routes(&self.birdc(&["show", "route", "all", "protocol", "peer6"])?)?);
-        Ok(found.into_iter().collect())
+        let mut found = BTreeSet::new();
+        for protocol in show::sessions(&self.birdc(&["show", "protocols"])?) {
+            found.extend(show::routes(&self.birdc(&["show", "route", "all", "protocol", protocol])?)?);
+        }
+        Ok(found)
     }
 
     fn announce(&mut self, announcement: &Announcement) -> Result<()> {
@@ -173,35 +201,47 @@ impl Daemon for Bird {
     }
 
     fn refresh(&mut self) -> Result<()> {
-        self.birdc(&["reload", "in", "peer4"])?;
-        self.birdc(&["reload", "in", "peer6"]).map(drop)
+        let words: &[&str] = match self.version {
+            Version::Two => &["reload", "in"],
+            Version::Three => &["reload", "filters", "in"],
+        };
+        self.each(words, &[]).map(drop)
     }
 
     fn ends_of_rib(&mut self) -> Result<Option<BTreeSet<Family>>> {
-        self.process.logged(&["peer4", "Got END-OF-RIB"], &["peer6", "Got END-OF-RIB"]).map(Some)
+        self.process.logged(&["v4: Got END-OF-RIB"], &["v6: Got END-OF-RIB"]).map(Some)
+    }
+
+    fn reload(&mut self, setup: &Setup) -> Result<()> {
+        self.setup.sessions.clone_from(&setup.sessions);
+        self.configure()
+    }
+
+    fn shut_down(&mut self, text: &str) -> Result<()> {
+        let said = self.each(&["disable"], &[&format!("\"{text}\"")])?;
+        match said.lines().find(|line| line.contains("syntax error")) {
+            Some(line) => bail!(Refused(line.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn crash(&mut self, namespace: &Namespace) -> Result<()> {
+        std::fs::remove_file(self.process.path("control"))?;
+        // -R: it recovers from a crash.
+        self.process.replace(Signal::SIGKILL, namespace, &mut command(&self.release, &["-R"]))?;
+        self.await_control()
+    }
+
+    fn refreshes(&mut self) -> Result<Vec<u64>> {
+        let log = self.process.log()?;
+        let marks = |name: &str| {
+            let of = format!("{name}: Got ");
+            log.lines().filter(|line| line.contains(&of) && line.contains("-OF-RR")).count() as u64
+        };
+        Ok(self.setup.sessions.iter().map(|session| marks(&session.name())).collect())
     }
 
     fn process(&self) -> &Process {
         &self.process
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes_are_read_with_their_attributes() {
-        let shown = "BIRD 2.0.12 ready.\nTable master6:\nfd01::/64 unicast [p6 14:27] * (100) [AS65001i]\n\
-                     \tvia fd99::1 on e0\n\tType: BGP univ\n\tBGP.as_path: 65001 4200000001\n\
-                     \tBGP.next_hop: fd99::1 fe80::1\n\tBGP.med: 7\n\tBGP.community: (65001,1) (65001,2)\n\
-                     \tBGP.large_community: (65001, 1, 2)\nfd02::/64 unicast [p6 14:27] * (100) [AS65001i]\n";
-        let routes = routes(shown).unwrap();
-        assert_eq!(routes.len(), 2);
-        assert_eq!(routes[0].as_path, [65001, 4_200_000_001]);
-        assert_eq!(routes[0].next_hop, "fd99::1".parse::<std::net::IpAddr>().unwrap());
-        assert_eq!(routes[0].communities, [(65001, 1), (65001, 2)].into());
-        assert_eq!(routes[0].large_communities, [(65001, 1, 2)].into());
-        assert_eq!((routes[0].med, routes[1].med), (7, 0));
     }
 }

@@ -1,7 +1,8 @@
 //! Ours: `muslin speaker` on a folder of manifests, asked by its own commands.
 
+mod manifests;
+
 use std::collections::BTreeSet;
-use std::fmt::{Display, Write};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -9,17 +10,24 @@ use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 use muslin_netns::Namespace;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{as_path, community, large_community};
-use crate::daemon::{Daemon, Process, Setup, ask};
+use crate::daemon::{Daemon, Process, ask};
 use crate::muslin;
 use crate::route::{Announcement, Route};
+use crate::setup::Setup;
+use crate::wait;
 
 /// A running `muslin speaker`.
 pub struct Muslin {
     process: Process,
     setup: Setup,
+    /// The text that peers are told when it is shut down.
+    shutdown: Option<String>,
+    /// Prefixes that are not accepted; a change of them makes it ask its peers again.
+    refused: Option<IpNet>,
 }
 
 impl Muslin {
@@ -29,15 +37,21 @@ impl Muslin {
     /// When it does not start; with its log.
     pub fn start(namespace: &Namespace, setup: &Setup) -> Result<Self> {
         let folder = Process::folder()?;
-        let state = folder.path().join("state");
-        fs::create_dir(&state)?;
-        fs::write(state.join("configuration.yaml"), configuration(setup))?;
-        fs::write(state.join("peers.yaml"), peers(setup))?;
-        let mut command = muslin::speaker(&state, folder.path())?;
+        fs::create_dir(folder.path().join("state"))?;
+        let mut command = muslin::speaker(&folder.path().join("state"), folder.path())?;
+        fs::write(folder.path().join("state/configuration.yaml"), manifests::configuration(setup))?;
+        fs::write(folder.path().join("state/peers.yaml"), manifests::peers(setup, None, None))?;
         let process = Process::start(namespace, folder, &mut command)?;
-        let mut muslin = Self { process, setup: setup.clone() };
-        muslin.process.await_file("muslin.sock")?;
+        let mut muslin = Self { process, setup: setup.clone(), shutdown: None, refused: None };
+        muslin.await_answer()?;
         Ok(muslin)
+    }
+
+    fn await_answer(&mut self) -> Result<()> {
+        wait::until("muslin speaker answers", || {
+            self.process.check()?;
+            Ok(self.peers().map(drop).map_err(|error| format!("{error:#}")))
+        })
     }
 
     /// What `muslin peers` says.
@@ -53,6 +67,31 @@ impl Muslin {
         peers.as_array().cloned().with_context(|| peers.to_string())
     }
 
+    /// Waits until a peer is as wanted, which is asked about each of its peers.
+    ///
+    /// # Errors
+    /// What the peers are when none becomes so.
+    pub fn await_peer(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let waited = wait::until(what, || {
+            let peers = self.peers()?;
+            Ok(peers.iter().find(|peer| wanted(peer)).cloned().ok_or_else(|| format!("{peers:#?}")))
+        });
+        waited.with_context(|| self.process.log().unwrap_or_default())
+    }
+
+    /// What it has of every route, in its own words.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn shown_routes(&self) -> Result<Vec<Value>> {
+        let answer: Value = serde_json::from_str(&ask(&mut self.client(&["routes", "received"])?)?)?;
+        let mut routes = Vec::new();
+        for table in answer["bgp"].as_array().with_context(|| answer.to_string())? {
+            routes.extend(table["routes"].as_array().with_context(|| table.to_string())?.iter().cloned());
+        }
+        Ok(routes)
+    }
+
     fn client(&self, words: &[&str]) -> Result<Command> {
         let mut command = Command::new(muslin::binary()?);
         command.args(words).args(["--output", "json", "--socket"]).arg(self.process.path("muslin.sock"));
@@ -60,49 +99,19 @@ impl Muslin {
     }
 
     fn configure(&self) -> Result<()> {
-        let new = self.process.path(".configuration.new");
-        fs::write(&new, configuration(&self.setup))?;
-        Ok(fs::rename(new, self.process.path("state").join("configuration.yaml"))?)
+        self.write("configuration.yaml", &manifests::configuration(&self.setup))
     }
-}
 
-fn configuration(setup: &Setup) -> String {
-    let own = &setup.own;
-    let mut text = format!(
-        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  asn: {}\n  \
-         routerID: {}\n  import:\n    cidrs: [0.0.0.0/0, \"::/0\"]\n  originate:\n",
-        own.asn, own.v4
-    );
-    for Announcement { prefix, med, communities, large_communities } in &setup.announcements {
-        let quoted = |items: Vec<String>| items.join(", ");
-        let standard = quoted(communities.iter().map(|(a, b)| format!("\"{a}:{b}\"")).collect());
-        let large = quoted(large_communities.iter().map(|(a, b, c)| format!("\"{a}:{b}:{c}\"")).collect());
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "  - cidr: {prefix}\n    med: {med}\n    communities: [{standard}]\n    largeCommunities: [{large}]"
-        );
+    fn configure_peers(&self) -> Result<()> {
+        self.write("peers.yaml", &manifests::peers(&self.setup, self.shutdown.as_deref(), self.refused))
     }
-    if setup.announcements.is_empty() {
-        text = text.replace("  originate:\n", "");
-    }
-    text
-}
 
-fn peers(setup: &Setup) -> String {
-    let peer = |name: &str, address: &dyn Display| {
-        format!(
-            "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata:\n  name: {name}\nspec:\n  \
-             peerAddress: \"{address}\"\n  peerASN: {}\n  holdTime: {}s\n  connectRetry: 1s\n  filters: [all]\n",
-            setup.peer.asn, setup.hold_time
-        )
-    };
-    format!(
-        "apiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: all\nspec:\n  import:\n  \
-         - action: Accept\n  export:\n  - action: Accept\n{}{}",
-        peer("peer4", &setup.peer.v4),
-        peer("peer6", &setup.peer.v6)
-    )
+    /// Not to be seen half-written.
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let new = self.process.path(&format!(".{name}.new"));
+        fs::write(&new, text)?;
+        Ok(fs::rename(new, self.process.path("state").join(name))?)
+    }
 }
 
 fn route(shown: &Value) -> Result<Route> {
@@ -115,12 +124,19 @@ fn route(shown: &Value) -> Result<Route> {
         med: number("med").unwrap_or(0),
         local_pref: number("localPref").unwrap_or(100),
         communities: BTreeSet::new(),
+        extended_communities: BTreeSet::new(),
         large_communities: BTreeSet::new(),
     };
     for word in shown["communities"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if word.starts_with("rt:") || word.starts_with("ro:") {
+            route.extended_communities.insert(word.to_owned());
+            continue;
+        }
         match word.matches(':').count() {
             1 => drop(route.communities.insert(community(word)?)),
             2 => drop(route.large_communities.insert(large_community(word)?)),
+            // Well known ones have names.
+            0 => {}
             _ => bail!("community {word:?}"),
         }
     }
@@ -134,17 +150,9 @@ impl Daemon for Muslin {
     }
 
     fn received(&mut self) -> Result<BTreeSet<Route>> {
-        let answer: Value = serde_json::from_str(&ask(&mut self.client(&["routes", "received"])?)?)?;
-        let mut routes = BTreeSet::new();
-        for table in answer["bgp"].as_array().with_context(|| answer.to_string())? {
-            for shown in table["routes"].as_array().with_context(|| table.to_string())? {
-                // Only what is in use: a looped path that a peer sends back is kept for people to see.
-                if shown["state"] != "refused" {
-                    routes.insert(route(shown)?);
-                }
-            }
-        }
-        Ok(routes)
+        // Only what is in use: a looped path that a peer sends back is kept for people to see.
+        let shown = self.shown_routes()?;
+        shown.iter().filter(|shown| shown["state"] != "refused").map(route).collect()
     }
 
     fn announce(&mut self, announcement: &Announcement) -> Result<()> {
@@ -159,16 +167,9 @@ impl Daemon for Muslin {
 
     /// There is no command for it: a policy that changes has the same effect, and must reset nothing.
     fn refresh(&mut self) -> Result<()> {
-        let before = fs::read_to_string(self.process.path("state").join("peers.yaml"))?;
-        let after = before.replacen(
-            "  import:\n  - action: Accept",
-            "  import:\n  - prefixes: [{cidr: 203.0.113.0/24}]\n    action: Reject\n  - action: Accept",
-            1,
-        );
-        ensure!(before != after, "the filter is as it was");
-        let new = self.process.path(".peers.new");
-        fs::write(&new, after)?;
-        Ok(fs::rename(new, self.process.path("state").join("peers.yaml"))?)
+        ensure!(self.refused.is_none(), "the filter is as it was");
+        self.refused = Some("203.0.113.0/24".parse()?);
+        self.configure_peers()
     }
 
     fn ends_of_rib(&mut self) -> Result<Option<BTreeSet<Family>>> {
@@ -183,6 +184,27 @@ impl Daemon for Muslin {
             }
         }
         Ok(Some(seen))
+    }
+
+    fn reload(&mut self, setup: &Setup) -> Result<()> {
+        self.setup.sessions.clone_from(&setup.sessions);
+        self.configure_peers()
+    }
+
+    fn shut_down(&mut self, text: &str) -> Result<()> {
+        self.shutdown = Some(text.to_owned());
+        self.configure_peers()
+    }
+
+    fn crash(&mut self, namespace: &Namespace) -> Result<()> {
+        let mut command = muslin::speaker(&self.process.path("state"), &self.process.path(""))?;
+        self.process.replace(Signal::SIGKILL, namespace, &mut command)?;
+        self.await_answer()
+    }
+
+    fn refreshes(&mut self) -> Result<Vec<u64>> {
+        let peers = self.peers()?;
+        Ok(peers.iter().filter_map(|peer| peer["messages"]["received"]["refresh"].as_u64()).collect())
     }
 
     fn process(&self) -> &Process {

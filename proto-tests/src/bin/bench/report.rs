@@ -183,7 +183,7 @@ impl Report {
             cores: std::thread::available_parallelism()?.get(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             memory: format!("{} GiB", memory / (1024 * 1024)),
-            bird: Kind::Bird.version()?,
+            bird: Kind::Bird.installed().version()?,
         };
         let command = if quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
         Ok(Self { command: command.to_owned(), machine, sections })
