@@ -1,6 +1,7 @@
 //! More than two speakers: reflection, several paths for one prefix, and what passes through ours.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
@@ -39,9 +40,10 @@ pub(crate) fn ours_reflects(candidate: &Candidate) -> Result<Verdict> {
     let mut hub = Hub::new()?;
     let (middle, left, right) = (hub.host(65001)?, hub.host(65001)?, hub.host(65001)?);
     let (from_left, from_right) = (one("10.21.0.0/24")?, one("10.22.0.0/24")?);
-    let mut theirs = right.theirs(candidate, right.setup(&[(&middle, &plain)], &[from_right.clone()]))?;
+    let mut theirs =
+        right.theirs(candidate, right.setup(&[(&middle, &plain)], slice::from_ref(&from_right)))?;
     let _middle = middle.ours(middle.setup(&[(&left, &client), (&right, &client)], &[]))?;
-    let mut ours = left.ours(left.setup(&[(&middle, &plain)], &[from_left.clone()]))?;
+    let mut ours = left.ours(left.setup(&[(&middle, &plain)], slice::from_ref(&from_left)))?;
     await_route(&mut theirs, &from_left.as_received(&left.end, &right.end)).context("at theirs")?;
     await_route(&mut ours, &from_right.as_received(&right.end, &left.end)).context("at ours")?;
     theirs.withdraw(from_right.prefix)?;
@@ -59,8 +61,8 @@ pub(crate) fn theirs_reflects(candidate: &Candidate) -> Result<Verdict> {
     let (from_left, from_right) = (one("10.21.0.0/24")?, one("10.22.0.0/24")?);
     let setup = middle.setup(&[(&left, &client), (&right, &client)], &[]);
     let middle_side = middle.theirs(candidate, setup)?;
-    let mut one = left.ours(left.setup(&[(&middle, &plain)], &[from_left.clone()]))?;
-    let mut other = right.ours(right.setup(&[(&middle, &plain)], &[from_right.clone()]))?;
+    let mut one = left.ours(left.setup(&[(&middle, &plain)], slice::from_ref(&from_left)))?;
+    let mut other = right.ours(right.setup(&[(&middle, &plain)], slice::from_ref(&from_right)))?;
     await_route(&mut other, &from_left.as_received(&left.end, &right.end))
         .with_context(|| middle_side.log())?;
     await_route(&mut one, &from_right.as_received(&right.end, &left.end))
@@ -99,8 +101,8 @@ pub(crate) fn add_path_to_theirs(candidate: &Candidate) -> Result<Verdict> {
     let route = one("10.30.0.0/24")?;
     let mut theirs = right.theirs(candidate, right.setup(&[(&middle, &receives)], &[]))?;
     let _middle = middle.ours(middle.setup(&[(&a, &plain), (&b, &plain), (&right, &sends)], &[]))?;
-    let _a = a.ours(a.setup(&[(&middle, &plain)], &[route.clone()]))?;
-    let mut b = b.ours(b.setup(&[(&middle, &plain)], &[route.clone()]))?;
+    let _a = a.ours(a.setup(&[(&middle, &plain)], slice::from_ref(&route)))?;
+    let mut b = b.ours(b.setup(&[(&middle, &plain)], slice::from_ref(&route)))?;
     await_paths(&mut theirs, route.prefix, [[65010, 65001], [65010, 65002]])?;
     b.withdraw(route.prefix)?;
     wait::until("one path less", || {
@@ -120,8 +122,8 @@ pub(crate) fn add_path_to_ours(candidate: &Candidate) -> Result<Verdict> {
     let route = one("10.30.0.0/24")?;
     let setup = middle.setup(&[(&a, &plain), (&b, &plain), (&right, &sends)], &[]);
     let middle_side = middle.theirs(candidate, setup)?;
-    let _a = a.ours(a.setup(&[(&middle, &plain)], &[route.clone()]))?;
-    let mut b = b.ours(b.setup(&[(&middle, &plain)], &[route.clone()]))?;
+    let _a = a.ours(a.setup(&[(&middle, &plain)], slice::from_ref(&route)))?;
+    let mut b = b.ours(b.setup(&[(&middle, &plain)], slice::from_ref(&route)))?;
     let mut ours = right.ours(right.setup(&[(&middle, &receives)], &[]))?;
     await_paths(&mut ours, route.prefix, [[65010, 65001], [65010, 65002]])
         .with_context(|| middle_side.log())?;
@@ -157,7 +159,7 @@ pub(crate) fn communities(candidate: &Candidate) -> Result<Verdict> {
         large_communities: [(4_200_000_001, 1, u32::MAX)].into(),
         ..one("10.40.0.0/24")?
     };
-    let _left = left.theirs(candidate, left.setup(&[(&middle, &plain)], &[marked.clone()]))?;
+    let _left = left.theirs(candidate, left.setup(&[(&middle, &plain)], slice::from_ref(&marked)))?;
     let mut right_side = right.theirs(candidate, right.setup(&[(&middle, &plain)], &[]))?;
     let mut ours = middle.ours(middle.setup(&[(&left, &plain), (&right, &plain)], &[]))?;
     let at_ours = marked.as_received(&left.end, &middle.end);
