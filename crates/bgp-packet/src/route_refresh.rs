@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc7313_5_a_marker_of_the_wrong_length_returns_the_whole_message() {
+    fn rfc7313_1_a_marker_of_the_wrong_length_returns_the_whole_message() {
         let notification = RouteRefresh::decode(&[0, 1, 1, 1, 0]).unwrap_err();
         assert_eq!((notification.code, notification.subcode), (7, 1));
         assert_eq!(notification.data.len(), 24);

@@ -16,7 +16,7 @@ fn rfc4486_1_more_prefixes_than_allowed_is_6_1() -> Result<()> {
 }
 
 #[test]
-fn rfc4486_2_a_peer_that_is_shut_down_is_told_6_2_and_why() -> Result<()> {
+fn rfc4486_1_a_peer_that_is_shut_down_is_told_6_2_and_why() -> Result<()> {
     let mut scene = Scene::new()?;
     scene.arena.reconfigure(Peer::A, Some("shutdown: moving racks"))?;
     let text = "moving racks";
@@ -30,7 +30,7 @@ fn rfc4486_2_a_peer_that_is_shut_down_is_told_6_2_and_why() -> Result<()> {
 }
 
 #[test]
-fn rfc4486_3_a_peer_that_is_removed_is_told_6_3_and_nobody_else_is_disturbed() -> Result<()> {
+fn rfc4486_1_a_peer_that_is_removed_is_told_6_3_and_nobody_else_is_disturbed() -> Result<()> {
     let mut scene = Scene::new()?;
     scene.a_is_heard()?;
     scene.arena.reconfigure(Peer::A, None)?;
@@ -42,7 +42,7 @@ fn rfc4486_3_a_peer_that_is_removed_is_told_6_3_and_nobody_else_is_disturbed() -
 }
 
 #[test]
-fn rfc9003_a_shutdown_text_that_lies_about_its_length_ends_the_session_and_no_more() -> Result<()> {
+fn rfc9003_1_a_shutdown_text_that_lies_about_its_length_ends_the_session_and_no_more() -> Result<()> {
     let arena = Arena::new()?;
     for data in [&[][..], &[200, b'x'][..], &[2, 0xff, 0xfe][..], &[0][..]] {
         let mut a = arena.establish(Peer::A)?;

@@ -7,7 +7,7 @@ fn text_data(length: u8, text: &[u8]) -> Notification {
 }
 
 #[test]
-fn rfc9003_text_is_carried_and_shown() {
+fn rfc9003_1_a_text_is_carried_and_shown() {
     let sent = Notification::cease_with_text(Cease::AdministrativeShutdown, "maintenance until 14:00");
     let mut wire = BytesMut::new();
     sent.encode(&mut wire);
@@ -17,13 +17,13 @@ fn rfc9003_text_is_carried_and_shown() {
 }
 
 #[test]
-fn rfc9003_2_a_long_text_is_cut_between_characters() {
+fn rfc9003_1_a_long_text_is_cut_between_characters() {
     let sent = Notification::cease_with_text(Cease::AdministrativeReset, &"ü".repeat(200));
     assert_eq!(sent.communication().unwrap().len(), 254);
 }
 
 #[test]
-fn rfc9003_wrong_text_is_no_text_and_never_an_error() {
+fn rfc9003_1_wrong_text_is_no_text_and_never_an_error() {
     for wrong in [
         text_data(0, b""),
         text_data(9, b"short"),
@@ -44,7 +44,7 @@ fn a_peers_text_cannot_forge_log_lines() {
 }
 
 #[test]
-fn rfc8538_3_1_a_hard_reset_tells_what_it_stands_for() {
+fn rfc8538_1_a_hard_reset_tells_what_it_stands_for() {
     let reset =
         Notification::hard_reset(&Notification::cease_with_text(Cease::AdministrativeShutdown, "bye"));
     assert_eq!(reset.inner().unwrap().communication(), Some("bye"));

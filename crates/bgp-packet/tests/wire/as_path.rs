@@ -31,7 +31,7 @@ fn rfc7606_7_2_malformed_paths_are_told_apart() {
 }
 
 #[test]
-fn rfc4271_9_1_2_2_a_set_counts_one_and_confederation_segments_nothing() {
+fn rfc4271_20_a_set_counts_one_and_confederation_segments_nothing() {
     let path = two(&[3, 2, 0, 9, 0, 8, 2, 2, 0, 1, 0, 2, 1, 3, 0, 3, 0, 4, 0, 5, 4, 1, 0, 7]);
     assert_eq!(path.to_string(), "(9 8) 1 2 {3,4,5} [7]");
     assert_eq!(path.length(), 3);

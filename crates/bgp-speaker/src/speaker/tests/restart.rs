@@ -274,7 +274,7 @@ fn rfc4724_2_a_returned_peer_that_never_ends_its_dump_loses_what_it_did_not_repe
 }
 
 #[test]
-fn rfc4724_4_speakers_that_restart_together_do_not_wait_for_each_other() {
+fn rfc4724_1_speakers_that_restart_together_do_not_wait_for_each_other() {
     let mut network = mesh(5, 3);
     network.run(Duration::from_secs(1));
     for node in 0..3 {

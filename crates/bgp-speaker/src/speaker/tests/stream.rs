@@ -129,7 +129,7 @@ fn a_notification_ends_the_session_and_is_shown_in_words() {
 }
 
 #[test]
-fn rfc9003_texts_of_every_shape_end_the_session_and_nothing_else() {
+fn rfc9003_1_texts_of_every_shape_end_the_session_and_nothing_else() {
     let text = |length: u8, text: &[u8]| message(3, &[&[6, 2, length], text].concat());
     let cases = [
         (text(6, "caf\u{e9} ".as_bytes()), "café"),
