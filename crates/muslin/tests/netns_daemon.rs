@@ -305,7 +305,7 @@ fn assert_kept(at: &str, example: &Value, answer: &Value) {
                     // Keys of these are names that depend on the case.
                     None if ["refused", "interfaces"].iter().any(|map| at.contains(&format!(".{map}."))) => {}
                     None => {
-                        assert!(OPTIONAL.contains(&key.as_str()), "{at} of docs/api.md is gone: {answer:?}")
+                        assert!(OPTIONAL.contains(&key.as_str()), "{at} of docs/api.md is gone: {answer:?}");
                     }
                 }
             }

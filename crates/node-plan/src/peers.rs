@@ -111,7 +111,7 @@ impl Peers {
             let session = |place: Option<&Place>| SessionConfig {
                 tcp_ao: tcp_ao.clone(),
                 local_address: source.or_else(|| local.address_towards(place?.address)),
-                ..local.session(&peer, kinship, place, policies.clone(), password.clone())
+                ..Local::session(&peer, kinship, place, policies.clone(), password.clone())
             };
             peers.problems.extend(local.unreachable(&peer, kinship));
             peers.problems.extend(without_meaning(&peer, kinship));
@@ -217,7 +217,6 @@ impl Local<'_> {
     }
 
     fn session(
-        &self,
         peer: &Subject<'_, BgpPeer>,
         kinship: Kinship,
         place: Option<&Place>,
@@ -303,7 +302,7 @@ impl Local<'_> {
         fitting.map(|local| Some(local.address)).ok_or_else(|| {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             let message = format!("{interface} has no {family} address that is known beyond its link");
-            (message, format!("give it one, name another interface, or write `localAddress`"))
+            (message, "give it one, name another interface, or write `localAddress`".to_owned())
         })
     }
 

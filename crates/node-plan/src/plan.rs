@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
 use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource, SpeakerConfig};
 use muslin_cluster::kubernetes;
 use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
@@ -61,9 +62,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     problems.extend(concerns_us.map(|(_, problem)| problem.clone()));
 
     let object = state.nodes.get_key_value(node).map(|(name, object)| Subject::new(Kind::Node, name, object));
-    let addresses: Vec<IpAddr> = object.as_ref().map_or_else(Vec::new, |node| {
-        kubernetes::internal_ips(node.object).into_iter().map(|address| address.value).collect()
-    });
+    let addresses = object.as_ref().map_or_else(Vec::new, |node| internal_addresses(node.object));
     let router_id = settings.router_id.unwrap_or_else(|| router_id(node, &addresses));
     let mut speaker = SpeakerConfig {
         identification: settings.names.identification(Some(node)),
@@ -158,6 +157,10 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         notes,
         problems,
     }
+}
+
+fn internal_addresses(node: &Node) -> Vec<IpAddr> {
+    kubernetes::internal_ips(node).into_iter().map(|address| address.value).collect()
 }
 
 /// Pods are announced in any case: the mesh is always told of them.

@@ -1,5 +1,7 @@
 //! Two machines on one cable find each other, over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -121,17 +123,15 @@ fn an_interface_that_is_gone_is_a_fault_that_says_so() {
     left.follow();
     left.namespace.remove_link("eth0").unwrap();
     drop(right);
-    let mut gone = left.interface_that_was();
+    let mut gone = interface_that_was();
     gone.index = 4000;
     left.discovery.follow(BTreeSet::from([gone]));
     let found = left.await_found("a fault", |found| !found.faults.is_empty());
     assert!(found.faults["eth0"].starts_with("router advertisements on eth0: "), "{found:?}");
 }
 
-impl Machine {
-    fn interface_that_was(&self) -> Interface {
-        Interface { name: "eth0".into(), index: 0, hardware: None, ready: true }
-    }
+fn interface_that_was() -> Interface {
+    Interface { name: "eth0".into(), index: 0, hardware: None, ready: true }
 }
 
 /// Without carrier nothing can be sent; when it is back the same neighbour is known still.

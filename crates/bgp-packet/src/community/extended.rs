@@ -102,8 +102,10 @@ fn read(text: &str) -> Option<ExtendedCommunity> {
         "rt" => ROUTE_TARGET,
         "ro" => ROUTE_ORIGIN,
         "lb" | "lbt" => {
+            #[allow(clippy::cast_precision_loss, reason = "the field is a floating-point number")]
+            let octets = digits::<u64>(number)? as f32;
             let asn = Asn(u32::from(digits::<u16>(who)?));
-            let community = ExtendedCommunity::link_bandwidth(asn, digits::<u64>(number)? as f32);
+            let community = ExtendedCommunity::link_bandwidth(asn, octets);
             return Some(if name == "lbt" { community.transitive() } else { community });
         }
         _ => return None,

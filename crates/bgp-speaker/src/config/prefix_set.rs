@@ -39,13 +39,16 @@ impl PrefixMatch {
 /// Up to so many ranges are looked at one by one, which is faster than a trie.
 const FEW: usize = 8;
 
+/// Shortest and longest lengths that match within each range.
+type LengthsByRange = JointPrefixMap<IpNet, SmallVec<[(u8, u8); 1]>>;
+
 /// A set of prefixes: those that one of its ranges matches. Shared, not copied, when it is cloned.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Vec<PrefixMatch>", into = "Vec<PrefixMatch>")]
 pub struct PrefixSet {
     ranges: Arc<[PrefixMatch]>,
     /// Bounds of lengths by range, for large sets.
-    trie: Option<Arc<JointPrefixMap<IpNet, SmallVec<[(u8, u8); 1]>>>>,
+    trie: Option<Arc<LengthsByRange>>,
 }
 
 impl PrefixSet {

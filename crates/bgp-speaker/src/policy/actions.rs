@@ -85,8 +85,11 @@ fn remove(attributes: &mut PathAttributes, test: &CommunityTest) {
     }
 }
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the field is a floating-point number: what does not fit is rounded"
+)]
 fn community_of(LinkBandwidth { asn, bits_per_second }: LinkBandwidth) -> ExtendedCommunity {
-    // The field is a floating-point number: what does not fit is rounded.
     ExtendedCommunity::link_bandwidth(asn, (bits_per_second as f64 / 8.0) as f32)
 }
 

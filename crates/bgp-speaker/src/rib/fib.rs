@@ -121,6 +121,7 @@ const HEAVIEST: f32 = 100.0;
 
 /// Shares of traffic in proportion to bandwidth; alike if one way does not tell its own
 /// (draft-ietf-idr-link-bandwidth §3).
+#[allow(clippy::cast_sign_loss, reason = "a share is at least one")]
 fn weights(bandwidths: impl Iterator<Item = Option<f32>> + Clone) -> Vec<u8> {
     let known: Option<Vec<f32>> = bandwidths.clone().collect();
     let fastest = known.iter().flatten().copied().fold(0.0, f32::max);

@@ -225,7 +225,7 @@ fn a_local_preference_towards_another_as_is_said_to_be_void() {
         "f",
         "export: [{action: Accept, operations: {localPref: 200}}], import: [{action: Reject}]",
     );
-    let plan = with("filters: [f]", &[filter.clone()]);
+    let plan = with("filters: [f]", std::slice::from_ref(&filter));
     assert_eq!(
         problems(&plan),
         [

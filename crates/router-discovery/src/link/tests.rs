@@ -151,7 +151,7 @@ fn a_solicitation_is_answered_soon() {
     let begun = bench.now;
     bench.receive(Ipv6Addr::UNSPECIFIED, Message::Solicitation(Solicitation::default()));
     bench.pass(LONGEST_ANSWER_DELAY);
-    assert_eq!(bench.advertised().len(), told + 1, "{:?}", begun);
+    assert_eq!(bench.advertised().len(), told + 1, "{begun:?}");
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub(crate) fn act(actions: &[Action], attributes: &mut PathAttributes) {
             Action::Med(MedChange::Set(value)) => attributes.med = Some(*value),
             Action::Med(MedChange::Add(by)) => {
                 let sum = i128::from(attributes.med.unwrap_or(0)) + i128::from(*by);
-                attributes.med = Some(sum.clamp(0, 0xFFFF_FFFF) as u32);
+                attributes.med = Some(u32::try_from(sum.clamp(0, 0xFFFF_FFFF)).unwrap());
             }
             Action::Med(MedChange::Remove) => attributes.med = None,
             Action::Prepend(asn, times) => {
@@ -144,6 +144,7 @@ pub(crate) fn act(actions: &[Action], attributes: &mut PathAttributes) {
             Action::ClearCommunities(kind) => all.retain(|have| kind_of(*have) != *kind),
             Action::LinkBandwidth(bandwidth) => {
                 all.retain(|have| !have.to_string().starts_with("lb"));
+                #[allow(clippy::cast_precision_loss, reason = "the field is a floating-point number")]
                 let octets = (bandwidth.bits_per_second / 8) as f32;
                 all.push(ExtendedCommunity::link_bandwidth(bandwidth.asn, octets).into());
             }
