@@ -301,6 +301,17 @@ impl Arena {
         }
     }
 
+    /// Writes anew what passes between our speaker and every peer: the specification of the filter that they share.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_filter(&self, spec: &str) -> Result<()> {
+        let folder = self.process.path("state");
+        let new = folder.join(".configuration.new");
+        fs::write(&new, configuration(spec))?;
+        Ok(fs::rename(new, folder.join("configuration.yaml"))?)
+    }
+
     /// What the subject costs now.
     ///
     /// # Errors
@@ -402,19 +413,25 @@ fn start_muslin(host: &Namespace, extra: &[(Peer, &str)]) -> Result<Process> {
     let folder = Process::folder()?;
     let state = folder.path().join("state");
     fs::create_dir(&state)?;
-    let configuration = format!(
-        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  \
-         asn: {SUBJECT_ASN}\n  routerID: {SUBJECT}\n  import:\n    cidrs: [0.0.0.0/0, \"::/0\"]\n    \
-         defaultRoute: Accept\n---\napiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: all\nspec:\n  \
-         import:\n  - action: Accept\n  export:\n  - action: Accept\n"
-    );
-    fs::write(state.join("configuration.yaml"), configuration)?;
+    fs::write(state.join("configuration.yaml"), configuration(EVERYTHING))?;
     for peer in Peer::KNOWN {
         let lines: String = extra.iter().filter(|(of, _)| *of == peer).map(|(_, lines)| *lines).collect();
         fs::write(state.join(format!("{}.yaml", peer.name())), peer_manifest(peer, &lines))?;
     }
     let mut command = muslin::speaker(&state, folder.path())?;
     Process::start(host, folder, &mut command)
+}
+
+/// The specification of a filter that lets everything pass.
+pub const EVERYTHING: &str = "import: [{action: Accept}], export: [{action: Accept}]";
+
+fn configuration(filter: &str) -> String {
+    format!(
+        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata:\n  name: default\nspec:\n  \
+         asn: {SUBJECT_ASN}\n  routerID: {SUBJECT}\n  import:\n    cidrs: [0.0.0.0/0, \"::/0\"]\n    \
+         defaultRoute: Accept\n---\napiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata:\n  name: all\n\
+         spec: {{{filter}}}\n"
+    )
 }
 
 fn peer_manifest(peer: Peer, extra: &str) -> String {

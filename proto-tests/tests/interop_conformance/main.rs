@@ -16,6 +16,7 @@ mod hostile;
 mod malformed;
 mod next_hops;
 mod open;
+mod policy;
 mod reflection;
 mod restart;
 mod roles;
