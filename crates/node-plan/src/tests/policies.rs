@@ -258,4 +258,8 @@ fn peers_without_filters_share_what_they_learn_by() {
     let [first, second, ..] = plan.speaker.peers.as_slice() else { panic!("two peers") };
     // What a peer is sent may depend on who it is; what is learned, one rule for each block of a large cluster, does not.
     assert!(std::sync::Arc::ptr_eq(&first.session.import, &second.session.import));
+    assert!(
+        std::sync::Arc::ptr_eq(&first.session.export, &second.session.export),
+        "no RouteAdvertisement tells them apart"
+    );
 }
