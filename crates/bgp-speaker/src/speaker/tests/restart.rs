@@ -358,6 +358,8 @@ fn fault_05_a_peer_that_falls_silent_loses_to_its_equals_until_it_is_back() {
     let first = lone.accept();
     lone.greet(first, &running_peer(true));
     assert_eq!(gateways(&mut lone), ["10.0.0.8", "10.0.0.9"], "it is not");
+    // What it does not repeat would go with a second loss.
+    lone.send(first, &announce([[10, 1, 1]]));
     // RFC 4724 §4.2: while a peer restarts, its routes are as good as others.
     lone.hang_up(first);
     assert_eq!(kernel(&mut lone), []);
