@@ -112,7 +112,7 @@ pub struct RouteView {
     pub prefix: IpNet,
     /// `pod`, `service` or `static`.
     pub source: &'static str,
-    /// Attributes that are not the usual ones, and the advertisements that ask for it ("advertised by edge[0]").
+    /// Attributes that are not the usual ones, and the advertisements that ask for it (`advertised by edge[0]`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<String>,
     /// Why.
