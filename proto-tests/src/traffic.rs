@@ -12,6 +12,8 @@ use muslin_netns::Namespace;
 const PORT: u16 = 7007;
 /// Five hundred packets a second: a hole of a few milliseconds is seen.
 const PAUSE: Duration = Duration::from_millis(2);
+/// A restart may be over in milliseconds: the packets go on until they can be called traffic.
+const FEWEST: u32 = 100;
 /// How long an echo may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -91,7 +93,7 @@ fn reflect(socket: &UdpSocket, stop: &AtomicBool) {
 fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> Count {
     let (mut sent, mut echoed) = (0_u32, 0_u32);
     let mut packet = [0; 16];
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) || sent < FEWEST {
         let next = Instant::now() + PAUSE;
         // Without a route it cannot even be sent, and is lost.
         let _ = socket.send_to(&sent.to_be_bytes(), to);

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{ask_json, communities_text, large_communities_text};
-use crate::daemon::{Daemon, Process, ask, write_configuration};
+use crate::daemon::{Daemon, Process, Refused, ask, write_configuration};
 use crate::release::Release;
 use crate::route::{Announcement, Route};
 use crate::setup::{AddPath, Session, Setup};
@@ -50,8 +50,12 @@ impl GoBgp {
             let found = shown.as_array().map_or(0, Vec::len);
             Ok(if found >= known { Ok(()) } else { Err(shown.to_string()) })
         });
-        waited.map_err(|error| match self.process.complaint(&["has invalid keys", "Can't read config"]) {
-            Some(refused) => error.context(refused),
+        waited.map_err(|error| match self.process.complaint(&["has invalid keys"]) {
+            // The rest of the line tells the time, among other things.
+            Some(Refused(words)) => {
+                let words = words.split(['\\', '"']).next().unwrap_or_default().to_owned();
+                error.context(Refused(words))
+            }
             None => error,
         })?;
         self.setup.announcements.clone().iter().try_for_each(|announcement| self.originate(announcement))

@@ -30,7 +30,10 @@ impl OpenBgpd {
     pub(super) fn start(release: &Release, namespace: &Namespace, setup: &Setup) -> Result<Self> {
         let folder = Process::folder()?;
         let socket = folder.path().join("control");
-        write_configuration(&folder.path().join("bgpd.conf"), &configuration(setup, &socket.display()))?;
+        write_configuration(
+            &folder.path().join("bgpd.conf"),
+            &configuration(release, setup, &socket.display()),
+        )?;
         let process = Process::start(namespace, folder, &mut command(release))?;
         let mut bgpd = Self { process, release: release.clone(), setup: setup.clone() };
         bgpd.await_control()?;
@@ -83,12 +86,12 @@ fn command(release: &Release) -> Command {
     command
 }
 
-fn configuration(setup: &Setup, socket: &dyn std::fmt::Display) -> String {
+fn configuration(release: &Release, setup: &Setup, socket: &dyn std::fmt::Display) -> String {
     let Setup { own, hold_time, .. } = setup;
     let listen: Vec<String> =
         setup.addresses().iter().map(|address| format!("listen on {address}\n")).collect();
     let listen = listen.concat();
-    let sessions: String = setup.sessions.iter().map(session).collect();
+    let sessions: String = setup.sessions.iter().map(|one| session(release, one)).collect();
     format!(
         "AS {asn}\nrouter-id {id}\nholdtime {hold_time}\nholdtime min 3\nconnect-retry 1\nfib-update no\n\
          socket \"{socket}\"\n{listen}{sessions}allow from any\nallow to any\n",
@@ -97,7 +100,7 @@ fn configuration(setup: &Setup, socket: &dyn std::fmt::Display) -> String {
     )
 }
 
-fn session(session: &Session) -> String {
+fn session(release: &Release, session: &Session) -> String {
     let features = &session.features;
     let neighbor = match features.range {
         Some(range) => range.to_string(),
@@ -125,8 +128,11 @@ fn session(session: &Session) -> String {
     option(features.extended_messages, "announce extended message yes");
     option(features.enhanced_refresh, "announce enhanced refresh yes");
     if let Some(role) = features.role {
-        option(true, &format!("role {}", role.name()));
-        option(true, "announce policy yes");
+        // Up to version 7 one line says both.
+        match release {
+            Release::Installed => option(true, &format!("announce policy {}", role.name())),
+            Release::Later(_) => option(true, &format!("role {}\n announce policy yes", role.name())),
+        }
     }
     if let Some(most) = features.max_prefixes {
         option(true, &format!("max-prefix {most}"));
@@ -206,7 +212,7 @@ impl Daemon for OpenBgpd {
     fn reload(&mut self, setup: &Setup) -> Result<()> {
         self.setup.sessions.clone_from(&setup.sessions);
         let socket = self.process.path("control");
-        let text = configuration(&self.setup, &socket.display());
+        let text = configuration(&self.release, &self.setup, &socket.display());
         write_configuration(&self.process.path("bgpd.conf"), &text)?;
         ask(self.client().arg("reload")).map(drop)
     }

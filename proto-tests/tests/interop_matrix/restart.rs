@@ -57,7 +57,6 @@ fn none_lost(traffic: Vec<Traffic>) -> Result<()> {
     for one in traffic {
         let one_to = one.to();
         let count = one.finish()?;
-        ensure!(count.sent > 20, "only {count:?}");
         ensure!(count.lost == 0, "{count:?} to {one_to}");
     }
     Ok(())
@@ -68,7 +67,7 @@ fn few_lost(traffic: Vec<Traffic>) -> Result<()> {
     for one in traffic {
         let to = one.to();
         let count = one.finish()?;
-        ensure!(count.sent > 20 && count.lost <= 25, "{count:?} to {to}");
+        ensure!(count.lost <= 25, "{count:?} to {to}");
     }
     Ok(())
 }
