@@ -286,6 +286,11 @@ impl Connection {
         due
     }
 
+    /// Whether the peer may still choose this connection rather than the established one.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided.is_some()
+    }
+
     /// Whether the peer has had long enough to choose this connection.
     pub(super) fn is_passed_over(&self, now: Instant) -> bool {
         self.undecided.is_some_and(|until| until <= now)

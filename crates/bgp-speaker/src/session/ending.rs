@@ -77,8 +77,13 @@ impl Session {
 
     pub(super) fn retain(&mut self, now: Instant, negotiated: &Negotiated, reason: &EndReason) -> Retention {
         let Some(restart) = negotiated.graceful_restart else { return Retention::Flush };
-        // The peer is there, and has chosen another connection.
-        let collided = reason.is_collision();
+        // The peer is there, and has chosen another connection. A reset may overtake the words for it.
+        let collided = match reason {
+            EndReason::ClosedByPeer | EndReason::ConnectionFailed { .. } => {
+                self.connections.iter().any(Connection::is_undecided)
+            }
+            _ => reason.is_collision(),
+        };
         if restart.families.is_empty() || !(collided || reason.is_graceful(&restart)) {
             return Retention::Flush;
         }

@@ -19,6 +19,9 @@ use crate::random::Random;
 /// Calls of `handle_timeout` of one speaker within a second of virtual time beyond which its timers storm.
 const MOST_TIMEOUTS_A_SECOND: u32 = 500;
 
+/// How many of a hundred packets are under way for long, usually.
+pub(crate) const USUALLY_SLOW: usize = 3;
+
 /// A host: a speaker that may be down, its kernel's routes, and its sockets.
 pub(crate) struct Host {
     pub(crate) address: IpAddr,
@@ -130,6 +133,8 @@ pub(crate) struct Network {
     began: Instant,
     connections: Vec<Connection>,
     down: BTreeSet<(usize, usize)>,
+    /// How many of a hundred packets are under way for long.
+    pub(crate) slow: usize,
     events: BinaryHeap<Reverse<Event>>,
     sequence: u64,
 }
@@ -167,6 +172,7 @@ impl Network {
             began: now,
             connections: Vec::new(),
             down: BTreeSet::new(),
+            slow: USUALLY_SLOW,
             events: BinaryHeap::new(),
             sequence: 0,
         }
@@ -494,7 +500,7 @@ impl Network {
 
     /// Mostly a fraction of a millisecond, at times long enough that timers pass it.
     fn delay(&mut self) -> Duration {
-        let most = if self.random.chance(3) { 300_000 } else { 1_000 };
+        let most = if self.random.chance(self.slow) { 300_000 } else { 1_000 };
         self.random.time(Duration::from_micros(50), Duration::from_micros(most))
     }
 

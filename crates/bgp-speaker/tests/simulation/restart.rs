@@ -6,6 +6,7 @@ use muslin_bgp_speaker::session::Stop;
 use muslin_bgp_speaker::speaker::Start;
 
 use crate::invariants::{stale_routes_at, stale_routes_out_of_place};
+use crate::network::USUALLY_SLOW;
 use crate::topology::Peering;
 use crate::world::World;
 
@@ -25,8 +26,12 @@ impl World {
         self.network.forgotten.clear();
         let away = self.network.random.time(Duration::ZERO, Duration::from_secs(3));
         self.network.run(away);
+        // Both sides dial: slow packets are what lets each establish another connection.
+        self.network.slow = 40;
         self.start(host, Start::ROUTES_KEPT);
-        self.network.run(Duration::from_secs(40));
+        self.network.run(Duration::from_secs(3));
+        self.network.slow = USUALLY_SLOW;
+        self.network.run(Duration::from_secs(37));
         let forgotten = self.network.forgotten.iter();
         forgotten.map(|(other, prefix)| format!("{other} forgot {prefix} while {host} restarted")).collect()
     }

@@ -196,15 +196,18 @@ fn of_higher_id() -> Open {
 
 #[test]
 fn rfc4724_2_a_peer_that_chooses_the_other_connection_is_no_second_loss() {
-    for answers_first in [false, true] {
+    for way in ["says so", "answers first", "resets before its words arrive"] {
         let (mut lone, dialed, accepted) = established_beside_an_open_one();
         lone.send(accepted, &open_octets(&of_higher_id()));
         assert_eq!(lone.kinds(accepted), [MessageType::Open], "the peer chooses");
-        if answers_first {
-            lone.send(accepted, &keepalive());
+        match way {
+            "says so" => lone.send(dialed, &message(3, &[6, 7])),
+            "answers first" => lone.send(accepted, &keepalive()),
+            _ => lone.hang_up(dialed),
+        }
+        if way == "answers first" {
             assert_eq!(code_of(&mut lone, dialed), COLLISION);
         } else {
-            lone.send(dialed, &message(3, &[6, 7]));
             lone.send(accepted, &keepalive());
         }
         assert_eq!(lone.kinds(accepted)[0], MessageType::Keepalive);
