@@ -27,9 +27,9 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A lab whose agents are running.
+/// A lab whose agents are running, and that has so much left to prove that it does not end before it is told to.
 fn started(folder: &Path) -> (Child, Lines<BufReader<ChildStderr>>) {
-    let mut lab = muslin(folder, &["--nodes", "2", "--pods", "1"])
+    let mut lab = muslin(folder, &["--nodes", "6", "--pods", "4"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
