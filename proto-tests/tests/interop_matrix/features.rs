@@ -178,14 +178,14 @@ pub(crate) const FEATURES: &[Feature] = &[
     feature(
         "ours_restarts",
         "Ours restarts gracefully",
-        "Ours is killed and started again under five hundred packets a second each way and family: less than 50 ms of them are lost, \
+        "Ours is killed and started again under five hundred packets a second each way and family: at most 50 ms of them are lost, \
          theirs never lacks a route, and End-of-RIB ends it.",
         restart::ours_restarts,
     ),
     feature(
         "theirs_restarts",
         "Theirs restarts gracefully",
-        "Theirs is killed and started again under the same packets: less than 50 ms of them are lost.",
+        "Theirs is killed and started again under the same packets: at most 50 ms of them are lost.",
         restart::theirs_restarts,
     ),
     feature(
