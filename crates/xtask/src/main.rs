@@ -37,6 +37,9 @@ enum Command {
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
+    /// The part of the containerlab tier that runs in namespaces of its own.
+    #[command(hide = true)]
+    Containerlab(test::containerlab::Inside),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
+        Command::Containerlab(inside) => inside.run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -24,6 +24,11 @@ pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbi
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
 pub(crate) const PMACCT: Package = Package { name: "pmacct", file: "/usr/sbin/pmbmpd" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
+pub(crate) const DOCKER: Package = Package { name: "docker.io", file: "/usr/sbin/dockerd" };
+pub(crate) const STRACE: Package = Package { name: "strace", file: "/usr/bin/strace" };
+pub(crate) const JQ: Package = Package { name: "jq", file: "/usr/bin/jq" };
+pub(crate) const IPROUTE: Package = Package { name: "iproute2", file: "/usr/bin/ip" };
+pub(crate) const PING: Package = Package { name: "iputils-ping", file: "/usr/bin/ping" };
 pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the tiers, each with its needs, its time and its count.
 
+pub(crate) mod containerlab;
 mod lab;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,8 @@ pub(crate) enum Tier {
     Lab,
     /// Replay of the fuzzing corpora and a short search for more.
     FuzzSmoke,
+    /// The topologies of `containerlab/` on a Docker engine of their own. Runs only if it is named.
+    Containerlab,
 }
 
 struct Outcome {
@@ -49,7 +52,9 @@ struct Outcome {
 
 /// Runs the tiers that were asked for, all if none was; goes on after one has failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let tiers = if options.tier.is_empty() { Tier::value_variants() } else { &options.tier };
+    let ordinary: Vec<Tier> =
+        Tier::value_variants().iter().copied().filter(|tier| tier.is_ordinary()).collect();
+    let tiers = if options.tier.is_empty() { &ordinary } else { &options.tier };
     let mut outcomes = Vec::new();
     for &tier in tiers {
         println!("\n==> {}", tier.name());
@@ -97,6 +102,11 @@ impl Tier {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// Whether it runs when no tier is named.
+    fn is_ordinary(self) -> bool {
+        self != Self::Containerlab
+    }
+
     fn run(self, count: &mut Count) -> Result<()> {
         match self {
             Self::Lint => lint::run(&lint::Options::default()),
@@ -105,6 +115,7 @@ impl Tier {
             Self::Interop => interop(count),
             Self::Lab => lab::run(count),
             Self::FuzzSmoke => fuzz_smoke(count),
+            Self::Containerlab => containerlab::run(count),
         }
     }
 }

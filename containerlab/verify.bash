@@ -1,0 +1,100 @@
+# What the verify.sh of all scenarios share. Source it from a scenario's folder.
+#
+# A check asks until it gets the answer that it expects; all checks of a run share WAIT seconds (30), so a lab that has
+# just been deployed has time to converge and a broken one does not take a minute for each line. A check that fails
+# says which node, which prefix, what was expected and what was found, and `finish` makes the script exit with 1.
+
+set -u
+SCENARIO=$(basename "$PWD")
+WITH=${WITH:-containerlab}
+MUSLIN=${MUSLIN:-muslin}
+WAIT=${WAIT:-30}
+DEADLINE=$((SECONDS + WAIT))
+PASSED=0
+FAILED=0
+
+# on NODE COMMAND...: runs a command in a node of the lab.
+on() {
+    local node=$1
+    shift
+    if [ "$WITH" = namespaces ]; then
+        "$MUSLIN" lab shell "$node" -- "$@"
+    else
+        docker exec "clab-$SCENARIO-$node" "$@"
+    fi
+}
+
+# check NODE SUBJECT EXPECTED COMMAND...: COMMAND prints exactly EXPECTED.
+check() {
+    local node=$1 subject=$2 expected=$3 found
+    shift 3
+    while :; do
+        found=$("$@" 2>&1)
+        [ "$found" = "$expected" ] && break
+        if [ $SECONDS -ge $DEADLINE ]; then
+            FAILED=$((FAILED + 1))
+            printf 'FAIL  %-8s %-26s expected: %s; found: %s\n' "$node" "$subject" "$expected" "${found:-nothing}"
+            return
+        fi
+        sleep 0.2
+    done
+    PASSED=$((PASSED + 1))
+    printf 'ok    %-8s %-26s %s\n' "$node" "$subject" "$expected"
+}
+
+# Prints how the kernel of a node sends packets for exactly this prefix: "via A B" (the next hops), or "dev D E" (the
+# interfaces), or "no route". A next hop that is link-local is not the same in every lab: "via fe80".
+kernel_route() {
+    local what=$1 node=$2 prefix=$3 family=-4
+    case $prefix in *:*) family=-6 ;; esac
+    on "$node" ip "$family" route show "$prefix" | awk -v what="$what" '
+        /^(blackhole|unreachable|prohibit)/ { print $1 }
+        {
+            for (i = 1; i < NF; i++) {
+                if ($i != what) continue
+                way = $(i + 1) ~ /^inet6?$/ ? $(i + 2) : $(i + 1)
+                print way ~ /^fe80:/ ? "fe80" : way
+            }
+        }' | sort -u | awk -v what="$what" '
+        { words = words " " $1 }
+        END { print (words == "" ? "no route" : what words) }'
+}
+
+# route NODE PREFIX "via A B": the kernel of the node has exactly this prefix, by exactly these next hops; or, with
+# "dev D E", by these interfaces; or it has it not, with "no route".
+route() {
+    check "$1" "$2" "$3" kernel_route "${3%% *}" "$1" "$2"
+}
+
+no_route() {
+    check "$1" "$2" "no route" kernel_route dev "$1" "$2"
+}
+
+# Asks with one packet; "answered" or what ping has to say.
+ping_once() {
+    local node=$1 source=$2 destination=$3 said
+    shift 3
+    said=$(on "$node" "$@" ping -c 1 -W 1 -I "$source" "$destination" 2>&1) && echo answered && return
+    echo "no answer ($(printf '%s' "$said" | grep -E 'loss|nreachable|ping:|exceeded' | head -n 1))"
+}
+
+# reach NODE SOURCE DESTINATION: a packet from one address to the other one, and its answer.
+reach() {
+    check "$1" "$2 > $3" answered ping_once "$1" "$2" "$3"
+}
+
+# How many of the sessions of a Muslin node are established, as "3 of 4".
+established() {
+    on "$1" muslin peers --output json | awk '
+        /"state":/ { all++ } /"state": *"[Ee]stablished"/ { up++ } END { printf "%d of %d\n", up, all }'
+}
+
+# sessions NODE NUMBER: the Muslin node has so many sessions, all established.
+sessions() {
+    check "$1" sessions "$2 of $2" established "$1"
+}
+
+finish() {
+    printf '%s: %d passed, %d failed\n' "$SCENARIO" "$PASSED" "$FAILED"
+    [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
+}

@@ -1,0 +1,99 @@
+//! The scenarios that are deployed, each with the faults that its `verify.sh` has to notice.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::engine::Engine;
+use super::fault::{Action, Fault};
+
+/// Those that need images which only a registry has: their topology is checked, and no more.
+pub(super) const VALIDATED: &[&str] = &[];
+
+/// Those that are deployed, verified and destroyed.
+pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "bgp-interop",
+    faults: &[
+        Fault {
+            name: "a link is down",
+            action: Action::Run {
+                node: "frr",
+                command: "ip link set eth1 down",
+                undo: "ip link set eth1 up && ip -6 address replace fd00:31:1::2/64 dev eth1",
+            },
+            noticed: &[("bird", "10.1.0.0/24"), ("frr", "fd00:0:2::/48"), ("frr", "10.1.0.1 > 10.2.0.1")],
+        },
+        Fault {
+            name: "a filter lets everything in",
+            action: Action::Edit {
+                file: "muslin/bgp.yaml",
+                words: "10.0.0.0/8, minLength: 24, maxLength: 24",
+                instead: "0.0.0.0/0, minLength: 0, maxLength: 32",
+            },
+            noticed: &[("muslin", "192.0.2.0/24"), ("bird", "192.0.2.0/24")],
+        },
+    ],
+}];
+
+/// A folder below `containerlab/`, and what is broken in it.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    faults: &'static [Fault],
+}
+
+impl Scenario {
+    /// Deploys, verifies, breaks and destroys; each step is reported.
+    pub(super) fn run(&self, engine: &Engine, folder: &Path, report: &mut dyn FnMut(&str, Result<String>)) {
+        let deployed = engine.deploy(folder);
+        let stands = deployed.is_ok();
+        report("deploy", deployed);
+        if stands {
+            report("verify", healthy(engine, folder));
+            for fault in self.faults {
+                report(fault.name, noticed(engine, folder, fault));
+            }
+        }
+        report("destroy", engine.destroy(folder));
+    }
+}
+
+/// What `verify.sh` says within so many seconds, and whether it is content.
+fn verify(engine: &Engine, folder: &Path, seconds: u32) -> Result<(bool, String)> {
+    let mut command = engine.command(folder.join("verify.sh"));
+    command.env("WAIT", seconds.to_string());
+    let output = command.output().context("verify.sh could not be started")?;
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    Ok((output.status.success(), said.into_owned()))
+}
+
+fn healthy(engine: &Engine, folder: &Path) -> Result<String> {
+    let start = Instant::now();
+    let (passed, said) = verify(engine, folder, 45)?;
+    ensure!(passed, "verify.sh fails:\n{said}");
+    let last = said.lines().last().unwrap_or_default();
+    Ok(format!("verified in {:.1} s: {last}", start.elapsed().as_secs_f64()))
+}
+
+/// Breaks one thing, which has to be noticed where it shows, and repairs it, which has to make all well again.
+fn noticed(engine: &Engine, folder: &Path, fault: &Fault) -> Result<String> {
+    fault.action.make(engine, folder)?;
+    let broken = verify(engine, folder, 5);
+    fault.action.repair(engine, folder)?;
+    let (passed, said) = broken?;
+    if passed {
+        bail!("verify.sh is content with it");
+    }
+    let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAIL")).collect();
+    for (node, subject) in fault.noticed {
+        let names = |line: &&str| {
+            line.split_once(" expected: ").is_some_and(|(head, _)| {
+                let head = head.split_whitespace().collect::<Vec<_>>().join(" ");
+                head == format!("FAIL {node} {subject}")
+            })
+        };
+        ensure!(failed.iter().any(names), "verify.sh does not name {node} {subject}:\n{said}");
+    }
+    healthy(engine, folder).context("after the repair")?;
+    Ok(format!("noticed in {} lines, among them: {}", failed.len(), failed.first().unwrap_or(&"")))
+}
