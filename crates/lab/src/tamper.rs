@@ -2,7 +2,9 @@
 
 use ipnet::IpNet;
 use muslin_pod_network::firewall::{self, FirewallPlan, Masquerade};
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::LabError;
@@ -11,17 +13,28 @@ use crate::blueprint::POD_RANGE;
 use crate::lab::Lab;
 use crate::options::Tamper;
 
-/// Who is kept from repairing what was broken, until this is dropped.
+/// What was broken stays broken until this is dropped.
 pub(crate) struct Tampered {
-    frozen: Vec<Pid>,
+    _frozen: Vec<Frozen>,
 }
 
-impl Drop for Tampered {
+/// A process of ours that is kept from repairing anything, until this is dropped.
+struct Frozen(Pid);
+
+impl Frozen {
+    /// Returns when none of its threads does anything any more: one that runs takes the signal at its next chance only.
+    fn new(process: Pid) -> Self {
+        // One that has ended is found by whoever waits for it, and left to them.
+        let _ = kill(process, Signal::SIGSTOP);
+        let stopped = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(process), stopped) == Err(Errno::EINTR) {}
+        Self(process)
+    }
+}
+
+impl Drop for Frozen {
     fn drop(&mut self) {
-        for process in &self.frozen {
-            // One that has died meanwhile is found by whoever waits for it.
-            let _ = nix::sys::signal::kill(*process, Signal::SIGCONT);
-        }
+        let _ = kill(self.0, Signal::SIGCONT);
     }
 }
 
@@ -30,12 +43,8 @@ pub(crate) fn apply(lab: &Lab, what: Tamper) -> Result<Tampered, LabError> {
         Tamper::Route => lab.routers[0].daemons.iter().collect(),
         Tamper::Rule | Tamper::Source => vec![&lab.agents[0].daemon],
     };
-    let mut frozen = Vec::new();
-    for victim in victims {
-        victim.signal(Signal::SIGSTOP);
-        frozen.push(Pid::from_raw(victim.id().cast_signed()));
-    }
-    let tampered = Tampered { frozen };
+    let frozen = victims.iter().map(|victim| Frozen::new(Pid::from_raw(victim.id().cast_signed()))).collect();
+    let tampered = Tampered { _frozen: frozen };
     let node = &lab.network.nodes[0];
     match what {
         Tamper::Route => {
@@ -51,4 +60,27 @@ pub(crate) fn apply(lab: &Lab, what: Tamper) -> Result<Tampered, LabError> {
         }
     }
     Ok(tampered)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_frozen_process_does_nothing_any_more_from_that_moment_on() {
+        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let id = busy.id();
+        let states: String = (0..20)
+            .map(|_| {
+                let _frozen = Frozen::new(Pid::from_raw(id.cast_signed()));
+                let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+                stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+            })
+            .collect();
+        busy.kill().unwrap();
+        busy.wait().unwrap();
+        assert_eq!(states, "T".repeat(20));
+    }
 }
