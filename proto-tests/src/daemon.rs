@@ -4,20 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 use muslin_netns::Namespace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
 use crate::route::{Announcement, Route};
 use crate::setup::Setup;
 use crate::wait;
+
+/// How long a process may take to end when told to.
+const END_WITHIN: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// A daemon does not have what it was asked for, and says so itself. An error that a scenario ends with is told
 /// apart by it from one that nobody expected.
@@ -148,10 +154,22 @@ impl Process {
     /// # Errors
     /// When it does not end, or the other one cannot be started.
     pub fn replace(&mut self, with: Signal, namespace: &Namespace, command: &mut Command) -> Result<()> {
-        for id in Self::family(self.child.id())? {
+        // All at once: one that sees another end would say goodbye, or be gone before its own signal.
+        self.freeze()?;
+        let family = Self::family(self.child.id())?;
+        let ends = family.iter().map(|id| end_of(*id)).collect::<Result<Vec<_>>>()?;
+        for id in family {
             signal(id, with)?;
+            if with != Signal::SIGKILL {
+                signal(id, Signal::SIGCONT)?;
+            }
         }
-        wait::until("the end", || Ok(self.child.try_wait()?.ok_or_else(|| "it runs".to_owned())))?;
+        // The last of them may be the one that has the port.
+        for end in ends {
+            let ready = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&END_WITHIN))?;
+            ensure!(ready == 1, "{:?} did not end within {END_WITHIN:?} of {with}", self.child);
+        }
+        self.child.wait()?;
         self.child = Self::spawn(namespace, &self.folder, command)?;
         Ok(())
     }
@@ -263,6 +281,12 @@ impl Process {
         }
         Ok(all)
     }
+}
+
+/// Readable once the process has ended.
+fn end_of(id: u32) -> Result<OwnedFd> {
+    let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw).context("process id")?;
+    Ok(pidfd_open(id, PidfdFlags::empty())?)
 }
 
 fn signal(id: u32, signal: Signal) -> Result<()> {

@@ -140,6 +140,11 @@ fn ask_json(command: &mut Command) -> Result<serde_json::Value> {
     serde_json::from_str(&answer).with_context(|| format!("{command:?} printed {answer:?}"))
 }
 
+/// An address without the interface that it is on.
+fn unscoped(address: &str) -> &str {
+    address.split_once('%').map_or(address, |(address, _)| address)
+}
+
 /// `a:b`, as most daemons print a standard community.
 fn community(text: &str) -> Result<(u16, u16)> {
     let (high, low) = text.split_once(':').with_context(|| format!("community {text:?}"))?;

@@ -43,6 +43,12 @@ pub struct Session {
 pub struct Features {
     /// TCP-MD5 key (RFC 2385).
     pub password: Option<String>,
+    /// TCP-AO key (RFC 5925).
+    pub ao_key: Option<String>,
+    /// The VRF that the session is bound to.
+    pub vrf: Option<&'static str>,
+    /// The session runs between the link-local addresses of this interface.
+    pub interface: Option<Interface>,
     /// Only packets of neighbours on the link are taken (RFC 5082).
     pub ttl_security: bool,
     /// The peer connects, and from anywhere in this range; its address is not known.
@@ -67,6 +73,24 @@ pub struct Features {
     pub extended_messages: bool,
     /// Marks of the beginning and the end of a refresh (RFC 7313).
     pub enhanced_refresh: bool,
+}
+
+/// The interface of a session between link-local addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: &'static str,
+    /// How the peer on it is known.
+    pub peer: Neighbour,
+}
+
+/// How the peer on an interface is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// It advertises itself as a router.
+    Discovered,
+    /// Its address is written down.
+    Told,
 }
 
 /// What an end is to the other, in the words that most daemons have for it.
@@ -126,6 +150,13 @@ impl Setup {
         addresses.into_iter().collect()
     }
 
+    /// The same as a daemon is told to listen on them: link-local ones with their interface.
+    pub fn listens_on(&self) -> Vec<String> {
+        let addresses: BTreeSet<String> =
+            self.sessions.iter().map(|session| session.scoped(session.local(&self.own))).collect();
+        addresses.into_iter().collect()
+    }
+
     /// The session that carries a family to an end.
     pub fn session_for(&self, family: Family) -> Option<&Session> {
         self.sessions.iter().find(|session| session.families.contains(&family))
@@ -159,6 +190,14 @@ impl Session {
     /// The other end's address.
     pub fn remote(&self) -> IpAddr {
         self.peer.address_in(self.transport)
+    }
+
+    /// An address of either end, with the interface if it is a link-local one.
+    pub fn scoped(&self, address: IpAddr) -> String {
+        match self.features.interface {
+            Some(interface) => format!("{address}%{}", interface.name),
+            None => address.to_string(),
+        }
     }
 
     /// Whether it carries a family.

@@ -2,10 +2,16 @@
 //! wrong expectation has to fail.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
+use muslin_netns::Namespace;
+use muslin_proto_tests::daemon::Process;
 use muslin_proto_tests::daemons::{Candidate, Kind};
 use muslin_proto_tests::peering::{Link, Side, exchange};
+use nix::sys::signal::Signal;
 
 fn pair(left: Kind, right: Kind, left_asn: u32, right_asn: u32) -> Result<()> {
     let link = Link::new(left_asn, right_asn)?;
@@ -34,5 +40,26 @@ fn every_daemon_tells_its_version() -> Result<()> {
     let all = Candidate::all()?;
     let versions = all.iter().map(Candidate::version).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(versions.len(), all.len(), "{versions:?}");
+    Ok(())
+}
+
+/// A child of a daemon may hold its port a little longer than the daemon itself lives.
+#[test]
+fn a_daemon_is_replaced_once_all_its_processes_have_ended() -> Result<()> {
+    let host = Namespace::new("host")?;
+    let mut family = Command::new("sh");
+    family
+        .args(["-c", "(trap '' TERM; sh -c 'echo $PPID > new; mv new child; sleep 0.5') & exec sleep 1000"]);
+    let mut process = Process::start(&host, Process::folder()?, &mut family)?;
+    process.await_file("child")?;
+    let child = fs::read_to_string(process.path("child"))?;
+    let runs = || {
+        let stat = fs::read_to_string(Path::new("/proc").join(child.trim()).join("stat"));
+        // One that has ended may wait for its new parent to notice.
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    assert!(runs());
+    process.replace(Signal::SIGTERM, &host, Command::new("sleep").arg("1000"))?;
+    assert!(!runs(), "process {child} is still there");
     Ok(())
 }

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use muslin_netns::Namespace;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::LabError;
@@ -63,11 +61,6 @@ impl Daemon {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        // It may have ended; whoever cares asks `check`.
-        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), signal);
     }
 
     /// An error if the process has ended.

@@ -93,7 +93,14 @@ fn configuration(setup: &Setup) -> String {
         super::joined(prefixes, |text, prefix| write!(text, "route {prefix} blackhole;"))
     };
     let attributes: String = announcements.iter().map(attributes).collect();
-    let sessions: String = setup.sessions.iter().map(|one| session(own, setup.hold_time, one)).collect();
+    let mut sessions: String = setup.sessions.iter().map(|one| session(own, setup.hold_time, one)).collect();
+    for interface in setup.sessions.iter().filter_map(|session| session.features.interface) {
+        let _ = writeln!(
+            sessions,
+            "protocol radv {{ interface \"{}\" {{ max ra interval 4; }}; }}",
+            interface.name
+        );
+    }
     format!(
         "log stderr all;\nrouter id {};\ngraceful restart wait 20;\nprotocol device {{}}\n\
          protocol kernel kernel4 {{ persist; graceful restart; ipv4 {{ import none; export where source = RTS_BGP; }}; }}\n\
@@ -110,7 +117,7 @@ fn session(own: &End, hold_time: u16, session: &Session) -> String {
     let features = &session.features;
     let remote = match features.range {
         Some(range) => format!("range {range}"),
-        None => session.remote().to_string(),
+        None => session.scoped(session.remote()),
     };
     let mut text = format!(
         "protocol bgp {} {{ local {} as {}; neighbor {remote} as {}; direct; hold time {hold_time}; \
@@ -128,6 +135,11 @@ fn session(own: &End, hold_time: u16, session: &Session) -> String {
     };
     if let Some(password) = &features.password {
         option(&mut text, true, &format!("password \"{password}\""));
+    }
+    if let Some(key) = &features.ao_key {
+        let keys =
+            format!("authentication ao; keys {{ key {{ id 1; secret \"{key}\"; algorithm hmac sha1; }}; }}");
+        option(&mut text, true, &keys);
     }
     option(&mut text, features.ttl_security, "ttl security on");
     option(&mut text, features.passive, "passive on");

@@ -155,7 +155,10 @@ impl ExaBgp {
 
 fn command(release: &Release, setup: &Setup, folder: &Path) -> Command {
     let mut command = release.command(release.first(&PROGRAMS));
-    let addresses: Vec<String> = setup.addresses().iter().map(ToString::to_string).collect();
+    // It cannot listen on an address with an interface, and listens on none then.
+    let numbered = |session: &&Session| session.features.interface.is_none();
+    let addresses: Vec<String> =
+        setup.sessions.iter().filter(numbered).map(|session| session.local(&setup.own).to_string()).collect();
     // With underscores: a shell on the way would drop the names with dots.
     command.arg(folder.join("exabgp.conf")).envs([
         ("exabgp_daemon_user", "root"),
@@ -184,7 +187,7 @@ fn neighbor(own: &End, hold_time: u16, session: &Session) -> String {
     let features = &session.features;
     let remote = match features.range {
         Some(range) => range.to_string(),
-        None => session.remote().to_string(),
+        None => session.scoped(session.remote()),
     };
     let mut text = format!(
         "neighbor {remote} {{\n router-id {};\n local-address {};\n local-as {};\n peer-as {};\n hold-time {hold_time};\n",

@@ -189,9 +189,13 @@ fn configuration(setup: &Setup) -> String {
 
 /// What its configuration calls a session: the peer's address, or a group for a range.
 fn called(session: &Session) -> String {
-    match session.features.range {
+    let features = &session.features;
+    match features.range {
         Some(_) => session.name(),
-        None => session.remote().to_string(),
+        None => match features.interface {
+            Some(interface) => interface.name.to_owned(),
+            None => session.remote().to_string(),
+        },
     }
 }
 
@@ -202,7 +206,8 @@ fn transport(session: &Session, hold_time: u16) -> String {
     if features.range.is_some() {
         line(&format!("neighbor {neighbor} peer-group"));
     }
-    line(&format!("neighbor {neighbor} remote-as {}", session.peer.asn));
+    let interface = if features.interface.is_some() { "interface " } else { "" };
+    line(&format!("neighbor {neighbor} {interface}remote-as {}", session.peer.asn));
     line(&format!("neighbor {neighbor} timers {} {hold_time}", hold_time / 3));
     line(&format!("neighbor {neighbor} timers connect 1"));
     line(&format!("neighbor {neighbor} advertisement-interval 0"));
@@ -255,11 +260,11 @@ fn route(prefix: &str, path: &Value) -> Result<Route> {
     let words = |value: &Value| -> Vec<String> {
         value["list"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let next_hop = path["nexthops"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let hops = path["nexthops"].as_array().into_iter().flatten();
+    let next_hop = hops
+        .clone()
         .find(|hop| hop["scope"] != "link-local")
+        .or(hops.last())
         .and_then(|hop| hop["ip"].as_str())
         .context("next hop")?;
     Ok(Route {
@@ -302,7 +307,7 @@ impl Daemon for Frr {
                         Some(range) => {
                             address.parse().is_ok_and(|address: std::net::IpAddr| range.contains(&address))
                         }
-                        None => **address == session.remote().to_string(),
+                        None => **address == called(session),
                     };
                     same && peer["state"] == "Established"
                 })
@@ -381,7 +386,7 @@ impl Daemon for Frr {
     fn refreshes(&mut self) -> Result<Vec<u64>> {
         let shown = ask_json(self.vtysh().args(["-c", "show bgp neighbors json"]))?;
         let count = |session: &Session| {
-            shown[session.remote().to_string()]["messageStats"]["routeRefreshRecv"].as_u64().unwrap_or(0)
+            shown[called(session)]["messageStats"]["routeRefreshRecv"].as_u64().unwrap_or(0)
         };
         Ok(self.setup.sessions.iter().map(count).collect())
     }

@@ -11,7 +11,7 @@ use muslin_netns::Namespace;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{ask_json, communities_text, large_communities_text};
+use super::{ask_json, communities_text, large_communities_text, unscoped};
 use crate::daemon::{Daemon, Process, Refused, ask, write_configuration};
 use crate::release::Release;
 use crate::route::{Announcement, Route};
@@ -125,7 +125,13 @@ fn configuration(setup: &Setup, admin: Admin) -> String {
     let Setup { own, sessions, hold_time, .. } = setup;
     let neighbors: String =
         sessions.iter().map(|session| neighbor(session, *hold_time, own.v4, admin)).collect();
-    let listen: Vec<String> = setup.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+    // It takes an address with an interface for an IPv4 one, and cannot listen on it.
+    let local = |session: &Session| match session.features.interface {
+        Some(_) => "\"::\"".to_owned(),
+        None => format!("\"{}\"", session.local(own)),
+    };
+    let listen: BTreeSet<String> = sessions.iter().map(local).collect();
+    let listen: Vec<String> = listen.into_iter().collect();
     format!(
         "[global.config]\nas = {}\nrouter-id = \"{}\"\nport = 179\nlocal-address-list = [{}]\n{neighbors}{}",
         own.asn,
@@ -170,7 +176,10 @@ fn neighbor(session: &Session, hold_time: u16, own_id: std::net::Ipv4Addr, admin
         ),
         None => (
             "neighbors",
-            format!("[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\n", session.remote()),
+            format!(
+                "[[neighbors]]\n[neighbors.config]\nneighbor-address = \"{}\"\n",
+                session.scoped(session.remote())
+            ),
         ),
     };
     text += &format!("peer-as = {}\n", session.peer.asn);
@@ -262,7 +271,7 @@ fn route(prefix: &str, path: &Value) -> Result<Route> {
     Ok(Route {
         prefix: prefix.parse()?,
         as_path,
-        next_hop: next_hop.context("next hop")?.parse()?,
+        next_hop: unscoped(next_hop.context("next hop")?).parse()?,
         med: field(4, "metric")?.unwrap_or(0),
         local_pref: field(5, "value")?.unwrap_or(100),
         communities: list(attribute(8), "communities")

@@ -13,7 +13,7 @@ use muslin_netns::Namespace;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{as_path, community, large_community};
+use super::{as_path, community, large_community, unscoped};
 use crate::daemon::{Daemon, Process, ask};
 use crate::muslin;
 use crate::route::{Announcement, Route};
@@ -120,7 +120,7 @@ fn route(shown: &Value) -> Result<Route> {
     let mut route = Route {
         prefix: text("prefix")?.parse()?,
         as_path: as_path(text("asPath")?)?,
-        next_hop: text("nextHop")?.parse()?,
+        next_hop: unscoped(text("nextHop")?).parse()?,
         med: number("med").unwrap_or(0),
         local_pref: number("localPref").unwrap_or(100),
         communities: BTreeSet::new(),

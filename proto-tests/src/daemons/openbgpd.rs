@@ -11,7 +11,7 @@ use muslin_netns::Namespace;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{as_path, ask_json, community, large_community};
+use super::{as_path, ask_json, community, large_community, unscoped};
 use crate::daemon::{Daemon, Process, Refused, ask, write_configuration};
 use crate::release::Release;
 use crate::route::{Announcement, Route};
@@ -69,7 +69,7 @@ impl OpenBgpd {
 
     fn each(&self, words: &[&str]) -> Result<()> {
         for session in &self.setup.sessions {
-            ask(self.client().arg("neighbor").arg(session.remote().to_string()).args(words))?;
+            ask(self.client().arg("neighbor").arg(session.scoped(session.remote())).args(words))?;
         }
         Ok(())
     }
@@ -89,7 +89,7 @@ fn command(release: &Release) -> Command {
 fn configuration(release: &Release, setup: &Setup, socket: &dyn std::fmt::Display) -> String {
     let Setup { own, hold_time, .. } = setup;
     let listen: Vec<String> =
-        setup.addresses().iter().map(|address| format!("listen on {address}\n")).collect();
+        setup.listens_on().iter().map(|address| format!("listen on {address}\n")).collect();
     let listen = listen.concat();
     let sessions: String = setup.sessions.iter().map(|one| session(release, one)).collect();
     format!(
@@ -104,7 +104,7 @@ fn session(release: &Release, session: &Session) -> String {
     let features = &session.features;
     let neighbor = match features.range {
         Some(range) => range.to_string(),
-        None => session.remote().to_string(),
+        None => session.scoped(session.remote()),
     };
     let mut text = format!("neighbor {neighbor} {{\n remote-as {}\n", session.peer.asn);
     for (family, name) in [(Family::Ipv4Unicast, "IPv4"), (Family::Ipv6Unicast, "IPv6")] {
@@ -147,7 +147,7 @@ fn route(shown: &Value) -> Result<Route> {
     Ok(Route {
         prefix: text("prefix")?.parse()?,
         as_path: as_path(text("aspath")?)?,
-        next_hop: text("exit_nexthop")?.parse()?,
+        next_hop: unscoped(text("exit_nexthop")?).parse()?,
         med: number("metric").unwrap_or(0),
         local_pref: number("localpref").unwrap_or(100),
         communities: words("communities").map(community).collect::<Result<_>>()?,
@@ -169,8 +169,13 @@ impl Daemon for OpenBgpd {
         let mut routes = BTreeSet::new();
         for session in &self.setup.sessions {
             let peer = session.remote().to_string();
-            let shown =
-                ask_json(self.client().args(["-j", "show", "rib", "in", "detail", "neighbor", &peer]))?;
+            let mut command = self.client();
+            command.args(["-j", "show", "rib", "in", "detail"]);
+            // It finds no neighbour by a link-local address; it has no other one here.
+            if session.features.interface.is_none() {
+                command.args(["neighbor", &peer]);
+            }
+            let shown = ask_json(&mut command)?;
             for path in shown["rib"].as_array().into_iter().flatten() {
                 routes.insert(route(path)?);
             }

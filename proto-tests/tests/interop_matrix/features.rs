@@ -4,7 +4,7 @@ use anyhow::Result;
 use muslin_proto_tests::daemons::Candidate;
 
 use crate::record::Verdict;
-use crate::{limits, reflection, restart, routes, sessions};
+use crate::{limits, reflection, restart, routes, sessions, surroundings};
 
 /// A row.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +70,26 @@ pub(crate) const FEATURES: &[Feature] = &[
          and do everything of the first row.",
         sessions::md5_rotation,
     ),
+    feature("tcp_ao", "TCP-AO", "With a key on both sides everything of the first row.", surroundings::ao),
     feature(
         "gtsm",
         "GTSM",
         "Both with TTL security: everything of the first row. A neighbour without it: its packets are dropped and counted, \
          and no session comes up.",
         sessions::gtsm,
+    ),
+    feature(
+        "vrf",
+        "A session in a VRF",
+        "Our end of the link belongs to a VRF to which our session is bound: everything of the first row.",
+        surroundings::vrf,
+    ),
+    feature(
+        "unnumbered",
+        "Unnumbered",
+        "A cable without addresses: ours finds theirs by its router advertisements, and one session between link-local \
+         addresses carries both families, with next hops that are link-local, both ways.",
+        surroundings::unnumbered,
     ),
     feature(
         "in_our_range",

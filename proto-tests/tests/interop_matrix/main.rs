@@ -15,6 +15,7 @@ mod reflection;
 mod restart;
 mod routes;
 mod sessions;
+mod surroundings;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};

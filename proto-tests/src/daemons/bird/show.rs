@@ -1,6 +1,7 @@
 //! What birdc shows.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 
@@ -51,7 +52,7 @@ pub(super) fn routes(shown: &str) -> Result<Vec<Route>> {
 fn set(route: &mut Route, attribute: &str, value: &str) -> Result<()> {
     match attribute {
         "as_path" | "path" => route.as_path = as_path(value)?,
-        "next_hop" => route.next_hop = value.split_whitespace().next().context("empty")?.parse()?,
+        "next_hop" => route.next_hop = next_hop(value)?,
         "med" => route.med = value.parse()?,
         "local_pref" => route.local_pref = value.parse()?,
         "community" => {
@@ -78,6 +79,12 @@ fn set(route: &mut Route, attribute: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
+/// The global one, or the link-local one if there is no other.
+fn next_hop(value: &str) -> Result<IpAddr> {
+    let hops = value.split_whitespace().map(str::parse).collect::<Result<Vec<IpAddr>, _>>()?;
+    hops.into_iter().find(|hop| !hop.is_unspecified()).context("empty")
+}
+
 /// The insides of `(1,2) (3,4)`.
 fn tuples(text: &str) -> impl Iterator<Item = &str> {
     text.split(['(', ')']).filter(|part| !part.trim().is_empty())
@@ -101,7 +108,7 @@ mod tests {
         let routes = routes(shown).unwrap();
         assert_eq!(routes.len(), 2);
         assert_eq!(routes[0].as_path, [65001, 4_200_000_001]);
-        assert_eq!(routes[0].next_hop, "fd99::1".parse::<std::net::IpAddr>().unwrap());
+        assert_eq!(routes[0].next_hop, "fd99::1".parse::<IpAddr>().unwrap());
         assert_eq!(routes[0].communities, [(65001, 1), (65001, 2)].into());
         assert_eq!(routes[0].extended_communities, ["rt:65001:7".to_owned()].into());
         assert_eq!(routes[0].large_communities, [(65001, 1, 2)].into());

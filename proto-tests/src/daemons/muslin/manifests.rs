@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use muslin_bgp_packet::Family;
 
 use crate::route::Announcement;
-use crate::setup::{AddPath, Role, Session, Setup};
+use crate::setup::{AddPath, Neighbour, Role, Session, Setup};
 
 pub(super) fn configuration(setup: &Setup) -> String {
     let own = &setup.own;
@@ -53,7 +53,7 @@ fn peer(setup: &Setup, session: &Session) -> String {
     let features = &session.features;
     let name = session.name();
     let mut text = String::new();
-    if let Some(password) = &features.password {
+    if let Some(password) = features.password.as_ref().or(features.ao_key.as_ref()) {
         text += &format!(
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: muslin-system}}\n\
              stringData: {{password: \"{password}\"}}\n"
@@ -70,10 +70,18 @@ fn peer(setup: &Setup, session: &Session) -> String {
             let _ = writeln!(text, "  {line}");
         }
     };
+    let discovered = features.interface.is_some_and(|interface| interface.peer == Neighbour::Discovered);
     match features.range {
         Some(range) => field(true, &format!("listenRange: \"{range}\"")),
-        None => field(true, &format!("peerAddress: \"{}\"", session.remote())),
+        None => field(!discovered, &format!("peerAddress: \"{}\"", session.remote())),
     }
+    if let Some(interface) = features.interface {
+        field(true, &format!("interface: {}", interface.name));
+    }
+    if let Some(vrf) = features.vrf {
+        field(true, &format!("vrf: {vrf}"));
+    }
+    field(features.ao_key.is_some(), &format!("tcpAO: {{secretKeyRef: {{name: {name}}}}}"));
     let families = [(Family::Ipv4Unicast, "IPv4"), (Family::Ipv6Unicast, "IPv6")];
     let carried: Vec<&str> =
         families.iter().filter(|(family, _)| session.carries(*family)).map(|(_, name)| *name).collect();
