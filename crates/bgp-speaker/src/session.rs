@@ -121,6 +121,7 @@ pub struct Session {
     retained: Option<Retained>,
     own_restart: OwnRestart,
     last_error: Option<(Instant, EndReason)>,
+    last_loss: Option<(Instant, EndReason)>,
     counters: Counters,
     shown: State,
     since: Instant,
@@ -138,6 +139,7 @@ impl Session {
             retained: None,
             own_restart: OwnRestart::default(),
             last_error: None,
+            last_loss: None,
             counters: Counters::default(),
             shown: State::Idle,
             since: now,
@@ -171,6 +173,7 @@ impl Session {
             self.outputs.push_back(SessionOutput::Close(connection.id()));
             if let Some(negotiated) = connection.established() {
                 let retention = self.retain(now, negotiated, &reason);
+                self.last_loss = Some((now, reason.clone()));
                 self.outputs.push_back(SessionOutput::Down(reason.clone(), retention));
             }
         }

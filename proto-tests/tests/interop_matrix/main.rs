@@ -68,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(conclusion.exit_code());
     }
     let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    found.skipped().for_each(|(feature, reason)| println!("SKIPPED {feature}: {reason}"));
+    found.skipped().for_each(|(feature, reason)| println!("SKIPPED: {feature}: {reason}"));
     if update {
         let updated = recorded.updated(&found);
         updated.write()?;

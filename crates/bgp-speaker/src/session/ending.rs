@@ -60,6 +60,7 @@ impl Session {
             }
             let retention = self.retain(now, negotiated, &reason);
             self.counters.lost += 1;
+            self.last_loss = Some((now, reason.clone()));
             self.outputs.push_back(SessionOutput::Down(reason, retention));
             let others: SmallVec<[ConnId; 1]> = self.connections.iter().map(Connection::id).collect();
             for other in others {

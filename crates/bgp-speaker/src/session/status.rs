@@ -84,6 +84,11 @@ impl Session {
         self.last_error.as_ref().map(|(at, reason)| (*at, reason))
     }
 
+    /// Why the last session that exchanged routes ended, and when: attempts that fail later do not hide it.
+    pub fn last_loss(&self) -> Option<(Instant, &EndReason)> {
+        self.last_loss.as_ref().map(|(at, reason)| (*at, reason))
+    }
+
     /// What it counted.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -15,7 +15,7 @@ use super::Speaker;
 use super::peer::Peer;
 use crate::config::{OverLimit, PeerKey};
 use crate::rib::{PeerIndex, Refusal, RefusalCounts};
-use crate::session::{Counters, Negotiated, State, agreed_in_words, capability_in_words};
+use crate::session::{Counters, EndReason, Negotiated, State, agreed_in_words, capability_in_words};
 
 /// A speaker as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub struct PeerStatus {
     pub shut_down: bool,
     /// What went wrong last.
     pub last_error: Option<LastError>,
+    /// Why the last session that exchanged routes ended.
+    pub last_loss: Option<LastError>,
     /// What people should know though nothing is wrong.
     pub notes: Vec<Cow<'static, str>>,
     /// Our AS towards the peer.
@@ -232,6 +234,11 @@ impl Speaker {
         let refusals = self.rib.refusals(index);
         let families = self.family_status(index, peer);
         let limit_notes = peer.limit_notes(&families, refusals);
+        let in_words = |(at, reason): (Instant, &EndReason)| LastError {
+            text: reason.to_string(),
+            remedy: reason.remedy().map(Cow::Borrowed),
+            seconds_ago: now.saturating_duration_since(at).as_secs(),
+        };
         PeerStatus {
             key: peer.key.clone(),
             address: peer.address,
@@ -242,11 +249,8 @@ impl Speaker {
             state_seconds: now.saturating_duration_since(session.since()).as_secs(),
             established: session.state() == State::Established,
             shut_down: peer.is_shut_down(),
-            last_error: session.last_error().map(|(at, reason)| LastError {
-                text: reason.to_string(),
-                remedy: reason.remedy().map(Cow::Borrowed),
-                seconds_ago: now.saturating_duration_since(at).as_secs(),
-            }),
+            last_error: session.last_error().map(in_words),
+            last_loss: session.last_loss().map(in_words),
             notes: peer
                 .notes()
                 .into_iter()

@@ -98,6 +98,10 @@ pub(crate) fn remarks(peer: &PeerStatus) -> Vec<String> {
         let remedy = error.remedy.as_deref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
         let ago = age(Duration::from_secs(error.seconds_ago));
         lines.push(format!("{} ({ago} ago){remedy}", error.text));
+        if let Some(loss) = peer.last_loss.as_ref().filter(|loss| loss.text != error.text) {
+            let ago = age(Duration::from_secs(loss.seconds_ago));
+            lines.push(format!("the last session ended {ago} ago: {}", loss.text));
+        }
     }
     lines.extend(peer.notes.iter().map(ToString::to_string));
     lines

@@ -113,6 +113,23 @@ fn an_attempt_that_nobody_answers_is_given_up_and_repeated() {
 }
 
 #[test]
+fn why_a_session_ended_is_known_while_later_attempts_fail() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.answer_dial();
+    lone.greet(conn, &peer_open());
+    // RFC 9003: Cease, Administrative Shutdown, a text with its length.
+    lone.send(conn, &message(3, b"\x06\x02\x14rack 7 moves at noon"));
+    let attempts = lone.dials.len();
+    while lone.dials.len() == attempts {
+        lone.pass(Duration::from_millis(100));
+    }
+    lone.refuse_dial();
+    let status = lone.status();
+    assert!(status.last_error.unwrap().text.contains("refused"));
+    assert!(status.last_loss.unwrap().text.contains("rack 7 moves at noon"));
+}
+
+#[test]
 fn fault_13_pauses_grow_over_short_sessions_and_shrink_after_a_long_one() {
     let mut lone = Lone::new(open_session());
     let mut pauses = Vec::new();
