@@ -52,3 +52,22 @@ impl Dual {
         [Ipv4Net::new_assert(self.v4, 24).into(), Ipv6Net::new_assert(self.v6, 64).into()]
     }
 }
+
+/// A range of each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DualNet {
+    /// The IPv4 range.
+    pub v4: Ipv4Net,
+    /// The IPv6 range.
+    pub v6: Ipv6Net,
+}
+
+impl DualNet {
+    /// The one of a family.
+    pub fn get(self, family: Family) -> IpNet {
+        match family {
+            Family::V4 => self.v4.into(),
+            Family::V6 => self.v6.into(),
+        }
+    }
+}

@@ -50,19 +50,64 @@ pub(crate) struct BuildArgs {
     /// Leave the lab standing in the background
     #[arg(long)]
     pub(crate) keep: bool,
+    /// A real Kubernetes cluster instead of the agents alone: its programs are built once, and need root
+    #[arg(long, conflicts_with_all = ["pods", "topology", "tamper"])]
+    kubernetes: bool,
+    /// How kube-proxy programs the nodes' kernels
+    #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
+    proxy_mode: ProxyMode,
     /// Break one thing before the proofs, to see them fail
     #[arg(long, value_enum, hide = true)]
     tamper: Option<Tamper>,
 }
 
+/// A lab with a Kubernetes control plane, which is another crate's to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KubernetesRequest {
+    /// Nodes, 2 to 16.
+    pub nodes: u8,
+    /// The external router.
+    pub router: RouterKind,
+    /// What kube-proxy uses.
+    pub proxy_mode: ProxyMode,
+    /// How to print the result.
+    pub output: Output,
+    /// Leave it standing in the background.
+    pub keep: bool,
+}
+
+/// What kube-proxy programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProxyMode {
+    /// nftables
+    #[default]
+    Nftables,
+    /// iptables
+    Iptables,
+}
+
 /// Output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
+pub enum Output {
     /// For people
     #[default]
     Table,
     /// For programs
     Json,
+}
+
+impl LabArgs {
+    /// The Kubernetes cluster that is asked for, if it is one.
+    pub fn kubernetes(&self) -> Option<KubernetesRequest> {
+        let Self {
+            command: None,
+            build: BuildArgs { kubernetes: true, nodes, router, proxy_mode, output, keep, .. },
+        } = *self
+        else {
+            return None;
+        };
+        Some(KubernetesRequest { nodes, router, proxy_mode, output, keep })
+    }
 }
 
 impl BuildArgs {

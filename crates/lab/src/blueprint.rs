@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::addresses::{Dual, Family};
+use crate::addresses::{Dual, DualNet, Family};
 use crate::options::{LabOptions, Topology};
 
 /// The AS of all nodes.
@@ -28,22 +28,6 @@ pub(crate) const REFLECTION_CLUSTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 pub(crate) const ROUTER_ASN: u32 = 65000;
 /// Hops of an ordinary packet when it leaves its host.
 pub(crate) const FIRST_TTL: u8 = 64;
-
-/// A range of each family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DualNet {
-    pub(crate) v4: Ipv4Net,
-    pub(crate) v6: Ipv6Net,
-}
-
-impl DualNet {
-    pub(crate) fn get(self, family: Family) -> IpNet {
-        match family {
-            Family::V4 => self.v4.into(),
-            Family::V6 => self.v6.into(),
-        }
-    }
-}
 
 /// One link of a node towards a router.
 #[derive(Clone, Debug)]

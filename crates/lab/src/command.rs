@@ -73,7 +73,7 @@ fn print(report: &Report, output: Output) -> io::Result<()> {
 
 /// Goes to the background and stays until told to end.
 fn stand(running: Lab, inside: Inside, lock: Lock, holds: bool) -> Result<ExitCode, LabError> {
-    standing::record(&running)?;
+    standing::record(running.places())?;
     // `cargo lab` is the alias of those who have no muslin in their path.
     let lab = if std::env::var_os("CARGO").is_some() { "cargo lab" } else { "muslin lab" };
     Progress::Shown.say(&format!(

@@ -15,7 +15,7 @@ use crate::LabError;
 
 /// A running process. Dropping it kills it and waits for its end.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub struct Daemon {
     name: String,
     child: Child,
     /// Readable once the process has ended.
@@ -25,7 +25,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts `command` in `namespace`; what it prints goes to `log`.
-    pub(crate) fn start(
+    ///
+    /// # Errors
+    /// If the log cannot be written, or the program not started.
+    pub fn start(
         name: impl Into<String>,
         namespace: &Namespace,
         command: &mut Command,
@@ -52,19 +55,23 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Resident memory in bytes.
-    pub(crate) fn resident(&self) -> Option<u64> {
+    pub fn resident(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
     }
 
-    /// An error if the process has ended.
-    pub(crate) fn check(&mut self) -> Result<(), LabError> {
+    /// Looks whether it runs.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with its last lines if it has ended.
+    pub fn check(&mut self) -> Result<(), LabError> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.failed(format!("ended by itself ({status})"))),
@@ -73,7 +80,10 @@ impl Daemon {
     }
 
     /// Waits until `path` exists, or the process ends, or patience does.
-    pub(crate) fn await_path(&mut self, path: &Path, patience: Duration) -> Result<(), LabError> {
+    ///
+    /// # Errors
+    /// [`LabError::Process`] in the latter two cases.
+    pub fn await_path(&mut self, path: &Path, patience: Duration) -> Result<(), LabError> {
         let folder = path.parent().unwrap_or(path);
         let failed = |errno: nix::Error| LabError::file(folder)(errno.into());
         let watcher = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
@@ -98,7 +108,7 @@ impl Daemon {
     }
 
     /// An error about this process, with the last lines that it wrote.
-    pub(crate) fn failed(&self, problem: impl Into<String>) -> LabError {
+    pub fn failed(&self, problem: impl Into<String>) -> LabError {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let log = lines[lines.len().saturating_sub(15)..].join("\n");

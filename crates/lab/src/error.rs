@@ -76,12 +76,14 @@ pub enum LabError {
 }
 
 impl LabError {
-    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    /// What becomes of the system's word about a file or folder.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
     }
 
-    pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    /// What becomes of the system's word about something else.
+    pub fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::System { action, source }
     }
 

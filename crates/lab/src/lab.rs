@@ -20,6 +20,7 @@ use crate::progress::Progress;
 use crate::prove;
 use crate::report::{Convergence, NodeReport, PodReport, Proof, Report};
 use crate::router::{self, Router, RouterSetup, Seat};
+use crate::standing;
 use crate::topology::Network;
 use crate::watch::{Goal, Watch, await_all, count};
 
@@ -162,6 +163,20 @@ impl Lab {
         let router = speakers.any(|speaker| speaker == name);
         let speaker = self.options.router == RouterKind::Muslin;
         (router && speaker).then(|| self.folder.path().join(name).join("run").join("muslin.sock"))
+    }
+
+    /// Where commands can be run.
+    pub(crate) fn places(&self) -> impl Iterator<Item = standing::Place> {
+        self.namespaces().map(|namespace| {
+            let socket =
+                self.socket(namespace.name()).map(|socket| ("MUSLIN_SOCKET".to_owned(), socket.into()));
+            standing::Place {
+                name: namespace.name().to_owned(),
+                network: namespace.clone(),
+                process: None,
+                environment: socket.into_iter().collect(),
+            }
+        })
     }
 
     /// Calls `listening` once SIGTERM, SIGINT and SIGHUP are waited for, and returns when one has come.

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::LabError;
-use crate::addresses::{Dual, Family};
+use crate::addresses::{Dual, DualNet, Family};
 use crate::blueprint::{
-    Blueprint, CLUSTER_ASN, DualNet, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE,
-    REFLECTION_CLUSTER, ROUTER_ASN, ReflectorPart, SERVICE_RANGE, Web,
+    Blueprint, CLUSTER_ASN, EXTERNAL_RANGE, LOAD_BALANCER_RANGE, NodePart, POD_RANGE, REFLECTION_CLUSTER,
+    ROUTER_ASN, ReflectorPart, SERVICE_RANGE, Web,
 };
 use crate::options::Topology;
 

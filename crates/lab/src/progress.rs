@@ -16,7 +16,8 @@ pub enum Progress {
 }
 
 /// A step that takes time.
-pub(crate) struct Step {
+#[derive(Debug)]
+pub struct Step {
     progress: Progress,
     name: String,
     begun: Instant,
@@ -25,14 +26,15 @@ pub(crate) struct Step {
 
 impl Progress {
     /// A line of its own.
-    pub(crate) fn say(self, text: &str) {
+    pub fn say(self, text: &str) {
         if self == Self::Shown {
             // Nobody to tell if standard error is gone.
             drop(writeln!(io::stderr(), "{text}"));
         }
     }
 
-    pub(crate) fn step(self, name: impl Into<String>) -> Step {
+    /// Begins a step, which tells its time when it is done.
+    pub fn step(self, name: impl Into<String>) -> Step {
         let now = Instant::now();
         let step = Step { progress: self, name: name.into(), begun: now, reminder: REMINDER };
         if self == Self::Shown && io::stderr().is_terminal() {
@@ -44,7 +46,7 @@ impl Progress {
 
 impl Step {
     /// Tells what is still missing, if it is time to.
-    pub(crate) fn still(&mut self, missing: impl FnOnce() -> String) {
+    pub fn still(&mut self, missing: impl FnOnce() -> String) {
         let waited = self.begun.elapsed();
         if waited >= self.reminder {
             self.reminder = 2 * waited;
@@ -58,7 +60,7 @@ impl Step {
     }
 
     /// Ends the step and tells how long it took.
-    pub(crate) fn done(self) {
+    pub fn done(self) {
         let seconds = self.begun.elapsed().as_secs_f64();
         self.progress.say(&format!("  {:<62} {seconds:>6.2} s", self.name));
     }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use muslin_netns::Namespace;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, setns};
@@ -18,14 +19,13 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
-use crate::lab::Lab;
 
 /// In the lab's private `/run`.
 const RECORD: &str = "/run/muslin-lab.json";
 
 /// Held by a lab that may be left standing. Its file goes with it.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     path: PathBuf,
     _file: File,
 }
@@ -48,13 +48,30 @@ struct PlaceRecord {
     name: String,
     /// Descriptor of the namespace in the lab's process.
     descriptor: u32,
-    /// Socket of the agent or speaker.
-    socket: Option<PathBuf>,
+    /// File with the id of the process whose other namespaces are entered too, as the lab sees it.
+    process: Option<PathBuf>,
+    environment: Vec<(String, OsString)>,
+}
+
+/// Where a command can be run in a standing lab.
+#[derive(Debug)]
+pub struct Place {
+    /// What it is asked for by.
+    pub name: String,
+    /// Its network.
+    pub network: Namespace,
+    /// A file with the id of a process, as the lab sees it, whose mounts and processes the command shares.
+    pub process: Option<PathBuf>,
+    /// What the command gets beside its own environment; `PATH` is put in front of the command's.
+    pub environment: Vec<(String, OsString)>,
 }
 
 impl Lock {
-    /// Takes the lock; refused if a lab of this user stands already.
-    pub(crate) fn take() -> Result<Self, LabError> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] if a lab of this user stands already.
+    pub fn take() -> Result<Self, LabError> {
         let path = lock_path();
         let file = open_lock(&path, OpenOptions::new().create(true)).map_err(LabError::file(&path))?;
         match fcntl(&file, FcntlArg::F_SETLK(&whole_file())) {
@@ -68,15 +85,15 @@ impl Lock {
 }
 
 /// Writes down where everything is, for `muslin lab shell`.
-pub(crate) fn record(lab: &Lab) -> Result<(), LabError> {
-    let places = lab.namespaces().map(|namespace| {
-        let path = namespace.path();
+///
+/// # Errors
+/// [`LabError::File`] if it cannot be written.
+pub fn record(places: impl IntoIterator<Item = Place>) -> Result<(), LabError> {
+    let places = places.into_iter().map(|place| {
+        let path = place.network.path();
         let descriptor = path.file_name().and_then(|name| name.to_string_lossy().parse().ok());
-        PlaceRecord {
-            name: namespace.name().to_owned(),
-            descriptor: descriptor.unwrap_or_default(),
-            socket: lab.socket(namespace.name()),
-        }
+        let Place { name, process, environment, .. } = place;
+        PlaceRecord { name, descriptor: descriptor.unwrap_or_default(), process, environment }
     });
     let record = Record { places: places.collect() };
     let text = serde_json::to_vec(&record).map_err(|error| LabError::file(RECORD)(error.into()))?;
@@ -102,21 +119,32 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
         return Err(LabError::Missing(format!("there is no {name} in the lab, only: {}", names())));
     };
     // Now: inside, this process has no entry in /proc.
-    let path = path_with_own_folder();
+    let own_folder = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    let host = place.process.as_deref().map(|file| read_process_id(&process, file)).transpose()?;
     enter(&process, place.descriptor)?;
-    let mut shell = match command {
-        [] => Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())),
-        [program, arguments @ ..] => {
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
+    let usual = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
+    let words = if command.is_empty() { &usual } else { command };
+    let mut shell = match host {
+        None => Command::new(&words[0]),
+        Some(id) => {
+            // What is in front of a network namespace: the mounts and processes of a whole host.
+            let mut nsenter = Command::new("nsenter");
+            nsenter.args(["--target", &id, "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--"]);
+            nsenter.arg(&words[0]);
+            nsenter
         }
     };
-    if let Some(socket) = &place.socket {
-        shell.env("MUSLIN_SOCKET", socket);
+    shell.args(&words[1..]).env("MUSLIN_LAB", name);
+    let mut path: Vec<PathBuf> = own_folder.into_iter().collect();
+    for (key, value) in &place.environment {
+        if key == "PATH" {
+            path.extend(std::env::split_paths(value));
+        } else {
+            shell.env(key, value);
+        }
     }
-    shell.env("MUSLIN_LAB", name);
-    if let Some(path) = path {
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    if let Ok(path) = std::env::join_paths(path) {
         shell.env("PATH", path);
     }
     let program = PathBuf::from(shell.get_program());
@@ -129,11 +157,10 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-/// So that `muslin` is found by whoever runs it from a build folder.
-fn path_with_own_folder() -> Option<OsString> {
-    let own = std::env::current_exe().ok()?.parent()?.to_path_buf();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths([own].into_iter().chain(std::env::split_paths(&path))).ok()
+/// The id of a process as the lab sees it; `file` is a path in the lab.
+fn read_process_id(lab: &Path, file: &Path) -> Result<String, LabError> {
+    let path = lab.join("root").join(file.strip_prefix("/").unwrap_or(file));
+    Ok(std::fs::read_to_string(&path).map_err(LabError::file(path))?.trim().to_owned())
 }
 
 /// Ends the standing lab and waits until it is gone.

@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// A cluster of namespaces on this machine, proven with real packets
     Lab(muslin_lab::LabArgs),
+    /// Be a node of the lab with Kubernetes
+    #[command(hide = true)]
+    LabNode(muslin_kubernetes_lab::NodeArgs),
 }
 
 /// Where a daemon finds its state and keeps its own.

@@ -45,6 +45,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Policy(command) => Ok(policy::run(&command).await),
             Command::Replay(args) => replay::run(&args),
             Command::Lab(args) => Ok(muslin_lab::run(args)),
+            Command::LabNode(args) => Ok(muslin_kubernetes_lab::run_node(&args)),
         }
     })
 }

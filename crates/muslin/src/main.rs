@@ -21,10 +21,17 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The lab enters namespaces, which only a process without threads may do: no runtime exists yet.
-    if let Command::Lab(args) = cli.command {
-        return muslin_lab::run(args);
-    }
-    match commands::run(cli.command) {
+    let command = match cli.command {
+        Command::Lab(args) => {
+            return match args.kubernetes() {
+                Some(request) => muslin_kubernetes_lab::run(request),
+                None => muslin_lab::run(args),
+            };
+        }
+        Command::LabNode(args) => return muslin_kubernetes_lab::run_node(&args),
+        command => command,
+    };
+    match commands::run(command) {
         Ok(code) => code,
         Err(error) => {
             commands::complain(&error);

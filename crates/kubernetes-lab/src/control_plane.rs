@@ -1,0 +1,212 @@
+//! etcd, API server, controller manager and scheduler, in a network of their own behind the router.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use muslin_lab::daemon::Daemon;
+use muslin_lab::fabric::{Fabric, POD_RANGE, SERVICE_RANGE};
+use muslin_lab::{Dual, Family, LabError};
+use muslin_netns::{Namespace, connect};
+
+use crate::kubectl::Kubectl;
+use crate::pki::{Identity, Pki};
+use crate::poll;
+use crate::programs::{Programs, find};
+
+/// Where the API server is.
+pub(crate) const ADDRESS: Dual =
+    Dual { v4: Ipv4Addr::new(172, 30, 0, 2), v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, 2) };
+/// The router's end of the link.
+const GATEWAY: Dual =
+    Dual { v4: Ipv4Addr::new(172, 30, 0, 1), v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, 1) };
+/// Name of the namespace and of the router's link to it.
+pub(crate) const NAME: &str = "cp";
+const LINK: &str = "eth0";
+const STORE: &str = "http://127.0.0.1:2379";
+/// How long the API server may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The programs that make a cluster of nodes.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    // Dropped first to last: those that ask before those that answer.
+    pub(crate) managers: Vec<Daemon>,
+    pub(crate) server: Option<Daemon>,
+    store: Daemon,
+    pub(crate) namespace: Namespace,
+    folder: PathBuf,
+    programs: Programs,
+    server_arguments: Vec<String>,
+    manager_arguments: Vec<(&'static str, Vec<String>)>,
+    pub(crate) kubectl: Kubectl,
+}
+
+/// The address of the API by which clients know it.
+pub(crate) fn url() -> String {
+    format!("https://{}:6443", ADDRESS.v4)
+}
+
+impl ControlPlane {
+    /// Starts everything; the API server answers some seconds after.
+    pub(crate) fn start(
+        fabric: &Fabric,
+        folder: &Path,
+        programs: &Programs,
+        pki: &Pki,
+    ) -> Result<Self, LabError> {
+        let namespace = wire(fabric)?;
+        fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+        let admin = pki.kubeconfig("admin", &url(), "admin", Some("system:masters"))?;
+        let kubectl = Kubectl::new(programs.get("kubectl"), admin, namespace.clone());
+        let signing = pki.signing_key()?;
+        let server_arguments = server_arguments(pki, &signing)?;
+        let manager_arguments = manager_arguments(pki, &signing)?;
+        let store = start_store(&namespace, folder)?;
+        let mut plane = Self {
+            managers: Vec::new(),
+            server: None,
+            store,
+            namespace,
+            folder: folder.to_path_buf(),
+            programs: programs.clone(),
+            server_arguments,
+            manager_arguments,
+            kubectl,
+        };
+        plane.start_server()?;
+        Ok(plane)
+    }
+
+    /// Starts the API server, or starts it again.
+    pub(crate) fn start_server(&mut self) -> Result<(), LabError> {
+        self.server = None;
+        let mut command = Command::new(self.programs.get("kube-apiserver"));
+        command.args(&self.server_arguments);
+        let log = self.folder.join("kube-apiserver.log");
+        self.server = Some(Daemon::start("kube-apiserver", &self.namespace, &mut command, log)?);
+        Ok(())
+    }
+
+    /// Waits until the API server is ready, and starts those that need it.
+    pub(crate) fn await_server(&mut self) -> Result<(), LabError> {
+        let kubectl = self.kubectl.clone();
+        poll::until(PATIENCE, Duration::from_millis(100), || {
+            let ready = kubectl.run(&["get", "--raw", "/readyz"]).map(drop);
+            // That a program ended is the last word; that it is not ready, the last but one.
+            self.check().map_or_else(|ended| Some(Err(ended)), |()| ready.ok().map(Ok))
+        })
+        .unwrap_or_else(|| {
+            let late =
+                self.server.as_ref().map(|server| server.failed(format!("is not ready after {PATIENCE:?}")));
+            late.map_or(Ok(()), Err)
+        })?;
+        if self.managers.is_empty() {
+            for (name, arguments) in &self.manager_arguments {
+                let mut command = Command::new(self.programs.get(name));
+                command.args(arguments);
+                let log = self.folder.join(format!("{name}.log"));
+                self.managers.push(Daemon::start(*name, &self.namespace, &mut command, log)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// An error if a program has ended.
+    pub(crate) fn check(&mut self) -> Result<(), LabError> {
+        self.managers.iter_mut().chain(&mut self.server).chain([&mut self.store]).try_for_each(Daemon::check)
+    }
+}
+
+fn wire(fabric: &Fabric) -> Result<Namespace, LabError> {
+    let namespace = Namespace::new(NAME)?;
+    let router = fabric.router();
+    connect(&namespace, LINK, router, NAME)?;
+    for (family, length) in [(Family::V4, 24), (Family::V6, 64)] {
+        let network = |address: IpAddr| IpNet::new_assert(address, length);
+        router.add_address(NAME, network(GATEWAY.get(family)))?;
+        namespace.add_address(LINK, network(ADDRESS.get(family)))?;
+        let everywhere: IpNet = match family {
+            Family::V4 => Ipv4Net::default().into(),
+            Family::V6 => Ipv6Net::default().into(),
+        };
+        namespace.add_route(everywhere, GATEWAY.get(family))?;
+    }
+    Ok(namespace)
+}
+
+fn start_store(namespace: &Namespace, folder: &Path) -> Result<Daemon, LabError> {
+    let data = folder.join("etcd");
+    fs::create_dir_all(&data).map_err(LabError::file(&data))?;
+    let mut command = Command::new(find("etcd").unwrap_or_default());
+    command.arg("--data-dir").arg(data).args([
+        "--listen-client-urls",
+        STORE,
+        "--advertise-client-urls",
+        STORE,
+    ]);
+    // Nothing outlives the lab, so nothing has to reach a disk.
+    command.args(["--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync"]);
+    Daemon::start("etcd", namespace, &mut command, folder.join("etcd.log"))
+}
+
+fn server_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<String>, LabError> {
+    // The Service `kubernetes` has the first address of the range.
+    let service = Ipv4Addr::from_bits(SERVICE_RANGE.v4.addr().to_bits() + 1);
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
+    let server = pki.server(&names, &[ADDRESS.v4.into(), ADDRESS.v6.into(), service.into()])?;
+    let kubelet = pki.client("apiserver-kubelet", "kube-apiserver-kubelet-client", Some("system:masters"))?;
+    let path = |path: &Path| path.display().to_string();
+    Ok([
+        ("advertise-address", ADDRESS.v4.to_string()),
+        ("allow-privileged", "true".to_owned()),
+        ("authorization-mode", "Node,RBAC".to_owned()),
+        ("client-ca-file", path(&pki.authority())),
+        ("enable-admission-plugins", "NodeRestriction".to_owned()),
+        ("enable-aggregator-routing", "true".to_owned()),
+        ("etcd-servers", STORE.to_owned()),
+        ("kubelet-client-certificate", path(&kubelet.certificate)),
+        ("kubelet-client-key", path(&kubelet.key)),
+        ("kubelet-preferred-address-types", "InternalIP".to_owned()),
+        ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),
+        ("service-account-key-file", path(&signing.certificate)),
+        ("service-account-signing-key-file", path(&signing.key)),
+        ("service-cluster-ip-range", format!("{},{}", SERVICE_RANGE.v4, SERVICE_RANGE.v6)),
+        ("tls-cert-file", path(&server.certificate)),
+        ("tls-private-key-file", path(&server.key)),
+    ]
+    .map(|(name, value)| format!("--{name}={value}"))
+    .into())
+}
+
+fn manager_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<(&'static str, Vec<String>)>, LabError> {
+    let path = |path: PathBuf| path.display().to_string();
+    let config = |name: &str| pki.kubeconfig(name, &url(), &format!("system:{name}"), None).map(path);
+    let controllers = [
+        ("allocate-node-cidrs", "true".to_owned()),
+        // One block of 64 bits for each of 65,536 nodes, and no more than that.
+        ("cluster-cidr", format!("{},{}/48", POD_RANGE.v4, POD_RANGE.v6.addr())),
+        ("kubeconfig", config("kube-controller-manager")?),
+        ("leader-elect", "false".to_owned()),
+        ("node-monitor-grace-period", "16s".to_owned()),
+        ("node-monitor-period", "2s".to_owned()),
+        ("root-ca-file", path(pki.authority())),
+        ("service-account-private-key-file", path(signing.key.clone())),
+        ("service-cluster-ip-range", format!("{},{}", SERVICE_RANGE.v4, SERVICE_RANGE.v6)),
+        ("use-service-account-credentials", "true".to_owned()),
+    ];
+    let scheduler = [("kubeconfig", config("kube-scheduler")?), ("leader-elect", "false".to_owned())];
+    let argument = |(name, value): (&str, String)| format!("--{name}={value}");
+    Ok(vec![
+        ("kube-controller-manager", controllers.map(argument).into()),
+        ("kube-scheduler", scheduler.map(argument).into()),
+    ])
+}

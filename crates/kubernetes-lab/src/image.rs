@@ -1,0 +1,212 @@
+//! Container images without a registry: archives in the form of `docker save`, each of one layer.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use muslin_lab::LabError;
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use crate::programs::{Programs, find};
+
+/// The image of pods' namespaces, by the name that this release of Kubernetes expects.
+pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
+/// The image with Kubernetes' own test server, and a shell with common tools.
+pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
+/// The image of the cluster's DNS.
+pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
+
+/// Tools of the machine that test pods call; those that are not installed are left out.
+const TOOLS: [&str; 16] = [
+    "bash", "cat", "curl", "date", "dig", "env", "getent", "grep", "hostname", "ip", "ls", "nc", "ping",
+    "sleep", "ss", "timeout",
+];
+
+/// Writes the archives into a folder; their paths.
+pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBuf>, LabError> {
+    fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+    let pause = Image {
+        name: PAUSE,
+        entrypoint: &["/pause"],
+        user: "65535:65535",
+        files: vec![(programs.get("pause"), "pause".into())],
+    };
+    let coredns = Image {
+        name: COREDNS,
+        entrypoint: &["/coredns"],
+        user: "0:0",
+        files: vec![(programs.get("coredns"), "coredns".into())],
+    };
+    let mut files = vec![(programs.get("agnhost"), "agnhost".into())];
+    files.extend(tools());
+    let agnhost = Image { name: AGNHOST, entrypoint: &["/agnhost"], user: "0:0", files };
+    [("pause", pause), ("coredns", coredns), ("agnhost", agnhost)]
+        .into_iter()
+        .map(|(name, image)| {
+            let path = folder.join(format!("{name}.tar"));
+            image.write(&path).map_err(LabError::file(&path))?;
+            Ok(path)
+        })
+        .collect()
+}
+
+/// What an image holds and how it starts.
+struct Image {
+    name: &'static str,
+    entrypoint: &'static [&'static str],
+    user: &'static str,
+    /// Programs of this machine, and where they go.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Image {
+    fn write(&self, path: &Path) -> io::Result<()> {
+        // The archive begins with the layer, whose digest is known when it is written.
+        let layer_path = path.with_extension("layer");
+        let digest = {
+            let mut file = Hashed { inner: BufWriter::new(File::create(&layer_path)?), hash: Sha256::new() };
+            self.write_layer(&mut file)?;
+            file.inner.flush()?;
+            hexadecimal(&file.hash.finalize())
+        };
+        let configuration = serde_json::json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {
+                "Entrypoint": self.entrypoint,
+                "User": self.user,
+                "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin:/"],
+            },
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+        })
+        .to_string();
+        let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
+        let manifest = serde_json::json!([{
+            "Config": configuration_name,
+            "RepoTags": [self.name],
+            "Layers": [format!("{digest}.tar")],
+        }])
+        .to_string();
+        let mut archive = Builder::new(BufWriter::new(File::create(path)?));
+        archive.append_path_with_name(&layer_path, format!("{digest}.tar"))?;
+        append(&mut archive, &configuration_name, configuration.as_bytes())?;
+        append(&mut archive, "manifest.json", manifest.as_bytes())?;
+        archive.into_inner()?.flush()?;
+        fs::remove_file(layer_path)
+    }
+
+    fn write_layer(&self, to: impl Write) -> io::Result<()> {
+        let mut layer = Builder::new(to);
+        for folder in ["etc/", "proc/", "root/", "run/", "sys/", "usr/", "usr/bin/", "usr/lib/", "usr/lib64/"]
+        {
+            special(&mut layer, folder, EntryType::Directory, 0o755)?;
+        }
+        special(&mut layer, "tmp/", EntryType::Directory, 0o1777)?;
+        for name in ["bin", "lib", "lib64"] {
+            let mut header = header(EntryType::Symlink, 0o777, 0);
+            layer.append_link(&mut header, name, format!("usr/{name}"))?;
+        }
+        append(
+            &mut layer,
+            "etc/passwd",
+            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+        )?;
+        append(&mut layer, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+        append(&mut layer, "etc/nsswitch.conf", b"hosts: files dns\n")?;
+        for (from, to) in &self.files {
+            let file = File::open(from)?;
+            let mut header = header(EntryType::Regular, 0o755, file.metadata()?.len());
+            layer.append_data(&mut header, to, file)?;
+        }
+        if self.files.iter().any(|(_, to)| to.ends_with("bash")) {
+            let mut header = header(EntryType::Symlink, 0o777, 0);
+            layer.append_link(&mut header, "usr/bin/sh", "bash")?;
+        }
+        layer.into_inner()?.flush()
+    }
+}
+
+/// The tools that are installed, with the libraries that they load.
+fn tools() -> BTreeSet<(PathBuf, PathBuf)> {
+    let mut files = BTreeSet::new();
+    for tool in TOOLS {
+        let Some(path) = find(tool).and_then(|path| path.canonicalize().ok()) else { continue };
+        files.extend(libraries(&path).map(|library| {
+            // With merged folders, /lib is /usr/lib.
+            let place = library.strip_prefix("/").unwrap_or(&library).to_path_buf();
+            let place = if place.starts_with("usr") { place } else { Path::new("usr").join(place) };
+            (library, place)
+        }));
+        files.insert((path, Path::new("usr/bin").join(tool)));
+    }
+    files
+}
+
+/// What the dynamic linker would load for a program.
+fn libraries(program: &Path) -> impl Iterator<Item = PathBuf> {
+    let output = Command::new("ldd").arg(program).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let words: Vec<PathBuf> =
+        text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect();
+    words.into_iter().filter(|path| path.is_file())
+}
+
+fn append(archive: &mut Builder<impl Write>, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
+    archive.append_data(&mut header, name, content)
+}
+
+fn special(archive: &mut Builder<impl Write>, name: &str, kind: EntryType, mode: u32) -> io::Result<()> {
+    archive.append_data(&mut header(kind, mode, 0), name, io::empty())
+}
+
+/// The same on every day, so that the same content is the same image.
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// As Go and images call it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// A writer that knows the digest of what passed.
+struct Hashed<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,148 @@
+//! What makes a cluster of nodes usable: the product by its chart, the resources of this network, and DNS.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use muslin_lab::LabError;
+
+use crate::control_plane::ADDRESS;
+use crate::lab::KubernetesLab;
+use crate::poll;
+
+/// Where the product is installed.
+pub const NAMESPACE: &str = "kube-system";
+/// Name of the release, and so of the `DaemonSet`.
+pub const RELEASE: &str = "muslin";
+
+const COREDNS: &str = include_str!("manifests/coredns.yaml");
+/// What the nodes and the DNS may take until they are ready.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+impl KubernetesLab {
+    /// Installs the chart with the image that the nodes were given, makes the nodes peers of the router, and waits
+    /// until nodes and DNS are ready.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with the words of whatever failed.
+    pub fn install(&mut self, chart: &Path) -> Result<(), LabError> {
+        let step = self.progress.step("chart installed");
+        self.helm(&["upgrade", "--install", RELEASE, &chart.display().to_string()], &[])?;
+        step.done();
+
+        let step = self.progress.step("nodes ready: BGP with the router");
+        self.kubectl().apply_when_known(&self.fabric().bgp_manifests())?;
+        self.await_nodes()?;
+        self.times.nodes_ready_seconds = Some(self.begun.elapsed().as_secs_f64());
+        step.done();
+
+        let step = self.progress.step("DNS available");
+        self.kubectl().apply(COREDNS)?;
+        self.await_rollout("deployment/coredns")?;
+        self.times.dns_available_seconds = Some(self.begun.elapsed().as_secs_f64());
+        step.done();
+        Ok(())
+    }
+
+    /// Runs `helm` with the settings that a node of this lab needs, and more of them.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with its words.
+    pub fn helm(&self, arguments: &[&str], settings: &[&str]) -> Result<String, LabError> {
+        let mut command = Command::new(self.programs.get("helm"));
+        command.arg("--kubeconfig").arg(self.kubectl().kubeconfig()).args(["--namespace", NAMESPACE]);
+        command.args(arguments);
+        if matches!(arguments, ["upgrade" | "install" | "template", ..]) {
+            let server = format!("apiServer.host={}", ADDRESS.v4);
+            for setting in [&*server, "image.pullPolicy=Never"].iter().chain(settings) {
+                command.args(["--set", setting]);
+            }
+        }
+        // Its own files belong to the lab.
+        for (variable, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            command.env(variable, self.folder.path().join("helm").join(folder));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.control_plane.namespace.spawn(&mut command)?;
+        let output = child.wait_with_output().map_err(LabError::file("helm"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        Err(LabError::Process {
+            process: format!("helm {}", arguments.join(" ")),
+            problem: format!("failed ({})", output.status),
+            log: text(&output.stderr),
+        })
+    }
+
+    /// Waits until every node is ready.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with what the nodes say of themselves.
+    pub fn await_nodes(&self) -> Result<(), LabError> {
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        self.kubectl().run(&["wait", "node", "--all", "--for=condition=Ready", &timeout]).map(drop).map_err(
+            |error| {
+                let agents = self.kubectl().run(&[
+                    "logs",
+                    "--namespace",
+                    NAMESPACE,
+                    "--selector",
+                    "app.kubernetes.io/name=muslin",
+                    "--all-containers",
+                    "--prefix",
+                    "--tail=12",
+                    "--ignore-errors",
+                ]);
+                let pods = self.kubectl().run(&["describe", "pods", "--namespace", NAMESPACE]);
+                let log = [agents, pods].map(Result::unwrap_or_default).concat();
+                LabError::Process { process: "nodes".to_owned(), problem: error.to_string(), log }
+            },
+        )
+    }
+
+    /// Waits until a workload of [`NAMESPACE`] is as it should be.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with what its pods say of themselves.
+    pub fn await_rollout(&self, workload: &str) -> Result<(), LabError> {
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        let wait = ["rollout", "status", workload, "--namespace", NAMESPACE, &timeout];
+        self.kubectl().run(&wait).map(drop).map_err(|error| {
+            let pods =
+                self.kubectl().run(&["describe", "pods", "--namespace", NAMESPACE]).unwrap_or_default();
+            LabError::Process { process: workload.to_owned(), problem: error.to_string(), log: pods }
+        })
+    }
+}
+
+/// The chart of the checkout that this program was built from.
+pub fn chart() -> Result<PathBuf, LabError> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/helm/muslin");
+    if chart.join("Chart.yaml").is_file() {
+        return Ok(chart);
+    }
+    Err(LabError::Missing(format!("there is no chart in {}", chart.display())))
+}
+
+/// How long the API server may take from a definition of resources to the first of them.
+const DEFINED: Duration = Duration::from_secs(20);
+
+impl crate::Kubectl {
+    /// Applies resources whose definitions were just made.
+    fn apply_when_known(&self, manifests: &str) -> Result<(), LabError> {
+        let mut refusal = None;
+        poll::until(DEFINED, Duration::from_millis(200), || match self.apply(manifests) {
+            Ok(_) => Some(()),
+            Err(error) => {
+                refusal = Some(error);
+                None
+            }
+        })
+        .ok_or(())
+        .or_else(|()| refusal.map_or(Ok(()), Err))
+    }
+}

@@ -1,0 +1,256 @@
+//! A running cluster: brought up, and gone when dropped.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use muslin_lab::fabric::Fabric;
+use muslin_lab::standing::Place;
+use muslin_lab::{LabError, Progress, ProxyMode, RouterKind};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::cgroup::Cgroups;
+use crate::control_plane::{self, ControlPlane};
+use crate::image;
+use crate::kubectl::Kubectl;
+use crate::node::{Node, NodeBasis};
+use crate::pki::Pki;
+use crate::programs::{self, Programs};
+
+/// What a cluster is to be.
+#[derive(Clone, Debug)]
+pub struct KubernetesOptions {
+    /// Nodes, 2 to 16.
+    pub nodes: u8,
+    /// The external router.
+    pub router: RouterKind,
+    /// What kube-proxy programs.
+    pub proxy_mode: ProxyMode,
+    /// Folder of the `muslin` program; `None` is that of the running program.
+    pub programs: Option<PathBuf>,
+    /// Archive of the product's image, for the chart to find on the nodes; `None` installs nothing.
+    pub image: Option<PathBuf>,
+    /// Folder under which the lab makes one for its own files, the nodes' disks among them; best in memory.
+    pub folder: PathBuf,
+}
+
+/// How long the parts of a start took, in seconds.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    /// Until the API server was ready.
+    pub api_server_seconds: f64,
+    /// Until all nodes were known to it.
+    pub nodes_known_seconds: f64,
+    /// Until all nodes were ready, if the product is installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes_ready_seconds: Option<f64>,
+    /// Until the cluster's DNS was available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_available_seconds: Option<f64>,
+}
+
+/// A control plane, nodes, a router and an outside host. Dropping it ends everything.
+#[derive(Debug)]
+pub struct KubernetesLab {
+    // Fields are dropped in this order: first what lives on nodes, last what they speak over.
+    nodes: Vec<Node>,
+    pub(crate) control_plane: ControlPlane,
+    fabric: Fabric,
+    cgroups: Cgroups,
+    pub(crate) progress: Progress,
+    pub(crate) begun: Instant,
+    pub(crate) times: Times,
+    pub(crate) programs: Programs,
+    pub(crate) folder: TempDir,
+}
+
+impl KubernetesLab {
+    /// Brings the cluster up until all nodes are known to the API server; without a pod network they are not ready.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] if this machine lacks something, else what went wrong; nothing is left running then.
+    pub fn start(options: &KubernetesOptions, progress: Progress) -> Result<Self, LabError> {
+        programs::check()?;
+        let muslin = muslin(options)?;
+        let programs = Programs::prepare(progress)?;
+        Self::start_with(options, progress, &muslin, programs, Cgroups::create()?)
+    }
+
+    pub(crate) fn start_with(
+        options: &KubernetesOptions,
+        progress: Progress,
+        muslin: &Path,
+        programs: Programs,
+        cgroups: Cgroups,
+    ) -> Result<Self, LabError> {
+        let begun = Instant::now();
+        let guard = Guard(&cgroups);
+        // Open to others, since FRR's daemons run as a user of their own.
+        let permissions = fs::Permissions::from_mode(0o755);
+        let folder =
+            tempfile::Builder::new().prefix("lab").permissions(permissions).tempdir_in(&options.folder);
+        let folder = folder.map_err(LabError::file(&options.folder))?;
+        let place = |name: &str| folder.path().join(name);
+
+        let step = progress.step("namespaces, links and router");
+        let mut fabric = Fabric::build(options.nodes, options.router)?;
+        fabric.start_router(&place("tor"), muslin)?;
+        step.done();
+
+        let step = progress.step("API server, nodes and their images");
+        let pki = Pki::create(&place("pki"))?;
+        let mut control_plane = ControlPlane::start(&fabric, &place("cp"), &programs, &pki)?;
+        let url = control_plane::url();
+        let basis = NodeBasis {
+            folder: folder.path(),
+            programs: &programs,
+            muslin,
+            pki: &pki,
+            server: &url,
+            cgroups: &cgroups,
+            proxy_mode: options.proxy_mode,
+        };
+        let nodes: Result<Vec<Node>, LabError> =
+            fabric.nodes().map(|place| Node::start(&basis, place)).collect();
+        let mut nodes = nodes?;
+        // The images go to the nodes while the API server begins.
+        let (ready, imported) = std::thread::scope(|scope| {
+            let imported = scope.spawn(|| {
+                let mut archives = image::write_all(&programs, &place("images"))?;
+                archives.extend(options.image.clone());
+                import(&mut nodes, &archives)
+            });
+            let ready = control_plane.await_server();
+            (ready, imported.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        ready?;
+        let api_server_seconds = begun.elapsed().as_secs_f64();
+        imported?;
+        step.done();
+
+        let step = progress.step("nodes known to the API server");
+        let names: Vec<String> = nodes.iter().map(|node| format!("node/{}", node.name())).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let wait = [&["wait", "--for=create", "--timeout=60s"], &*names].concat();
+        if let Err(error) = control_plane.kubectl.run(&wait) {
+            nodes.iter_mut().try_for_each(Node::check)?;
+            return Err(nodes.first().map_or(error, |node| node.failed("does not register")));
+        }
+        step.done();
+
+        std::mem::forget(guard);
+        let nodes_known_seconds = begun.elapsed().as_secs_f64();
+        let times = Times { api_server_seconds, nodes_known_seconds, ..Times::default() };
+        Ok(Self { nodes, control_plane, fabric, cgroups, progress, begun, times, programs, folder })
+    }
+
+    /// The API.
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.control_plane.kubectl
+    }
+
+    /// The nodes, in the order of their names.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A node to do something to.
+    pub fn node_mut(&mut self, index: usize) -> Option<&mut Node> {
+        self.nodes.get_mut(index)
+    }
+
+    /// The network between them.
+    pub fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    /// Where commands can be run, for a lab that is left standing.
+    pub fn places(&self) -> Vec<Place> {
+        let path: OsString = self.programs.folder().into();
+        let config: OsString = self.kubectl().kubeconfig().into();
+        let mut places = vec![Place {
+            name: control_plane::NAME.to_owned(),
+            network: self.control_plane.namespace.clone(),
+            process: None,
+            environment: vec![("PATH".to_owned(), path), ("KUBECONFIG".to_owned(), config)],
+        }];
+        places.extend(self.nodes.iter().map(|node| Place {
+            name: node.name().to_owned(),
+            network: node.namespace().clone(),
+            process: Some(node.process_file().to_path_buf()),
+            environment: Vec::new(),
+        }));
+        let socket = self.folder.path().join("tor/run/muslin.sock");
+        let socket = socket.exists().then(|| ("MUSLIN_SOCKET".to_owned(), socket.into()));
+        for (namespace, environment) in
+            [(self.fabric.router(), socket), (&self.fabric.outside().namespace, None)]
+        {
+            places.push(Place {
+                name: namespace.name().to_owned(),
+                network: namespace.clone(),
+                process: None,
+                environment: environment.into_iter().collect(),
+            });
+        }
+        places
+    }
+
+    /// How long the start took.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Looks whether everything runs.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] about the first that does not.
+    pub fn check(&mut self) -> Result<(), LabError> {
+        self.fabric.check()?;
+        self.control_plane.check()?;
+        self.nodes.iter_mut().try_for_each(Node::check)
+    }
+}
+
+impl Drop for KubernetesLab {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.kill();
+        }
+        self.cgroups.remove();
+    }
+}
+
+/// Removes the control groups of a start that failed.
+struct Guard<'a>(&'a Cgroups);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
+/// Gives archives to all nodes at once.
+fn import(nodes: &mut [Node], archives: &[PathBuf]) -> Result<(), LabError> {
+    std::thread::scope(|scope| {
+        let threads = nodes.iter_mut().map(|node| scope.spawn(|| node.import(archives)));
+        let threads: Vec<_> = threads.collect();
+        let done = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        done.collect()
+    })
+}
+
+/// The program that nodes and the router run.
+pub(crate) fn muslin(options: &KubernetesOptions) -> Result<PathBuf, LabError> {
+    let own = || std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    let muslin = options.programs.clone().or_else(own).unwrap_or_default().join("muslin");
+    if muslin.is_file() {
+        return Ok(muslin);
+    }
+    Err(LabError::Missing(format!("there is no {}: run `cargo build -p muslin`", muslin.display())))
+}

@@ -1,0 +1,272 @@
+//! A node from the outside: what it is given, how images get there, and how it is killed and started again.
+
+pub(crate) mod init;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use muslin_lab::daemon::Daemon;
+use muslin_lab::fabric::FabricNode;
+use muslin_lab::{Dual, LabError, ProxyMode};
+use muslin_netns::Namespace;
+use nix::sys::signal::Signal;
+
+use crate::cgroup::Cgroups;
+use crate::configuration;
+use crate::node::init::{CONFIGURATION, NodeSetup, PROGRAMS, Service};
+use crate::pki::Pki;
+use crate::poll;
+use crate::programs::{Programs, REFERENCE_PLUGINS, find};
+
+/// How long a node may take until its container runtime answers.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Where the container runtime listens, in the node.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+/// Reference plugins that a distribution's package puts beside kubelets.
+const PLUGINS: [&str; 4] = ["bandwidth", "host-local", "loopback", "portmap"];
+
+/// A machine of the cluster: namespaces with a container runtime, a kubelet and a kube-proxy.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    address: Dual,
+    namespace: Namespace,
+    /// What survives a reboot.
+    folder: PathBuf,
+    setup: PathBuf,
+    process: PathBuf,
+    muslin: PathBuf,
+    cgroups: Cgroups,
+    machine: Option<Daemon>,
+}
+
+/// What all nodes have in common.
+pub(crate) struct NodeBasis<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) programs: &'a Programs,
+    pub(crate) muslin: &'a Path,
+    pub(crate) pki: &'a Pki,
+    pub(crate) server: &'a str,
+    pub(crate) cgroups: &'a Cgroups,
+    pub(crate) proxy_mode: ProxyMode,
+}
+
+impl Node {
+    /// Writes the node's configuration and starts it.
+    pub(crate) fn start(basis: &NodeBasis<'_>, place: FabricNode<'_>) -> Result<Self, LabError> {
+        let NodeBasis { programs, pki, server, .. } = basis;
+        let name = place.name.to_owned();
+        let folder = basis.folder.join(&name);
+        // In the node, `lib` is /var/lib and `opt` is /opt.
+        let own = folder.join("lib").join(CONFIGURATION.trim_start_matches("/var/lib/"));
+        let plugins = folder.join("opt/cni/bin");
+        for folder in [&own, &plugins] {
+            fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+        }
+        for plugin in PLUGINS {
+            let file = Path::new(REFERENCE_PLUGINS).join(plugin);
+            fs::copy(&file, plugins.join(plugin)).map_err(LabError::file(file))?;
+        }
+        let kubelet = pki.kubeconfig(&name, server, &format!("system:node:{name}"), Some("system:nodes"))?;
+        let proxy = pki.kubeconfig(&format!("{name}-proxy"), server, "system:kube-proxy", None)?;
+        for (file, from) in
+            [("kubelet.kubeconfig", kubelet), ("kube-proxy.kubeconfig", proxy), ("ca.crt", pki.authority())]
+        {
+            fs::copy(&from, own.join(file)).map_err(LabError::file(from))?;
+        }
+        for (file, text) in [
+            ("containerd.toml", configuration::containerd()),
+            ("kubelet.yaml", configuration::kubelet()),
+            ("kube-proxy.yaml", configuration::kube_proxy(&name, basis.proxy_mode)),
+            // No name server of the machine's is reachable from here.
+            ("resolv.conf", String::new()),
+        ] {
+            let path = own.join(file);
+            fs::write(&path, text).map_err(LabError::file(path))?;
+        }
+        let mut node = Self {
+            setup: folder.join("node.json"),
+            process: folder.join("process"),
+            name,
+            address: place.address,
+            namespace: place.namespace.clone(),
+            folder,
+            muslin: basis.muslin.to_path_buf(),
+            cgroups: basis.cgroups.clone(),
+            machine: None,
+        };
+        node.write_setup(programs)?;
+        node.power_on()?;
+        Ok(node)
+    }
+
+    /// `n1`, `n2`, ….
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The node's addresses.
+    pub fn address(&self) -> Dual {
+        self.address
+    }
+
+    /// The node's network.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What survives a reboot: `lib` is the node's `/var/lib`, `log` its `/var/log`, `opt` its `/opt`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file with the id of the node's process 1, as the lab sees it.
+    pub fn process_file(&self) -> &Path {
+        &self.process
+    }
+
+    /// Power failure: everything on the node ends at once. Its disk stays.
+    pub fn kill(&mut self) {
+        self.machine = None;
+        self.cgroups.remove_node(&self.name);
+        drop(fs::remove_file(&self.process));
+    }
+
+    /// Starts a node that was killed.
+    ///
+    /// # Errors
+    /// If its groups cannot be made, or it does not start.
+    pub fn power_on(&mut self) -> Result<(), LabError> {
+        self.cgroups.node(&self.name)?;
+        let mut command = Command::new(&self.muslin);
+        command.arg("lab-node").arg(&self.setup);
+        let log = self.folder.join("node.log");
+        let mut machine = Daemon::start(format!("node {}", self.name), &self.namespace, &mut command, log)?;
+        machine.await_path(&self.process, PATIENCE)?;
+        self.machine = Some(machine);
+        Ok(())
+    }
+
+    /// Runs a command on the node, to its end.
+    ///
+    /// # Errors
+    /// If it cannot be started; how it ended is for the caller to judge.
+    pub fn run(&self, words: &[&str]) -> Result<Output, LabError> {
+        let mut command = self.command()?;
+        command.args(words);
+        command.output().map_err(LabError::file("nsenter"))
+    }
+
+    /// What runs the words that are appended to it on the node.
+    ///
+    /// # Errors
+    /// If the node is off.
+    pub fn command(&self) -> Result<Command, LabError> {
+        let id = fs::read_to_string(&self.process).map_err(LabError::file(&self.process))?;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &id, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]);
+        Ok(command)
+    }
+
+    /// Sends a signal to every process of the node whose program has this name.
+    ///
+    /// # Errors
+    /// If the node is off or has none.
+    pub fn signal(&self, program: &str, signal: Signal) -> Result<(), LabError> {
+        let signal = format!("-{}", signal.as_str().trim_start_matches("SIG"));
+        let output = self.run(&["pkill", &signal, "-x", program])?;
+        if output.status.success() { Ok(()) } else { Err(self.failed(&format!("has no process {program}"))) }
+    }
+
+    /// Waits for the container runtime and gives it an image.
+    pub(crate) fn import(&mut self, archives: &[PathBuf]) -> Result<(), LabError> {
+        let root = self.root()?.join(CONTAINERD.trim_start_matches('/'));
+        // The folder is made by the runtime itself.
+        poll::until(PATIENCE, Duration::from_millis(20), || {
+            self.check().map_or_else(|ended| Some(Err(ended)), |()| root.exists().then_some(Ok(())))
+        })
+        .unwrap_or_else(|| Err(self.failed(&format!("has no {CONTAINERD} after {PATIENCE:?}"))))?;
+        for archive in archives {
+            // Archives are read by us: the node does not see the folder that they are in.
+            let file = fs::File::open(archive).map_err(LabError::file(archive))?;
+            let mut command = self.command()?;
+            command.args(["ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "-"]);
+            let output = command.stdin(file).output().map_err(LabError::file("nsenter"))?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                return Err(self.failed(&format!("does not import {}: {said}", archive.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The node's file system, as the lab sees it.
+    pub fn root(&self) -> Result<PathBuf, LabError> {
+        let id = fs::read_to_string(&self.process).map_err(LabError::file(&self.process))?;
+        Ok(PathBuf::from(format!("/proc/{}/root", id.trim())))
+    }
+
+    pub(crate) fn check(&mut self) -> Result<(), LabError> {
+        self.machine.as_mut().map_or(Ok(()), Daemon::check)
+    }
+
+    /// An error about the node, with the last lines of its services' logs.
+    pub fn failed(&self, problem: &str) -> LabError {
+        let tail = |service: &str| {
+            let text = fs::read_to_string(self.folder.join(format!("log/{service}.log"))).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            format!("{service}:\n{}\n", lines[lines.len().saturating_sub(6)..].join("\n"))
+        };
+        let log = ["containerd", "kubelet", "kube-proxy"].map(tail).concat();
+        LabError::Process { process: format!("node {}", self.name), problem: problem.to_owned(), log }
+    }
+
+    fn write_setup(&self, programs: &Programs) -> Result<(), LabError> {
+        let file = |name: &str| format!("{CONFIGURATION}/{name}");
+        let program = |name: &str| Path::new(PROGRAMS).join(name);
+        let service = |name: &str, program: PathBuf, arguments: Vec<String>, after: Option<&str>| Service {
+            name: name.to_owned(),
+            program,
+            arguments,
+            after: after.map(PathBuf::from),
+        };
+        let Dual { v4, v6 } = self.address;
+        let setup = NodeSetup {
+            name: self.name.clone(),
+            folder: self.folder.clone(),
+            programs: programs.folder().to_path_buf(),
+            hierarchies: self.cgroups.node(&self.name)?,
+            services: vec![
+                service(
+                    "containerd",
+                    find("containerd").unwrap_or_default(),
+                    vec!["--config".into(), file("containerd.toml")],
+                    None,
+                ),
+                service(
+                    "kubelet",
+                    program("kubelet"),
+                    vec![
+                        format!("--config={}", file("kubelet.yaml")),
+                        format!("--kubeconfig={}", file("kubelet.kubeconfig")),
+                        format!("--hostname-override={}", self.name),
+                        format!("--node-ip={v4},{v6}"),
+                    ],
+                    Some(CONTAINERD),
+                ),
+                service(
+                    "kube-proxy",
+                    program("kube-proxy"),
+                    vec![format!("--config={}", file("kube-proxy.yaml"))],
+                    None,
+                ),
+            ],
+            process: self.process.clone(),
+        };
+        let text =
+            serde_json::to_vec_pretty(&setup).map_err(|error| LabError::file(&self.setup)(error.into()))?;
+        fs::write(&self.setup, text).map_err(LabError::file(&self.setup))
+    }
+}

@@ -1,0 +1,218 @@
+//! The programs of Kubernetes, built once from the Go module proxy and kept by version outside of the tree.
+//!
+//! A release of Kubernetes is not a package of any distribution; its sources are Go modules. Six of its commands are
+//! one binary here, which knows by its name which of them it is: a third of the size and of the time to link.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use muslin_lab::{LabError, Progress};
+
+/// The release of Kubernetes.
+pub const KUBERNETES: &str = "1.34.2";
+const COREDNS: &str = "v1.15.0";
+const HELM: &str = "v3.18.6";
+
+/// What the one binary can be called.
+const COMMANDS: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+
+/// Files of one Go module.
+type Module = [(&'static str, &'static str)];
+
+const KUBERNETES_MODULE: &Module = &[
+    ("go.mod", include_str!("programs/kubernetes.mod")),
+    ("go.sum", include_str!("programs/kubernetes.sum")),
+    ("main.go", include_str!("programs/kubernetes.go")),
+    ("tools.go", include_str!("programs/tools.go")),
+];
+const PAUSE_MODULE: &Module =
+    &[("go.mod", "module muslin.dev/lab/pause\n\ngo 1.24\n"), ("main.go", include_str!("programs/pause.go"))];
+
+/// A program and how it comes about.
+struct Recipe {
+    /// Its file.
+    name: &'static str,
+    source: Source,
+    /// Variables of Go packages that say which version they are.
+    variables: &'static [(&'static str, &'static str)],
+}
+
+enum Source {
+    /// A package of a module that stands here, with the versions of all that it is made of.
+    Local { module: &'static Module, package: &'static str },
+    /// A command of a published module.
+    Published { package: &'static str, version: &'static str },
+}
+
+const VERSION: &[(&str, &str)] = &[
+    ("k8s.io/component-base/version.gitVersion", "v1.34.2"),
+    ("k8s.io/component-base/version.gitMajor", "1"),
+    ("k8s.io/component-base/version.gitMinor", "34"),
+    ("k8s.io/client-go/pkg/version.gitVersion", "v1.34.2"),
+];
+
+/// In the order of building: what others wait for comes first.
+const RECIPES: [Recipe; 5] = [
+    Recipe {
+        name: "kubernetes",
+        source: Source::Local { module: KUBERNETES_MODULE, package: "." },
+        variables: VERSION,
+    },
+    Recipe { name: "pause", source: Source::Local { module: PAUSE_MODULE, package: "." }, variables: &[] },
+    Recipe {
+        name: "agnhost",
+        source: Source::Local { module: KUBERNETES_MODULE, package: "k8s.io/kubernetes/test/images/agnhost" },
+        variables: VERSION,
+    },
+    Recipe {
+        name: "helm",
+        source: Source::Published { package: "helm.sh/helm/v3/cmd/helm", version: HELM },
+        variables: &[("helm.sh/helm/v3/internal/version.version", HELM)],
+    },
+    Recipe {
+        name: "coredns",
+        source: Source::Published { package: "github.com/coredns/coredns", version: COREDNS },
+        variables: &[],
+    },
+];
+
+/// A folder with all programs.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs, and builds those that are missing, which takes ten minutes on two cores.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] if there is no Go, [`LabError::Process`] if it fails.
+    pub fn prepare(progress: Progress) -> Result<Self, LabError> {
+        let folder = cache_folder()?.join("muslin/kubernetes").join(KUBERNETES);
+        fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
+        let programs = Self { folder };
+        for recipe in &RECIPES {
+            if !programs.get(recipe.name).is_file() {
+                let step = progress.step(format!("{} built, once", recipe.name));
+                programs.build(recipe)?;
+                step.done();
+            }
+        }
+        for command in COMMANDS {
+            let link = programs.get(command);
+            if fs::symlink_metadata(&link).is_err() {
+                symlink("kubernetes", &link).map_err(LabError::file(&link))?;
+            }
+        }
+        Ok(programs)
+    }
+
+    /// The file of a program.
+    pub fn get(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Where all are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Builds in a folder beside the result, which then appears at once: whoever sees a file sees all of it.
+    fn build(&self, recipe: &Recipe) -> Result<(), LabError> {
+        let place = tempfile::Builder::new().prefix(".build-").tempdir_in(&self.folder);
+        let place = place.map_err(LabError::file(&self.folder))?;
+        let flags: Vec<String> =
+            recipe.variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
+        let flags = format!("-s -w {}", flags.join(" "));
+        let common = ["-trimpath", "-buildvcs=false", "-ldflags", &flags];
+        let result = place.path().join(recipe.name);
+        let mut go = Command::new("go");
+        // Static, since it runs in images without a C library too.
+        go.current_dir(place.path()).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        match &recipe.source {
+            Source::Local { module, package } => {
+                for (name, text) in *module {
+                    let file = place.path().join(name);
+                    fs::write(&file, text).map_err(LabError::file(file))?;
+                }
+                go.arg("build").args(common).arg("-o").arg(&result).arg(package);
+            }
+            Source::Published { package, version } => {
+                go.arg("install").args(common).arg(format!("{package}@{version}")).env("GOBIN", place.path());
+            }
+        }
+        run_go(&mut go, recipe.name)?;
+        fs::rename(&result, self.get(recipe.name)).map_err(LabError::file(result))
+    }
+}
+
+fn run_go(go: &mut Command, name: &str) -> Result<(), LabError> {
+    let output = go.stdin(Stdio::null()).output().map_err(|error| {
+        LabError::Missing(format!("Kubernetes is built with Go 1.24 or later, which does not start: {error}"))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    Err(LabError::Process {
+        process: format!("go, building {name}"),
+        problem: format!("failed ({})", output.status),
+        log: lines[lines.len().saturating_sub(15)..].join("\n"),
+    })
+}
+
+/// `$XDG_CACHE_HOME`, or `~/.cache`.
+fn cache_folder() -> Result<PathBuf, LabError> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache"))).ok_or_else(|| {
+        LabError::Missing("neither XDG_CACHE_HOME nor HOME says where to keep programs".to_owned())
+    })
+}
+
+/// Whether a program is in `PATH` or where distributions keep daemons; where.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let mut folders = std::env::split_paths(&path).chain(usual);
+    folders.find_map(|folder| Some(folder.join(OsStr::new(program))).filter(|file| file.is_file()))
+}
+
+/// What a distribution has to provide, as (program, Debian's package).
+const NEEDED: [(&str, &str); 10] = [
+    ("etcd", "etcd-server"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("conntrack", "conntrack"),
+    ("nsenter", "util-linux"),
+    ("mount", "mount"),
+    ("ip", "iproute2"),
+];
+/// Where Debian has the reference CNI plugins.
+pub(crate) const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+
+/// Checks for root and the distribution's programs.
+pub(crate) fn check() -> Result<(), LabError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(LabError::Missing(
+            "--kubernetes needs root, for the control groups of kubelets: use sudo".into(),
+        ));
+    }
+    let missing = NEEDED.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package);
+    let mut missing: Vec<&str> = missing.collect();
+    if !Path::new(REFERENCE_PLUGINS).join("loopback").is_file() {
+        missing.push("containernetworking-plugins");
+    }
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(LabError::Missing(format!("--kubernetes needs more programs: apt-get install {}", missing.join(" "))))
+}

@@ -1,0 +1,11 @@
+// Other programs of the same module graph, so that their dependencies have a fixed version too.
+
+//go:build tools
+
+package main
+
+import (
+	_ "github.com/onsi/ginkgo/v2/ginkgo"
+	_ "k8s.io/kubernetes/test/e2e"
+	_ "k8s.io/kubernetes/test/images/agnhost"
+)
