@@ -1,12 +1,13 @@
 //! The local API: JSON over HTTP on a Unix socket, for the operator's commands and for probes.
 //!
-//! Paths begin with a version; a client of another version gets an error that says so. Nothing but a drain changes
-//! anything. The socket belongs to the daemon's user alone.
+//! Paths begin with a version; a client of another version gets an error that says so. Nothing but a drain and
+//! what is done to a peer changes anything. The socket belongs to the daemon's user alone.
 
 mod answer;
 mod drain;
 mod foresee;
 mod handlers;
+mod peer;
 mod watch;
 
 use std::fs;
@@ -23,6 +24,7 @@ use tokio::net::UnixListener;
 
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 pub(crate) use self::drain::DrainAnswer;
+pub(crate) use self::peer::{PeerAction, PeerRequest};
 pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;
 pub(crate) use crate::daemon::{DrainRequest, DrainStatus};
@@ -82,7 +84,7 @@ impl Server {
             .route("/v1/status", get(handlers::status))
             .route("/v1/ready", get(handlers::ready))
             .route("/v1/peers", get(handlers::peers))
-            .route("/v1/peers/{peer}", get(handlers::peer))
+            .route("/v1/peers/{peer}", get(handlers::peer).post(peer::act))
             .route("/v1/routes/{view}", get(handlers::routes))
             .route("/v1/explain", get(handlers::explain))
             .route("/v1/drain", get(drain::state).post(drain::begin).delete(drain::end))

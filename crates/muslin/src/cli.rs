@@ -1,5 +1,7 @@
 //! The command line, as clap sees it.
 
+mod peer;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
 use muslin_cluster::resources::TimeSpan;
+
+pub(crate) use self::peer::{PeerArgs, PeerCommand};
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -29,6 +33,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// The peers: state, since when, last error in words, prefixes in and out; of one, everything
     Peers(PeersArgs),
+    /// Do something to one session: reset, refresh, resend, shutdown, start
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// Routes: received, best, advertised, or as the kernel has them
     Routes(RoutesArgs),
     /// Why a prefix is here (or is not): from the object that caused it to the kernel

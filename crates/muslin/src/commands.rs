@@ -6,6 +6,7 @@ mod explain;
 mod live;
 mod output;
 mod peer;
+mod peer_action;
 mod peers;
 mod plan;
 mod policy;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Status(args) => status::run(&args).await,
             Command::Peers(args) => peers::run(&args).await,
+            Command::Peer(command) => peer_action::run(&command).await,
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,

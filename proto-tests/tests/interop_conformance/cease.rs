@@ -30,6 +30,43 @@ fn rfc4486_1_a_peer_that_is_shut_down_is_told_6_2_and_why() -> Result<()> {
 }
 
 #[test]
+fn rfc4486_1_a_peer_that_an_operator_resets_is_told_6_4_and_why_and_is_welcome_at_once() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.a_is_heard()?;
+    scene.arena.command(&["peer", "reset", "a", "--text", "new policy"])?;
+    let data: Vec<u8> = [10].into_iter().chain("new policy".bytes()).collect();
+    scene.a.expect_notification(6, 4, Some(&data)).with_context(|| scene.arena.log())?;
+    scene.arena.establish(Peer::A).map(drop)
+}
+
+#[test]
+fn rfc9003_1_a_peer_that_an_operator_shuts_down_stays_down_until_it_is_started() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.arena.command(&["peer", "shutdown", "a", "--text", "new disks"])?;
+    let data: Vec<u8> = [9].into_iter().chain("new disks".bytes()).collect();
+    scene.a.expect_notification(6, 2, Some(&data)).with_context(|| scene.arena.log())?;
+    scene.arena.connect(Peer::A)?.expect_end().context("it is down")?;
+    let refused = scene.arena.command(&["peer", "refresh", "a"]).expect_err("there is no session");
+    ensure!(format!("{refused:#}").contains("no session is established"), "{refused:#}");
+    scene.arena.command(&["peer", "start", "a"])?;
+    scene.arena.establish(Peer::A).map(drop)
+}
+
+#[test]
+fn rfc2918_1_an_operator_has_a_peer_asked_for_its_routes_again_and_ours_sent_again() -> Result<()> {
+    let mut scene = Scene::new()?;
+    scene.a_is_heard()?;
+    scene.arena.command(&["peer", "refresh", "a"])?;
+    let asked = scene.a.await_kind(5)?;
+    ensure!(asked.body == [0, 1, 0, 1], "{asked:?}");
+    scene.b.await_route("10.255.0.0/24")?;
+    scene.arena.command(&["peer", "resend", "b"])?;
+    let again = [24, 10, 255, 0];
+    while !scene.b.await_kind(2)?.body.windows(4).any(|octets| octets == again) {}
+    Ok(())
+}
+
+#[test]
 fn rfc4486_1_a_peer_that_is_removed_is_told_6_3_and_nobody_else_is_disturbed() -> Result<()> {
     let mut scene = Scene::new()?;
     scene.a_is_heard()?;

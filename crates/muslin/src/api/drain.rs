@@ -9,13 +9,11 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::handlers::Refused;
+use super::peer::text_fits;
 use crate::daemon::{Daemon, DrainRequest, DrainStatus};
 
 /// Longest wait of one request.
 const MAX_WAIT: Duration = Duration::from_mins(1);
-
-/// Longest text for peers (RFC 9003 §2), in octets.
-const MAX_TEXT: usize = 255;
 
 /// A drain, and the step that it is at: ask for the next one with `?after=`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,11 +52,7 @@ pub(super) async fn begin(
     State(daemon): State<Arc<Daemon>>,
     Json(request): Json<DrainRequest>,
 ) -> Result<Json<DrainAnswer>, Refused> {
-    if request.text.len() > MAX_TEXT {
-        let found = request.text.len();
-        let message = format!("the text has {found} octets, RFC 9003 allows {MAX_TEXT}; shorten it");
-        return Err((StatusCode::BAD_REQUEST, message));
-    }
+    text_fits(&request.text)?;
     daemon.drain.begin(request).map_err(|error| failed(&error))?;
     Ok(Json(answer(&daemon)))
 }
