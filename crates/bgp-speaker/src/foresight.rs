@@ -1,7 +1,7 @@
 //! What another configuration would change: sessions, and what peers are told.
 //!
-//! Pure: both sides are configurations, judged by the very policies that judge routes. What is learned, only a
-//! running speaker knows: [`Speaker::foresee`](crate::Speaker::foresee).
+//! Pure: both sides are configurations, judged by the very policies that judge routes. What is learned, and passed
+//! on, only a running speaker knows: [`Speaker::foresee`](crate::Speaker::foresee).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +33,11 @@ pub struct PeerForecast {
     pub peer: String,
     /// What becomes of the session.
     pub session: SessionForecast,
-    /// Routes of ours that the peer would be told.
+    /// Routes that the peer would be told: ours, and, from a running speaker, those that it passes on.
     pub gains: Vec<Told>,
-    /// Routes of ours that the peer is told and would not be told any more.
+    /// Routes that the peer is told and would not be told any more.
     pub loses: Vec<Told>,
-    /// Routes of ours that the peer would be told otherwise.
+    /// Routes that the peer would be told otherwise.
     pub changes: Vec<Retold>,
     /// Routes of the peer that are refused now and would be accepted; only a running speaker knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +45,7 @@ pub struct PeerForecast {
     /// Routes of the peer that are accepted now and would be refused; only a running speaker knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refuses: Vec<Judged>,
-    /// Routes beyond the first thousand of `accepts` or of `refuses`.
+    /// Routes beyond the first thousand of each kind.
     #[serde(default)]
     pub unlisted: usize,
 }

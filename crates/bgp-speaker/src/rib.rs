@@ -50,7 +50,7 @@ pub use decision::Step;
 pub(crate) use destination::{DestinationId, Path};
 pub use explain::{Explanation, ExportExplanation, PathExplanation};
 pub use fib::{FibChange, FibNextHop, FibRoute};
-pub(crate) use foresee::Judges;
+pub(crate) use foresee::{Judges, PassedOn, Rejudged};
 pub(crate) use guard::{Bearer, GuardRefusal, guard_verdict};
 pub(crate) use leaks::{adds_on_egress, would_leak};
 pub use limit::{LimitMark, LimitNotice};

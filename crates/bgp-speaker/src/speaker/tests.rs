@@ -5,6 +5,7 @@ mod bmp;
 mod collision;
 mod configure;
 mod flow;
+mod foresee;
 mod garbage;
 mod limit;
 mod links;

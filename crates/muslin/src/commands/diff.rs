@@ -73,7 +73,7 @@ fn peer(peer: &PeerForecast) -> String {
     lines.extend(peer.accepts.iter().map(|route| judged("would be accepted", route)));
     lines.extend(peer.refuses.iter().map(|route| judged("would be refused", route)));
     if peer.unlisted > 0 {
-        lines.push(format!("  … and {} more received routes", peer.unlisted));
+        lines.push(format!("  … and {} more routes", peer.unlisted));
     }
     lines.join("\n")
 }
