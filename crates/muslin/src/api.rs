@@ -83,6 +83,7 @@ impl Server {
         let router = Router::new()
             .route("/v1/status", get(handlers::status))
             .route("/v1/ready", get(handlers::ready))
+            .route("/v1/live", get(handlers::live))
             .route("/v1/peers", get(handlers::peers))
             .route("/v1/peers/{peer}", get(handlers::peer).post(peer::act))
             .route("/v1/routes/{view}", get(handlers::routes))

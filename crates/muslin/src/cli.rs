@@ -1,5 +1,6 @@
 //! The command line, as clap sees it.
 
+mod node;
 mod peer;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
 use muslin_cluster::resources::TimeSpan;
 
+pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe, ProbeArgs, UninstallArgs};
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
@@ -51,6 +53,13 @@ pub(crate) enum Command {
     Undrain(UndrainArgs),
     /// Run a record of `--record` through the same core: what happened, what came of it, where it differs
     Replay(ReplayArgs),
+    /// Install the CNI plugin on this node, or take it away
+    #[command(subcommand)]
+    Cni(CniCommand),
+    /// Ask whether the daemon is alive or ready: exit code 0 or 1, for Kubernetes' probes
+    Probe(ProbeArgs),
+    /// Leave this node as if Muslin had never been there; the agent must have ended
+    Uninstall(UninstallArgs),
     /// A cluster of namespaces on this machine, proven with real packets
     Lab(muslin_lab::LabArgs),
     /// Be a node of the lab with Kubernetes
@@ -74,7 +83,7 @@ pub(crate) struct DaemonArgs {
     #[arg(long, value_name = "FILTER", env = "MUSLIN_LOG", default_value = "info")]
     pub(crate) log: String,
     /// How to log
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_enum, env = "MUSLIN_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
 
@@ -93,6 +102,16 @@ pub(crate) struct AgentArgs {
     /// Where the container runtime looks for CNI configuration; written once the node is ready
     #[arg(long, value_name = "DIR")]
     pub(crate) cni_conf_dir: Option<PathBuf>,
+    /// Plugins called after ours for every pod, such as `portmap,bandwidth`; one that is not in the folder of plugins
+    /// is left out
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "cni_bin_dir")]
+    pub(crate) cni_chain: Vec<String>,
+    /// Where the container runtime looks for plugins
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cni_bin_dir: Option<PathBuf>,
+    /// The node's `/proc/sys/net`, where the container has it elsewhere
+    #[arg(long, value_name = "DIR", default_value = "/proc/sys/net")]
+    pub(crate) sysctl_dir: PathBuf,
 }
 
 /// `muslin speaker`

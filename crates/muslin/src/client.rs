@@ -18,6 +18,17 @@ pub(crate) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyho
     read(socket, &get_raw(socket, path).await?)
 }
 
+/// Asks for `path` and reads the JSON answer, also that of a daemon that says it is not ready (503).
+pub(crate) async fn get_either<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
+    let (response, _driver) = send(socket, question(path)?).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    if !matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) {
+        refused(socket, path, status, &body)?;
+    }
+    read(socket, &body)
+}
+
 /// Deletes what is at `path` and reads the JSON answer.
 pub(crate) async fn delete<T: DeserializeOwned>(socket: &Path, path: &str) -> anyhow::Result<T> {
     read(socket, &answer(socket, path, Request::delete(path).body(Full::default())?).await?)

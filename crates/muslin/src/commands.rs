@@ -1,5 +1,6 @@
 //! The operator's commands: ask, then print.
 
+mod cni;
 mod diff;
 mod drain;
 mod explain;
@@ -10,9 +11,11 @@ mod peer_action;
 mod peers;
 mod plan;
 mod policy;
+mod probe;
 mod replay;
 mod routes;
 mod status;
+mod uninstall;
 
 use std::process::ExitCode;
 
@@ -28,8 +31,14 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Agent(args) => {
                 logging::start(&args.daemon.log, args.daemon.log_format)?;
-                let node =
-                    NodeRole { name: args.node, data_dir: args.data_dir, cni_conf_dir: args.cni_conf_dir };
+                let node = NodeRole {
+                    name: args.node,
+                    data_dir: args.data_dir,
+                    cni_conf_dir: args.cni_conf_dir,
+                    cni_chain: args.cni_chain,
+                    cni_bin_dir: args.cni_bin_dir,
+                    sysctl_dir: args.sysctl_dir,
+                };
                 daemon::run(args.daemon, Role::Node(node)).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Speaker(args) => {
@@ -46,10 +55,19 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Undrain(args) => drain::undrain(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
             Command::Replay(args) => replay::run(&args),
+            Command::Cni(command) => cni::run(&command).map(|()| ExitCode::SUCCESS),
+            Command::Probe(args) => probe::run(&args).await,
+            Command::Uninstall(args) => uninstall::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Lab(args) => Ok(muslin_lab::run(args)),
             Command::LabNode(args) => Ok(muslin_kubernetes_lab::run_node(&args)),
         }
     })
+}
+
+/// Says on standard error what a command that changes a node has done.
+#[expect(clippy::print_stderr, reason = "the log of a command that runs in an init container")]
+fn say(done: &str) {
+    eprintln!("muslin: {done}");
 }
 
 /// Says on standard error why a command failed: one line, with its causes.

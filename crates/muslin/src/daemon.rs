@@ -15,6 +15,7 @@
 
 mod drain;
 mod fib;
+mod health;
 mod plan;
 mod planner;
 mod pods;
@@ -36,8 +37,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 pub(crate) use self::drain::{Drain, DrainRequest, DrainStatus};
+pub(crate) use self::health::{Pulse, liveness};
 pub(crate) use self::plan::Plan;
-pub(crate) use self::readiness::{Goal, Readiness, wait};
+pub(crate) use self::readiness::{Admission, Goal, Readiness, wait};
 use crate::api;
 use crate::cli::DaemonArgs;
 
@@ -59,6 +61,12 @@ pub(crate) struct NodeRole {
     pub(crate) data_dir: PathBuf,
     /// Where to announce the plugin to the container runtime.
     pub(crate) cni_conf_dir: Option<PathBuf>,
+    /// Plugins that are called after ours, where they are in this folder.
+    pub(crate) cni_chain: Vec<String>,
+    /// Where the container runtime finds plugins.
+    pub(crate) cni_bin_dir: Option<PathBuf>,
+    /// The kernel settings of the node's network.
+    pub(crate) sysctl_dir: PathBuf,
 }
 
 /// All that the parts of a daemon share.
@@ -73,6 +81,10 @@ pub(crate) struct Daemon {
     pub(crate) plan: watch::Sender<Option<Arc<Plan>>>,
     /// Why parts of the plan could not be carried out.
     pub(crate) faults: watch::Sender<planner::Faults>,
+    /// The planner's sign of life.
+    pub(crate) pulse: Pulse,
+    /// Whether pods may come, and have been told how.
+    pub(crate) admission: watch::Sender<Admission>,
     /// Whether the node is being taken out of service.
     pub(crate) drain: Drain,
     /// The speaker, from the first plan on.
@@ -93,12 +105,15 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     fs::create_dir_all(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
     let drain = Drain::resume(&args.run_dir)?;
     let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
+    let admission = Admission::at_start(&role);
     let daemon = Arc::new(Daemon {
         role,
         record: args.record.clone(),
         started: Instant::now(),
         plan: watch::Sender::new(None),
         faults: watch::Sender::new(planner::Faults::default()),
+        pulse: Pulse::default(),
+        admission: watch::Sender::new(admission),
         drain,
         speaker: OnceLock::new(),
         programmer,
@@ -111,6 +126,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
         ended = planner::run(daemon.clone(), source.state()) => ended,
         ended = server.run(daemon.clone()) => ended,
         () = drain::run(daemon.clone()) => Ok(()),
+        never = readiness::admit(&daemon) => match never {},
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

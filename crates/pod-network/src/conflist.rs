@@ -24,6 +24,16 @@ pub struct Conflist {
     pub chained: Vec<Value>,
 }
 
+/// How the list calls the plugin of this name after ours: those that are known get what they are for, others
+/// their name alone.
+pub fn chained(name: &str) -> Value {
+    match name {
+        "portmap" => json!({ "type": name, "capabilities": { "portMappings": true } }),
+        "bandwidth" => json!({ "type": name, "capabilities": { "bandwidth": true } }),
+        _ => json!({ "type": name }),
+    }
+}
+
 /// What an installation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installed {
@@ -67,7 +77,16 @@ impl Conflist {
 
 /// Removes our list from `conf_dir`; one that is not there is removed already.
 pub fn remove(conf_dir: &Path) -> io::Result<()> {
-    match fs::remove_file(conf_dir.join(FILE_NAME)) {
+    gone(fs::remove_file(conf_dir.join(FILE_NAME)))
+}
+
+/// Removes the program file `name` from `bin_dir`; one that is not there is removed already.
+pub fn remove_binary(bin_dir: &Path, name: &str) -> io::Result<()> {
+    gone(fs::remove_file(bin_dir.join(name)))
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -94,7 +113,7 @@ mod tests {
         Conflist {
             name: "muslin".to_owned(),
             data_dir: PathBuf::from("/var/lib/muslin/cni"),
-            chained: vec![json!({ "type": "portmap", "capabilities": { "portMappings": true } })],
+            chained: vec![chained("portmap"), chained("sbr")],
         }
     }
 
@@ -113,6 +132,8 @@ mod tests {
         assert_eq!(list["cniVersions"], json!(["1.0.0", "1.1.0"]));
         assert_eq!(list["plugins"][0]["type"], "muslin-cni");
         assert_eq!(list["plugins"][1]["type"], "portmap");
+        assert_eq!(list["plugins"][1]["capabilities"], json!({ "portMappings": true }));
+        assert_eq!(list["plugins"][2], json!({ "type": "sbr" }));
 
         remove(&conf_dir).unwrap();
         remove(&conf_dir).unwrap();

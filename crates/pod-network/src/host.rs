@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const SETTINGS: &str = "/proc/sys/net";
+/// Where a process finds the settings of its own network namespace, unless its container shows them elsewhere.
+pub const SETTINGS: &str = "/proc/sys/net";
 
 /// An address family that pods have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +34,14 @@ pub struct SettingProblem {
 }
 
 /// Makes the node forward packets of `families` that come in by `uplinks`, and returns what it could not do.
+/// `settings` is the folder of the settings, normally [`SETTINGS`]; in a container that one is read-only.
 ///
 /// A link that takes router advertisements goes on taking them, and strict reverse-path filtering on an uplink
 /// becomes loose: with two upstream routers an answer may well come in by the other one.
-pub fn prepare(families: &[Family], uplinks: &[&str]) -> Vec<SettingProblem> {
+pub fn prepare(settings: &Path, families: &[Family], uplinks: &[&str]) -> Vec<SettingProblem> {
     let mut problems = Vec::new();
     let mut set = |name: &str, wanted: &'static str| {
-        let path = Path::new(SETTINGS).join(name);
+        let path = settings.join(name);
         let found = read(&path);
         if found == wanted {
             return;
@@ -50,14 +52,14 @@ pub fn prepare(families: &[Family], uplinks: &[&str]) -> Vec<SettingProblem> {
     };
     // Equal paths are chosen by flow, not by pair of hosts: two pods may well use both uplinks.
     for name in ["ipv4/fib_multipath_hash_policy", "ipv6/fib_multipath_hash_policy"] {
-        if read(&Path::new(SETTINGS).join(name)) == "0" {
+        if read(&settings.join(name)) == "0" {
             set(name, "1");
         }
     }
     if families.contains(&Family::V4) {
         set("ipv4/ip_forward", "1");
         for uplink in uplinks {
-            if effective_rp_filter(uplink) == Some(1) {
+            if effective_rp_filter(settings, uplink) == Some(1) {
                 set(&format!("ipv4/conf/{uplink}/rp_filter"), "2");
             }
         }
@@ -66,7 +68,7 @@ pub fn prepare(families: &[Family], uplinks: &[&str]) -> Vec<SettingProblem> {
         // A forwarding host ignores router advertisements, and with them its default route, unless told to overrule.
         for uplink in uplinks {
             let name = format!("ipv6/conf/{uplink}/accept_ra");
-            if read(&Path::new(SETTINGS).join(&name)) == "1" {
+            if read(&settings.join(&name)) == "1" {
                 set(&name, "2");
             }
         }
@@ -85,10 +87,9 @@ pub fn forwards(family: Family) -> bool {
 }
 
 /// The kernel takes the larger of the two values.
-fn effective_rp_filter(interface: &str) -> Option<u8> {
-    let value = |of: &str| -> Option<u8> {
-        read(&Path::new(SETTINGS).join(format!("ipv4/conf/{of}/rp_filter"))).parse().ok()
-    };
+fn effective_rp_filter(settings: &Path, interface: &str) -> Option<u8> {
+    let value =
+        |of: &str| -> Option<u8> { read(&settings.join(format!("ipv4/conf/{of}/rp_filter"))).parse().ok() };
     Some(value("all")?.max(value(interface)?))
 }
 

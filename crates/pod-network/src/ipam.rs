@@ -22,6 +22,11 @@ pub fn usage(data_dir: &Path, blocks: &[IpNet]) -> Result<Vec<BlockUsage>, Store
     Ok(blocks.iter().map(|block| ledger.usage(*block)).collect())
 }
 
+/// Whether a newer build wrote the ledger in `data_dir`, which this one then cannot read.
+pub fn is_of_newer_build(data_dir: &Path) -> bool {
+    matches!(Store::peek(data_dir), Err(StoreError::Newer { .. }))
+}
+
 /// The addresses that nobody has and that are not yet given out again. Takes no lock.
 pub(crate) fn resting(data_dir: &Path) -> Result<Vec<IpAddr>, StoreError> {
     let ledger = Store::peek(data_dir)?.unwrap_or_default();

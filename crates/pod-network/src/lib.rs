@@ -20,11 +20,13 @@ pub mod ipam;
 mod netlink;
 pub mod network_file;
 pub mod plugin;
+mod teardown;
 
 pub use conflist::Conflist;
 pub use firewall::{FirewallPlan, Masquerade};
 pub use interface::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL};
 pub use network_file::NetworkFile;
+pub use teardown::{TeardownError, remove_pod_interfaces};
 
 /// Where the plugin and the agent keep the node's pod network state unless the configuration says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/muslin/cni";

@@ -6,6 +6,7 @@ mod sources;
 
 use anyhow::{Result, bail};
 
+use crate::manifests;
 use crate::metadata::Metadata;
 use crate::shell::{self, cargo};
 
@@ -27,6 +28,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut complaints = sources::check()?;
     complaints.extend(graph::check(&metadata)?);
     complaints.extend(licences::check(&metadata)?);
+    complaints.extend(manifests::check()?);
     for complaint in &complaints {
         eprintln!("lint: {complaint}");
     }

@@ -6,7 +6,9 @@
 
 mod bench;
 mod fuzz;
+mod image;
 mod lint;
+mod manifests;
 mod metadata;
 mod packages;
 mod shell;
@@ -34,6 +36,10 @@ enum Command {
     Bench(bench::Options),
     /// Search for input that breaks the codec.
     Fuzz(fuzz::Options),
+    /// Build the container image: static programs and nothing else.
+    Image(image::Options),
+    /// Render the chart as plain manifests in deploy/manifests.
+    Manifests,
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Command::Lint(options) => lint::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
         Command::Containerlab(inside) => inside.run().map(|()| ExitCode::SUCCESS),
     };

@@ -1,4 +1,4 @@
-//! Programs that tests are run against, from the distribution's packages.
+//! Programs that tests are run against or images are built with, from the distribution's packages.
 
 pub(crate) mod later;
 
@@ -30,6 +30,9 @@ pub(crate) const JQ: Package = Package { name: "jq", file: "/usr/bin/jq" };
 pub(crate) const IPROUTE: Package = Package { name: "iproute2", file: "/usr/bin/ip" };
 pub(crate) const PING: Package = Package { name: "iputils-ping", file: "/usr/bin/ping" };
 pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
+pub(crate) const MUSL: Package = Package { name: "musl-tools", file: "/usr/bin/musl-gcc" };
+pub(crate) const GCC_ARM64: Package =
+    Package { name: "gcc-aarch64-linux-gnu", file: "/usr/bin/aarch64-linux-gnu-gcc" };
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
 

@@ -17,9 +17,10 @@ use muslin_pod_network::firewall::{self, ForwardDrop};
 use muslin_pod_network::ipam;
 use muslin_route_programmer::RouteReport;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
-use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, wait};
+use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, liveness, wait};
 
 /// An answer, or a status with one sentence.
 pub(super) type Answered<T> = Result<Json<T>, Refused>;
@@ -49,7 +50,7 @@ pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         Role::Node(node) => Some(node),
         Role::Speaker => None,
     };
-    let mut faults: Vec<String> = [faults.speaker, faults.pods].into_iter().flatten().collect();
+    let mut faults: Vec<String> = [faults.speaker, faults.pods, faults.cni].into_iter().flatten().collect();
     let (mut blocks, mut notes) = (Vec::new(), Vec::new());
     if let (Some(node), Some(Plan::Node(plan))) = (node, plan.as_deref()) {
         notes.extend(plan.notes.iter().map(|note| note.value.clone()));
@@ -121,6 +122,14 @@ pub(super) async fn ready(
     };
     let code = if readiness.reaches(goal) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((code, Json(readiness)))
+}
+
+/// 200 when every part of the daemon answers, else 503 and which one does not.
+pub(super) async fn live(State(daemon): State<Arc<Daemon>>) -> Result<Json<Value>, Refused> {
+    match liveness(&daemon).await {
+        Ok(()) => Ok(Json(json!({ "live": true }))),
+        Err(silent) => Err((StatusCode::SERVICE_UNAVAILABLE, silent)),
+    }
 }
 
 fn seconds(text: &str) -> Option<Duration> {

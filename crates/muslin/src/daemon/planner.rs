@@ -14,20 +14,22 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::pods::Pods;
-use super::{Daemon, Plan, Role, fib};
+use super::{Admission, Daemon, Plan, Role, fib};
 use crate::error::sentence;
 use crate::kernel::{ViewResolver, discovered_on, facts};
 
 /// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
-const AUDIT: Duration = Duration::from_secs(10);
+pub(super) const AUDIT: Duration = Duration::from_secs(10);
 
 /// Parts of the plan that could not be carried out, each a sentence with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     /// The speaker's configuration: the one before stays in force.
     pub(crate) speaker: Option<String>,
-    /// Address blocks, firewall or CNI configuration.
+    /// Address blocks or firewall.
     pub(crate) pods: Option<String>,
+    /// CNI configuration.
+    pub(crate) cni: Option<String>,
 }
 
 /// Runs as long as the daemon.
@@ -44,8 +46,10 @@ pub(crate) async fn run(
     let mut blackholes = BTreeSet::new();
     let mut audit = tokio::time::interval(AUDIT);
     let mut drain = daemon.drain.watch();
+    let mut admission = daemon.admission.subscribe();
     let mut configured = None;
     loop {
+        daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
         if let Some(plan) = Plan::of(&daemon.role, &cluster, &kernel) {
@@ -53,7 +57,7 @@ pub(crate) async fn run(
             drain.mark_unchanged();
             let wanted = daemon.drain.applied(plan.speaker());
             if changed || configured.as_ref() != Some(&wanted) {
-                let mut faults = Faults::default();
+                let mut faults = Faults { cni: daemon.faults.borrow().cni.clone(), ..Faults::default() };
                 // Unused addresses of our blocks lead nowhere before anyone is told to send packets for them.
                 program_blackholes(&daemon, &mut blackholes, &plan).await?;
                 if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
@@ -74,6 +78,12 @@ pub(crate) async fn run(
             // Interfaces come and go, and their carriers, while the plan names them all the same.
             daemon.discovery.follow(discovered_on(&view.borrow(), &plan.discovery().interfaces));
         }
+        if *admission.borrow_and_update() == Admission::Open
+            && daemon.plan.borrow().is_some()
+            && let Some(pods) = &pods
+        {
+            announce(&daemon, pods);
+        }
         // What the speaker resolves may have changed although the plan has not.
         if let Some(speaker) = daemon.speaker.get() {
             speaker.next_hops_changed();
@@ -81,13 +91,33 @@ pub(crate) async fn run(
         tokio::select! {
             _ = audit.tick() => if let Some(pods) = &mut pods {
                 pods.audit();
+                if *daemon.admission.borrow() == Admission::Announced {
+                    announce(&daemon, pods);
+                }
             },
+            // It lives as long as the daemon.
+            _ = admission.changed() => {}
             // The drain lives as long as the daemon.
             _ = drain.changed() => {}
             changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
             changed = found.changed() => changed.context("routers on the links are no longer looked for")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
+    }
+}
+
+/// Writes the CNI configuration; what does not work is tried again with every audit.
+fn announce(daemon: &Daemon, pods: &Pods) {
+    let fault = pods.announce().err().map(|error| sentence(&error));
+    let is_news = daemon.faults.send_if_modified(|faults| {
+        let is_news = faults.cni != fault;
+        faults.cni.clone_from(&fault);
+        is_news
+    });
+    match fault {
+        None => _ = daemon.admission.send_replace(Admission::Announced),
+        Some(fault) if is_news => warn!("{fault}"),
+        Some(_) => {}
     }
 }
 

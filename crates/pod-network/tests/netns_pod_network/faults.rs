@@ -190,8 +190,9 @@ fn fault_38_the_nodes_settings_are_put_right() {
     ] {
         node.sysctl(setting, wrong).unwrap();
     }
+    let settings = std::path::Path::new(host::SETTINGS);
     let families = [host::Family::V4, host::Family::V6];
-    let problems = node.run(|| host::prepare(&families, &["eth0"])).unwrap();
+    let problems = node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     let read = |setting: &str| {
         let path = format!("/proc/sys/net/{setting}");
@@ -201,6 +202,6 @@ fn fault_38_the_nodes_settings_are_put_right() {
     assert_eq!(read("ipv6/conf/eth0/accept_ra"), "2");
     assert_eq!(read("ipv4/conf/eth0/rp_filter"), "2");
 
-    let problems = node.run(|| host::prepare(&[host::Family::V4], &["no-such-link"])).unwrap();
+    let problems = node.run(|| host::prepare(settings, &[host::Family::V4], &["no-such-link"])).unwrap();
     assert!(problems.is_empty(), "a link that is gone needs nothing");
 }

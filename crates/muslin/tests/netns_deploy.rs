@@ -1,0 +1,167 @@
+//! A node's way into the cluster and out of it: when pods may come, and what is left in the end.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/pair.rs"]
+mod pair;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use daemon::{Daemon, MUSLIN, OURS, PATIENCE};
+use ipnet::IpNet;
+use muslin_netns::Namespace;
+use muslin_pod_network::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL, firewall};
+use pair::Pair;
+
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+spec: {podCIDRs: [10.244.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 172.30.1.2}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {import: {cidrs: [10.50.0.0/16]}}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata: {name: tor}
+spec: {peerAddress: 172.30.1.1, peerASN: 65000}
+";
+
+/// A router that does not know the node.
+const STRANGER: &str = "
+apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
+";
+
+const ROUTER: &str = "
+apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPFilter
+metadata: {name: everything}
+spec: {import: [{action: Accept}], export: [{action: Accept}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata: {name: n1}
+spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [everything]}
+";
+
+/// What the router tells.
+const OUTSIDE: &str = "10.50.0.0/16";
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn conflist(folder: &Path) -> PathBuf {
+    folder.join("net.d/10-muslin.conflist")
+}
+
+/// The agent's folder: socket, address store and CNI configuration.
+fn folder(agent: &Daemon) -> PathBuf {
+    agent.socket.parent().unwrap().to_owned()
+}
+
+/// Waits until the kernel has, or has not, the route that the router tells.
+fn await_outside(pair: &Pair, there: bool) -> bool {
+    let prefix: IpNet = OUTSIDE.parse().unwrap();
+    let has = |routes: &[muslin_netns::Route]| routes.iter().any(|route| route.prefix == prefix);
+    pair.node.await_routes(PATIENCE, |routes| has(routes) == there).unwrap()
+}
+
+/// Has the real plugin attach a pod.
+fn attach(node: &Namespace, pod: &Namespace, folder: &Path) {
+    let mut plugin = Command::new(env!("CARGO_BIN_EXE_muslin-cni"));
+    plugin.env_clear().env("CNI_COMMAND", "ADD").env("CNI_PATH", "/opt/cni/bin");
+    plugin.env("CNI_CONTAINERID", "pod").env("CNI_IFNAME", "eth0").env("CNI_NETNS", pod.path());
+    plugin.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = node.spawn(&mut plugin).unwrap();
+    let config = serde_json::json!({
+        "cniVersion": "1.1.0", "name": "muslin", "type": "muslin-cni", "dataDir": folder,
+    });
+    running.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    let ended = running.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}
+
+#[test]
+fn pods_may_come_once_a_session_stands_and_its_routes_are_in_the_kernel() {
+    let pair = Pair::start(CLUSTER, STRANGER);
+    let folder = folder(&pair.agent);
+    let unready = pair.agent.ask(&["probe", "ready", "--timeout", "600ms"]);
+    assert_eq!(unready.status.code(), Some(1));
+    assert!(words(&unready).contains("peer tor"), "{}", words(&unready));
+    assert!(pair.agent.ask(&["probe", "live"]).status.success(), "a restart would not bring the router back");
+    assert!(!conflist(&folder).exists());
+
+    pair.manifests("router", ROUTER);
+    assert!(await_outside(&pair, true), "{}", pair.agent.text(&["status"]));
+    pair.agent.await_log("CNI configuration is in place");
+    assert!(conflist(&folder).exists());
+    let ready = pair.agent.ask(&["probe", "ready"]);
+    assert!(ready.status.success(), "{}", words(&ready));
+
+    // A session that is lost later makes the node unready, and takes nothing from its pods.
+    pair.manifests("router", STRANGER);
+    assert!(await_outside(&pair, false), "{}", pair.agent.text(&["status"]));
+    assert!(!pair.agent.ask(&["probe", "ready", "--timeout", "600ms"]).status.success());
+    assert!(conflist(&folder).exists());
+}
+
+#[test]
+fn a_node_that_is_given_up_is_left_as_it_was_found() {
+    let mut pair = Pair::start(CLUSTER, ROUTER);
+    let folder = folder(&pair.agent);
+    pair.agent.await_log("CNI configuration is in place");
+    let pod = Namespace::new("pod").unwrap();
+    attach(&pair.node, &pod, &folder);
+    let ours = || {
+        let mut routes = pair.node.routes().unwrap();
+        routes.retain(|route| [OURS, POD_ROUTE_PROTOCOL].contains(&route.protocol));
+        routes.len()
+    };
+    assert!(ours() >= 3, "the block, the pod and what the router told");
+
+    let bin = folder.with_file_name("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_muslin-cni"), bin.join("muslin-cni")).unwrap();
+    let uninstall = || {
+        let mut command = Command::new(MUSLIN);
+        command.arg("uninstall").arg("--cni-bin-dir").arg(&bin);
+        command.arg("--cni-conf-dir").arg(folder.join("net.d"));
+        command.arg("--state-dir").arg(&folder).arg("--run-dir").arg(&folder);
+        pair.node.spawn(command.stderr(Stdio::piped())).unwrap().wait_with_output().unwrap()
+    };
+    let refused = uninstall();
+    assert!(!refused.status.success() && words(&refused).contains("end it first"), "{}", words(&refused));
+    assert!(ours() >= 3 && conflist(&folder).exists(), "nothing was touched");
+
+    let agent = rustix::process::Pid::from_child(&pair.agent.child);
+    rustix::process::kill_process(agent, rustix::process::Signal::TERM).unwrap();
+    assert!(pair.agent.child.wait().unwrap().success());
+    let done = uninstall();
+    assert!(done.status.success() && words(&done).contains("1 pods of this node"), "{}", words(&done));
+
+    assert_eq!(ours(), 0);
+    let links = pair.node.links().unwrap();
+    assert!(!links.iter().any(|link| link.name.starts_with(HOST_INTERFACE_PREFIX)), "{links:?}");
+    assert!(!pair.node.run(firewall::is_present).unwrap().unwrap());
+    assert!(!folder.exists() && !bin.join("muslin-cni").exists());
+    let default = pair.node.routes().unwrap().into_iter().find(|route| route.prefix.prefix_len() == 0);
+    assert!(default.is_some(), "the node's own default route is nobody's to remove");
+    assert!(uninstall().status.success(), "a second time there is nothing to do");
+}

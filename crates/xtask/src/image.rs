@@ -1,0 +1,186 @@
+//! `cargo xtask image`: the container image, made of nothing but two static programs.
+//!
+//! Equal sources give equal octets: times are fixed, owners are root, the paths of this machine are kept out.
+
+mod archive;
+mod program;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::metadata::Metadata;
+use crate::packages::{self, GCC_ARM64, MUSL};
+use crate::shell::{self, cargo, workspace};
+use archive::{Image, archive};
+use program::require_static;
+
+/// The image's name without its tag, which is the version.
+pub(crate) const REPOSITORY: &str = "ghcr.io/muslin-net/muslin";
+/// What is in it, under `/usr/bin`.
+const PROGRAMS: [&str; 2] = ["muslin", "muslin-cni"];
+/// The profile of what is given away.
+const RELEASE: &str = "release";
+/// A larger image is a mistake, in octets and for each architecture.
+const LARGEST: usize = 20_000_000;
+
+/// What `cargo xtask image` may be told.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Architecture; may be given several times, the first is what `docker load` takes. Without it, this machine's
+    #[arg(long = "arch", value_enum)]
+    architectures: Vec<Architecture>,
+    /// The file to write. Without it, `image/muslin.tar` below the target folder
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Cargo's profile; `dev` builds faster, for a lab
+    #[arg(long, value_name = "NAME", default_value = RELEASE)]
+    profile: String,
+}
+
+/// An architecture that the image is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Architecture {
+    /// x86-64
+    Amd64,
+    /// 64-bit Arm
+    Arm64,
+}
+
+impl Architecture {
+    fn of_this_machine() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 }
+    }
+
+    /// As images name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-musl",
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    /// The C compiler that makes what Rust's cryptography has of C and assembler, and links.
+    fn compiler(self) -> (packages::Package, &'static str) {
+        match self {
+            Self::Arm64 if cfg!(not(target_arch = "aarch64")) => (GCC_ARM64, "aarch64-linux-gnu-gcc"),
+            Self::Amd64 | Self::Arm64 => (MUSL, "musl-gcc"),
+        }
+    }
+}
+
+/// Builds the programs, packs them, and says how large the image is.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let here = [Architecture::of_this_machine()];
+    let architectures = if options.architectures.is_empty() { &here } else { &*options.architectures };
+    let metadata = Metadata::read()?;
+    let mut images = Vec::new();
+    for &architecture in architectures {
+        let programs = build(architecture, &options.profile, &metadata.target_directory)?;
+        let image = Image::new(architecture.name(), &programs);
+        let size = image.size();
+        println!("{REPOSITORY} for {}: {:.1} MB", architecture.name(), megabytes(size));
+        for (name, contents) in &programs {
+            println!("  {name:<12} {:>5.1} MB", megabytes(contents.len()));
+        }
+        if size > LARGEST && options.profile == RELEASE {
+            bail!("the image is larger than {:.0} MB: see what has grown", megabytes(LARGEST));
+        }
+        images.push(image);
+    }
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => metadata.target_directory.join("image/muslin.tar"),
+    };
+    let name = format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION"));
+    write(&output, &archive(&images, &name, &committed()?)?)?;
+    println!("{name} is in {}", output.display());
+    Ok(())
+}
+
+/// Each program's name and contents.
+fn build(
+    architecture: Architecture,
+    profile: &str,
+    target_directory: &Path,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let (package, compiler) = architecture.compiler();
+    packages::require(&[package])?;
+    require_target(architecture.target())?;
+    let mut build = cargo(["build", "--locked", "--package", "muslin", "--bins", "--profile", profile]);
+    build.args(["--target", architecture.target()]);
+    set_compiler(&mut build, architecture.target(), compiler);
+    keep_paths_out(&mut build)?;
+    shell::run(&mut build)?;
+    // The one profile whose folder has another name.
+    let folder =
+        target_directory.join(architecture.target()).join(if profile == "dev" { "debug" } else { profile });
+    let read = |name| {
+        let path = folder.join(name);
+        let contents = fs::read(&path).with_context(|| path.display().to_string())?;
+        require_static(&contents, architecture).with_context(|| path.display().to_string())?;
+        Ok((name, contents))
+    };
+    PROGRAMS.into_iter().map(read).collect()
+}
+
+/// Has rustup fetch the standard library for `target`, where that is how Rust was installed.
+fn require_target(target: &str) -> Result<()> {
+    let root = shell::read(shell::command("rustc").args(["--print", "sysroot"]))?;
+    if Path::new(root.trim()).join("lib/rustlib").join(target).exists() {
+        return Ok(());
+    }
+    shell::run(shell::command("rustup").args(["target", "add", target]))
+}
+
+/// Names the compiler for C (as the crate `cc` reads it) and for linking (as Cargo does).
+fn set_compiler(build: &mut Command, target: &str, compiler: &str) {
+    let underscored = target.replace('-', "_");
+    build.env(format!("CC_{underscored}"), compiler);
+    build.env(format!("CARGO_TARGET_{}_LINKER", underscored.to_uppercase()), linker(compiler));
+}
+
+/// `musl-gcc` would bring start files of its own beside those of Rust's standard library.
+fn linker(compiler: &str) -> &str {
+    if compiler == "musl-gcc" { "cc" } else { compiler }
+}
+
+/// Panics name source files: by crate and path, not by whose home they were built in.
+fn keep_paths_out(build: &mut Command) -> Result<()> {
+    let cargo_home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir().context("neither CARGO_HOME nor HOME is set")?.join(".cargo"),
+    };
+    let sources = [(cargo_home.join("registry/src"), "/cargo"), (workspace(), "/muslin")];
+    let flags = sources.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    Ok(())
+}
+
+/// When the sources were committed, as RFC 3339 has it in UTC: the time that the image carries.
+fn committed() -> Result<String> {
+    let mut git = shell::command("git");
+    git.args(["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]).env("TZ", "UTC");
+    Ok(shell::read(&mut git)?.trim().to_owned())
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::write(path, contents).with_context(|| path.display().to_string())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn megabytes(octets: usize) -> f64 {
+    octets as f64 / 1e6
+}
