@@ -78,7 +78,7 @@ pub(crate) struct UninstallArgs {
     /// Folder of the agent's socket; it is removed
     #[arg(long, value_name = "DIR", default_value = "/run/muslin")]
     pub(crate) run_dir: PathBuf,
-    /// When the node is clean, stay until SIGTERM: a DaemonSet shows by it on which nodes the work is done
+    /// When the node is clean, stay until SIGTERM: a `DaemonSet` shows by it on which nodes the work is done
     #[arg(long)]
     pub(crate) stay: bool,
 }
