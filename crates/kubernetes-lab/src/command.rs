@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cgroup::Cgroups;
+use crate::install;
 use crate::lab::{self, KubernetesLab, KubernetesOptions, Times};
 use crate::programs::{self, KUBERNETES, Programs};
 
@@ -63,13 +64,15 @@ fn build(request: KubernetesRequest) -> Result<ExitCode, LabError> {
         // In memory and private to this process tree: whatever happens, it goes with it.
         folder: PathBuf::from("/run"),
     };
+    let chart = install::chart()?;
     let lock = keep.then(Lock::take).transpose()?;
     let muslin = lab::muslin(&options)?;
     let programs = Programs::prepare(Progress::Shown)?;
     let cgroups = Cgroups::create()?;
     let ending = Ending { cgroups: cgroups.clone(), lock };
     ending.upon_signals(&inside)?;
-    let lab = KubernetesLab::start_with(&options, Progress::Shown, &muslin, programs, cgroups)?;
+    let mut lab = KubernetesLab::start_with(&options, Progress::Shown, &muslin, programs, cgroups)?;
+    lab.install(&chart)?;
     let nodes = lab.kubectl().run(&["get", "nodes", "--output", "name"])?;
     let report = Report {
         version: 1,
@@ -116,7 +119,7 @@ fn print(report: &Report, output: Output) -> io::Result<()> {
     match output {
         Output::Table => {
             let Report { kubernetes, nodes, times, .. } = report;
-            let seconds = times.nodes_known_seconds;
+            let seconds = times.dns_available_seconds.unwrap_or(times.nodes_known_seconds);
             writeln!(stdout, "Kubernetes {kubernetes} with nodes {} in {seconds:.1} s", nodes.join(" "))
         }
         Output::Json => {

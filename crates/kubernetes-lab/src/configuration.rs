@@ -8,6 +8,8 @@ use muslin_lab::fabric::{POD_RANGE, SERVICE_RANGE};
 use crate::image;
 use crate::node::init::CONFIGURATION;
 
+/// Where a node's kubelet finds pods that are not the API server's.
+pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
 /// The host part of the DNS Service's addresses.
 pub(crate) const DNS: u8 = 10;
 
@@ -52,6 +54,8 @@ pub(crate) fn kubelet() -> String {
         "nodeStatusReportFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
         "resolvConf": format!("{CONFIGURATION}/resolv.conf"),
+        // For pods that need no API server.
+        "staticPodPath": STATIC_PODS,
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
     })
     .to_string()

@@ -20,6 +20,9 @@ pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
 /// The image of the cluster's DNS.
 pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
 
+/// The product's image, as the chart of this version names it.
+const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
+
 /// Tools of the machine that test pods call; those that are not installed are left out.
 const TOOLS: [&str; 16] = [
     "bash", "cat", "curl", "date", "dig", "env", "getent", "grep", "hostname", "ip", "ls", "nc", "ping",
@@ -52,6 +55,24 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
             Ok(path)
         })
         .collect()
+}
+
+/// Writes the product's image, of the programs in a folder and the libraries that they load.
+///
+/// It is what a release's image is but for these libraries, and needs no other compiler than this one.
+pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, LabError> {
+    fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+    let mut files = BTreeSet::new();
+    for program in ["muslin", "muslin-cni"] {
+        let path = programs.join(program);
+        files.extend(libraries(&path).map(|library| (library.clone(), place(&library))));
+        files.insert((path, Path::new("usr/bin").join(program)));
+    }
+    let files = files.into_iter().collect();
+    let image = Image { name: PRODUCT, entrypoint: &["/usr/bin/muslin"], user: "0:0", files };
+    let path = folder.join("muslin.tar");
+    image.write(&path).map_err(LabError::file(&path))?;
+    Ok(path)
 }
 
 /// What an image holds and how it starts.
@@ -136,14 +157,18 @@ fn tools() -> BTreeSet<(PathBuf, PathBuf)> {
     for tool in TOOLS {
         let Some(path) = find(tool).and_then(|path| path.canonicalize().ok()) else { continue };
         files.extend(libraries(&path).map(|library| {
-            // With merged folders, /lib is /usr/lib.
-            let place = library.strip_prefix("/").unwrap_or(&library).to_path_buf();
-            let place = if place.starts_with("usr") { place } else { Path::new("usr").join(place) };
+            let place = place(&library);
             (library, place)
         }));
         files.insert((path, Path::new("usr/bin").join(tool)));
     }
     files
+}
+
+/// Where a library goes: with merged folders, /lib is /usr/lib.
+fn place(library: &Path) -> PathBuf {
+    let place = library.strip_prefix("/").unwrap_or(library);
+    if place.starts_with("usr") { place.to_path_buf() } else { Path::new("usr").join(place) }
 }
 
 /// What the dynamic linker would load for a program.

@@ -31,7 +31,7 @@ pub struct KubernetesOptions {
     pub proxy_mode: ProxyMode,
     /// Folder of the `muslin` program; `None` is that of the running program.
     pub programs: Option<PathBuf>,
-    /// Archive of the product's image, for the chart to find on the nodes; `None` installs nothing.
+    /// Archive of the product's image, for the chart to find on the nodes; `None` makes one of the programs.
     pub image: Option<PathBuf>,
     /// Folder under which the lab makes one for its own files, the nodes' disks among them; best in memory.
     pub folder: PathBuf,
@@ -121,7 +121,10 @@ impl KubernetesLab {
         let (ready, imported) = std::thread::scope(|scope| {
             let imported = scope.spawn(|| {
                 let mut archives = image::write_all(&programs, &place("images"))?;
-                archives.extend(options.image.clone());
+                archives.push(match &options.image {
+                    Some(image) => image.clone(),
+                    None => image::write_product(muslin.parent().unwrap_or(muslin), &place("images"))?,
+                });
                 import(&mut nodes, &archives)
             });
             let ready = control_plane.await_server();
@@ -161,6 +164,20 @@ impl KubernetesLab {
     /// A node to do something to.
     pub fn node_mut(&mut self, index: usize) -> Option<&mut Node> {
         self.nodes.get_mut(index)
+    }
+
+    /// Kills the API server. What needs it has to do without.
+    pub fn stop_api_server(&mut self) {
+        self.control_plane.server = None;
+    }
+
+    /// Starts the API server again and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with its last lines if it does not come up.
+    pub fn start_api_server(&mut self) -> Result<(), LabError> {
+        self.control_plane.start_server()?;
+        self.control_plane.await_server()
     }
 
     /// The network between them.

@@ -19,10 +19,12 @@ mod kubectl;
 mod lab;
 mod node;
 mod pki;
+pub mod pod;
 mod poll;
 mod programs;
 
 pub use command::run;
+pub use configuration::STATIC_PODS;
 pub use image::AGNHOST;
 pub use install::{NAMESPACE, RELEASE, chart};
 pub use kubectl::Kubectl;

@@ -14,7 +14,7 @@ use muslin_netns::Namespace;
 use nix::sys::signal::Signal;
 
 use crate::cgroup::Cgroups;
-use crate::configuration;
+use crate::configuration::{self, STATIC_PODS};
 use crate::node::init::{CONFIGURATION, NodeSetup, PROGRAMS, Service};
 use crate::pki::Pki;
 use crate::poll;
@@ -62,7 +62,8 @@ impl Node {
         // In the node, `lib` is /var/lib and `opt` is /opt.
         let own = folder.join("lib").join(CONFIGURATION.trim_start_matches("/var/lib/"));
         let plugins = folder.join("opt/cni/bin");
-        for folder in [&own, &plugins] {
+        let pods = folder.join("lib").join(STATIC_PODS.trim_start_matches("/var/lib/"));
+        for folder in [&own, &plugins, &pods] {
             fs::create_dir_all(folder).map_err(LabError::file(folder))?;
         }
         for plugin in PLUGINS {

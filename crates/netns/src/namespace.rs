@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::thread;
@@ -42,6 +42,16 @@ impl Namespace {
         }
         namespace.set_link("lo", LinkState::Up)?;
         Ok(namespace)
+    }
+
+    /// A namespace that others made, by a path such as `/proc/PID/ns/net`; nothing in it is changed.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] if the path cannot be opened.
+    pub fn open(name: &str, path: impl AsRef<Path>) -> Result<Self, NetnsError> {
+        let file =
+            File::open(path).map_err(|source| NetnsError::Enter { namespace: name.to_owned(), source })?;
+        Ok(Self { name: name.into(), handle: Arc::new(file.into()) })
     }
 
     /// The name given at creation.
