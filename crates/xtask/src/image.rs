@@ -79,6 +79,14 @@ impl Architecture {
     }
 }
 
+/// Builds the image for this machine; where it is.
+pub(crate) fn for_this_machine() -> Result<PathBuf> {
+    let output = Metadata::read()?.target_directory.join("image/muslin.tar");
+    let profile = RELEASE.to_owned();
+    run(&Options { architectures: Vec::new(), output: Some(output.clone()), profile })?;
+    Ok(output)
+}
+
 /// Builds the programs, packs them, and says how large the image is.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let here = [Architecture::of_this_machine()];

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the tiers, each with its needs, its time and its count.
 
 pub(crate) mod containerlab;
+mod kubernetes;
 mod lab;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,8 @@ pub(crate) enum Tier {
     FuzzSmoke,
     /// The topologies of `containerlab/` on a Docker engine of their own. Runs only if it is named.
     Containerlab,
+    /// The product on a real control plane with real nodes. Runs only if it is named.
+    Kubernetes,
 }
 
 struct Outcome {
@@ -104,7 +107,7 @@ impl Tier {
 
     /// Whether it runs when no tier is named.
     fn is_ordinary(self) -> bool {
-        self != Self::Containerlab
+        !matches!(self, Self::Containerlab | Self::Kubernetes)
     }
 
     fn run(self, count: &mut Count) -> Result<()> {
@@ -116,6 +119,7 @@ impl Tier {
             Self::Lab => lab::run(count),
             Self::FuzzSmoke => fuzz_smoke(count),
             Self::Containerlab => containerlab::run(count),
+            Self::Kubernetes => kubernetes::run(count),
         }
     }
 }
@@ -126,6 +130,8 @@ fn tier_of(test: &str) -> Tier {
         Tier::Netns
     } else if test.starts_with("interop_") {
         Tier::Interop
+    } else if test.starts_with("kubernetes_") {
+        Tier::Kubernetes
     } else if test.starts_with("fuzz_") {
         Tier::FuzzSmoke
     } else {
@@ -208,6 +214,7 @@ mod tests {
         assert_eq!(tier_of("netns_programmer"), Tier::Netns);
         assert_eq!(tier_of("interop_frr"), Tier::Interop);
         assert_eq!(tier_of("fuzz_corpus"), Tier::FuzzSmoke);
+        assert_eq!(tier_of("kubernetes_cluster"), Tier::Kubernetes);
         assert_eq!(tier_of("golden"), Tier::Unit);
     }
 

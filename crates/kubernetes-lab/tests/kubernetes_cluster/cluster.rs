@@ -1,0 +1,152 @@
+//! The cluster that the tests share, and pods on every node of it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use muslin_kubernetes_lab::pod::Pod;
+use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, chart};
+use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
+use muslin_netns::Namespace;
+
+/// How long pods and routes may take.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The lab with what all tests need of it at hand.
+pub(crate) struct Cluster {
+    lab: Mutex<KubernetesLab>,
+    pub(crate) kubectl: Kubectl,
+    /// Two on each node, with two containers each.
+    pub(crate) web: Vec<Pod>,
+    pub(crate) outside: Namespace,
+    pub(crate) outside_address: Dual,
+    pub(crate) router: Namespace,
+    pub(crate) nodes: Vec<(String, Namespace, Dual)>,
+}
+
+impl Cluster {
+    /// Brings it up as the environment says.
+    pub(crate) fn start() -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let programs = variable("MUSLIN_BIN").map(PathBuf::from);
+        let programs = programs.and_then(|muslin| muslin.parent().map(PathBuf::from));
+        let image = variable("MUSLIN_IMAGE").map(PathBuf::from);
+        let options = KubernetesOptions {
+            nodes: 3,
+            router: match variable("MUSLIN_ROUTER").as_deref() {
+                Some("frr") => RouterKind::Frr,
+                Some("bird") => RouterKind::Bird,
+                _ => RouterKind::Muslin,
+            },
+            proxy_mode: match variable("MUSLIN_PROXY_MODE").as_deref() {
+                Some("iptables") => ProxyMode::Iptables,
+                _ => ProxyMode::Nftables,
+            },
+            programs,
+            image,
+            // Private to the namespaces that the tier runs its tests in.
+            folder: PathBuf::from("/run"),
+        };
+        let mut lab = KubernetesLab::start(&options, Progress::Shown)?;
+        lab.install(&chart()?)?;
+        let kubectl = lab.kubectl().clone();
+        kubectl.apply(&web())?;
+        kubectl.run(&["rollout", "status", "daemonset/web", "daemonset/second", "--timeout=120s"])?;
+        let outside = lab.fabric().outside().clone();
+        let web = kubectl.pods("default", "app=web")?;
+        let nodes =
+            lab.nodes().iter().map(|node| (node.name().to_owned(), node.namespace().clone(), node.address()));
+        Ok(Self {
+            nodes: nodes.collect(),
+            router: lab.fabric().router().clone(),
+            outside: outside.namespace,
+            outside_address: outside.addresses,
+            web,
+            kubectl,
+            lab: Mutex::new(lab),
+        })
+    }
+
+    /// The lab, to do something to it.
+    pub(crate) fn lab(&self) -> MutexGuard<'_, KubernetesLab> {
+        self.lab.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A pod on each node, in the order of nodes.
+    pub(crate) fn one_per_node(&self) -> Vec<&Pod> {
+        let first = |node: &str| self.web.iter().find(|pod| pod.node == node);
+        self.nodes.iter().filter_map(|(name, _, _)| first(name)).collect()
+    }
+
+    /// A Service's cluster IPs.
+    pub(crate) fn cluster_ips(&self, service: &str) -> Result<Dual> {
+        let found = self.kubectl.json(&["get", "service", service])?;
+        let text = |index: usize| found["spec"]["clusterIPs"][index].as_str().unwrap_or_default().to_owned();
+        let (first, second) = (text(0), text(1));
+        let pair = (first.parse(), second.parse());
+        let (Ok(v4), Ok(v6)) = pair else { bail!("{service} has the cluster IPs '{first}' and '{second}'") };
+        Ok(Dual { v4, v6 })
+    }
+}
+
+/// Both families, for those that are looped over.
+pub(crate) const FAMILIES: [Family; 2] = Family::BOTH;
+
+/// Asks until the answer is right; what was wrong last if it never is.
+pub(crate) fn eventually<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            // What is asked for comes with no event that a test could await.
+            Err(_) => rest(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Waits while something else goes on.
+#[expect(clippy::disallowed_methods, reason = "the time itself is what is waited for")]
+pub(crate) fn rest(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Two sets of pods with an HTTP and a UDP server that tell who asks, and a second container beside.
+fn web() -> String {
+    let set = |name: &str| {
+        format!(
+            "apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: {name}
+spec:
+  selector:
+    matchLabels:
+      set: {name}
+  template:
+    metadata:
+      labels:
+        app: web
+        set: {name}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: server
+        image: {AGNHOST}
+        imagePullPolicy: Never
+        args: [netexec, --http-port=8080, --udp-port=8081]
+        ports:
+        - {{name: http, containerPort: 8080}}
+        readinessProbe:
+          httpGet: {{path: /healthz, port: 8080}}
+          periodSeconds: 1
+      - name: beside
+        image: {AGNHOST}
+        imagePullPolicy: Never
+        args: [netexec, --http-port=8090, --udp-port=8091]
+"
+        )
+    };
+    [set("web"), set("second")].join("---\n")
+}

@@ -1,0 +1,243 @@
+//! Pods among themselves, with their node and with the world.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use muslin_kubernetes_lab::AGNHOST;
+use muslin_kubernetes_lab::pod::Pod;
+use muslin_netns::RouteKind;
+
+use crate::cluster::{Cluster, FAMILIES, eventually};
+use crate::http::{PORT, UDP_PORT, client_address, get, host_name, same, seen_by_listener, udp_host_name};
+
+/// The container beside the server in each pod.
+const BESIDE: u16 = 8090;
+/// What our routes carry in the kernel.
+const OUR_PROTOCOL: u8 = 77;
+/// The kernel's own routes, and those that an administrator set.
+const KERNEL_AND_ADMINISTRATOR: [u8; 3] = [2, 3, 4];
+
+pub(crate) fn localhost(cluster: &Cluster) -> Result<()> {
+    for pod in &cluster.web {
+        for address in ["127.0.0.1", "::1"] {
+            let to = SocketAddr::new(address.parse()?, BESIDE);
+            same("who answers on localhost", &host_name(&pod.network, to)?, &pod.name)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn one_node(cluster: &Cluster) -> Result<()> {
+    meet(cluster, |a, b| a.node == b.node)
+}
+
+pub(crate) fn across_nodes(cluster: &Cluster) -> Result<()> {
+    meet(cluster, |a, b| a.node != b.node)
+}
+
+/// Every pair that is chosen, by TCP and UDP, in both families, with the source address kept.
+fn meet(cluster: &Cluster, chosen: impl Fn(&Pod, &Pod) -> bool) -> Result<()> {
+    let mut pairs = 0;
+    for a in &cluster.web {
+        for b in cluster.web.iter().filter(|b| b.name != a.name && chosen(a, b)) {
+            for family in FAMILIES {
+                let (from, to) = (a.addresses.get(family), b.addresses.get(family));
+                same("the source", &client_address(&a.network, (to, PORT).into())?, &from)?;
+                same("who answers", &udp_host_name(&a.network, (to, UDP_PORT).into())?, &b.name)?;
+            }
+            pairs += 1;
+        }
+    }
+    ensure!(pairs >= 6, "only {pairs} pairs of pods");
+    Ok(())
+}
+
+pub(crate) fn routes_are_learned(cluster: &Cluster) -> Result<()> {
+    let mut learned = 0;
+    for (name, namespace, _) in &cluster.nodes {
+        for route in namespace.routes()?.iter().filter(|route| route.kind == RouteKind::Unicast) {
+            let to_pods = cluster.web.iter().filter(|pod| pod.node != *name);
+            let to_pods = to_pods.flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family)));
+            let is_default = route.prefix.prefix_len() == 0;
+            if is_default || !to_pods.into_iter().any(|address| route.prefix.contains(&address)) {
+                continue;
+            }
+            same(format!("{name}: protocol of {}", route.prefix), &route.protocol, &OUR_PROTOCOL)?;
+            learned += 1;
+        }
+    }
+    ensure!(learned >= 12, "nodes hold only {learned} routes to others' pods");
+    for route in cluster.router.routes()? {
+        let pods = cluster.web.iter().flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family)));
+        if pods.into_iter().any(|address| route.prefix.contains(&address)) {
+            let by_hand = KERNEL_AND_ADMINISTRATOR.contains(&route.protocol);
+            ensure!(!by_hand, "the router was told of {} by protocol {}", route.prefix, route.protocol);
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn large_requests(cluster: &Cluster) -> Result<()> {
+    let pods = cluster.one_per_node();
+    let word = "muslin".repeat(10_000);
+    for a in &pods {
+        for b in &pods {
+            for family in FAMILIES {
+                let to = (b.addresses.get(family), PORT).into();
+                let answer = get(&a.network, to, &format!("/echo?msg={word}"))?;
+                ensure!(answer.contains(&word), "{} octets came back of {}", answer.len(), word.len());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn egress(cluster: &Cluster) -> Result<()> {
+    for pod in &cluster.web {
+        let (name, _, addresses) =
+            cluster.nodes.iter().find(|(name, ..)| *name == pod.node).context("the pod's node")?;
+        for family in FAMILIES {
+            let outside = cluster.outside_address.get(family);
+            let seen = seen_by_listener(&pod.network, &cluster.outside, outside)?;
+            same(format!("a pod of {name}, as seen outside"), &seen, &addresses.get(family))?;
+            for (node, namespace, addresses) in &cluster.nodes {
+                let seen = seen_by_listener(&pod.network, namespace, addresses.get(family))?;
+                same(format!("{}, as seen by {node}", pod.name), &seen, &pod.addresses.get(family))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn host_network(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl.apply(&format!(
+        "apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: host
+spec:
+  selector:
+    matchLabels: {{app: host}}
+  template:
+    metadata:
+      labels: {{app: host}}
+    spec:
+      hostNetwork: true
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: server
+        image: {AGNHOST}
+        imagePullPolicy: Never
+        args: [netexec, --http-port=18080, --udp-port=18081]
+        readinessProbe:
+          httpGet: {{path: /healthz, port: 18080}}
+          periodSeconds: 1
+"
+    ))?;
+    cluster.kubectl.run(&["rollout", "status", "daemonset/host", "--timeout=120s"])?;
+    let hosts = cluster.kubectl.pods("default", "app=host")?;
+    same("pods on the hosts' network", &hosts.len(), &cluster.nodes.len())?;
+    for host in &hosts {
+        for pod in &cluster.web {
+            for family in FAMILIES {
+                host_name(&host.network, (pod.addresses.get(family), PORT).into())?;
+                host_name(&pod.network, (host.addresses.get(family), 18080).into())?;
+            }
+        }
+    }
+    cluster.kubectl.run(&["delete", "daemonset", "host"])?;
+    Ok(())
+}
+
+pub(crate) fn host_port(cluster: &Cluster) -> Result<()> {
+    let node = &cluster.nodes[1];
+    cluster.kubectl.apply(&format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: host-port
+spec:
+  nodeName: {}
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: server
+    image: {AGNHOST}
+    imagePullPolicy: Never
+    args: [netexec, --http-port=8080]
+    ports:
+    - {{containerPort: 8080, hostPort: 18888}}
+",
+        node.0
+    ))?;
+    cluster.kubectl.run(&["wait", "pod/host-port", "--for=condition=Ready", "--timeout=60s"])?;
+    for family in FAMILIES {
+        let to = (node.2.get(family), 18888).into();
+        same("who answers", &eventually(|| host_name(&cluster.outside, to))?, &"host-port".to_owned())?;
+        for pod in cluster.one_per_node() {
+            same("who answers", &host_name(&pod.network, to)?, &"host-port".to_owned())?;
+        }
+    }
+    cluster.kubectl.run(&["delete", "pod", "host-port"])?;
+    Ok(())
+}
+
+pub(crate) fn churn(cluster: &Cluster) -> Result<()> {
+    let before = addresses_in_use(cluster)?;
+    cluster.kubectl.apply(&format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: churn
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {{app: churn}}
+  template:
+    metadata:
+      labels: {{app: churn}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: pause
+        image: {AGNHOST}
+        imagePullPolicy: Never
+        args: [pause]
+"
+    ))?;
+    let mut total = 0;
+    for replicas in [50, 0, 50, 0, 50, 0, 50, 0] {
+        cluster.kubectl.run(&["scale", "deployment", "churn", &format!("--replicas={replicas}")])?;
+        if replicas == 0 {
+            cluster.kubectl.run(&[
+                "wait",
+                "pod",
+                "--selector=app=churn",
+                "--for=delete",
+                "--timeout=180s",
+            ])?;
+            continue;
+        }
+        cluster.kubectl.run(&["rollout", "status", "deployment/churn", "--timeout=180s"])?;
+        let pods = cluster.kubectl.pods("default", "app=churn")?;
+        let addresses: BTreeSet<_> =
+            pods.iter().flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family))).collect();
+        same("different addresses", &addresses.len(), &(2 * pods.len()))?;
+        total += pods.len();
+    }
+    same("pods that ran", &total, &200)?;
+    cluster.kubectl.run(&["delete", "deployment", "churn"])?;
+    eventually(|| same("routes to pods", &addresses_in_use(cluster)?, &before))
+}
+
+/// How many routes to single addresses each node has.
+fn addresses_in_use(cluster: &Cluster) -> Result<Vec<usize>> {
+    let single = |(_, namespace, _): &(_, muslin_netns::Namespace, _)| {
+        let routes = namespace.routes()?;
+        let single = routes.iter().filter(|route| {
+            route.kind == RouteKind::Unicast && route.prefix.prefix_len() == route.prefix.max_prefix_len()
+        });
+        Ok(single.count())
+    };
+    cluster.nodes.iter().map(single).collect()
+}

@@ -1,0 +1,146 @@
+//! Services, from pods, hosts and outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use muslin_lab::{Dual, Family};
+use muslin_netns::Namespace;
+
+use crate::cluster::{Cluster, FAMILIES, eventually};
+use crate::http::{client_address, host_name, same};
+
+/// Most questions until every endpoint has answered one.
+const TRIES: usize = 200;
+
+/// Who answers until `all` of them have.
+fn everybody(from: &Namespace, to: SocketAddr, all: usize) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for _ in 0..TRIES {
+        names.insert(host_name(from, to)?);
+        if names.len() == all {
+            return Ok(names);
+        }
+    }
+    anyhow::bail!("only {names:?} of {all} answered on {to}")
+}
+
+fn service(name: &str, selector: &str, more: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+spec:
+  selector: {{{selector}}}
+  ipFamilyPolicy: RequireDualStack
+  ports: [{{name: http, port: 80, targetPort: http}}]
+{more}"
+    )
+}
+
+pub(crate) fn cluster_ip(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl.apply(&service("plain", "app: web", ""))?;
+    let addresses = cluster.cluster_ips("plain")?;
+    for family in FAMILIES {
+        let to: SocketAddr = (addresses.get(family), 80).into();
+        let pods = cluster.one_per_node();
+        let pods = pods.iter().map(|pod| &pod.network);
+        for from in pods.chain(cluster.nodes.iter().map(|(_, node, _)| node)) {
+            eventually(|| host_name(from, to))?;
+            // Itself is among them: a pod that reaches itself by its Service.
+            everybody(from, to, cluster.web.len())?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn node_port(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl.apply(&service("node-port", "app: web", "  type: NodePort\n"))?;
+    let found = cluster.kubectl.json(&["get", "service", "node-port"])?;
+    let port = u16::try_from(found["spec"]["ports"][0]["nodePort"].as_u64().unwrap_or_default())?;
+    for (_, _, addresses) in &cluster.nodes {
+        for family in FAMILIES {
+            let to: SocketAddr = (addresses.get(family), port).into();
+            eventually(|| host_name(&cluster.outside, to))?;
+            everybody(&cluster.outside, to, cluster.web.len())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a Service the addresses that a controller of others would.
+fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Result<()> {
+    let status = serde_json::json!({"status": {"loadBalancer": {"ingress": [
+        {"ip": addresses.v4}, {"ip": addresses.v6},
+    ]}}})
+    .to_string();
+    let patch = ["patch", "service", service, "--subresource=status", "--type=merge", "--patch", &status];
+    cluster.kubectl.run(&patch)?;
+    Ok(())
+}
+
+/// The gateways of the router's route to an address.
+fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<IpAddr>> {
+    let routes = cluster.router.routes()?;
+    let ours = routes.iter().filter(|route| route.prefix == address.into());
+    let hops = ours.flat_map(|route| &route.next_hops);
+    let gateways: BTreeSet<IpAddr> = hops.filter_map(|hop| hop.gateway).collect();
+    // A link-local gateway is a node's as well; which, tells its link.
+    Ok(gateways)
+}
+
+pub(crate) fn load_balancer_cluster(cluster: &Cluster) -> Result<()> {
+    let addresses = Dual { v4: "192.0.2.20".parse()?, v6: "2001:db8:2::20".parse()? };
+    cluster.kubectl.apply(&service("balanced", "app: web", "  type: LoadBalancer\n"))?;
+    publish(cluster, "balanced", addresses)?;
+    for family in FAMILIES {
+        let to: SocketAddr = (addresses.get(family), 80).into();
+        eventually(|| {
+            same("ways to a load-balancer IP", &ways(cluster, to.ip())?.len(), &cluster.nodes.len())
+        })?;
+        eventually(|| host_name(&cluster.outside, to))?;
+        everybody(&cluster.outside, to, cluster.web.len())?;
+    }
+    Ok(())
+}
+
+pub(crate) fn load_balancer_local(cluster: &Cluster) -> Result<()> {
+    let addresses = Dual { v4: "192.0.2.21".parse()?, v6: "2001:db8:2::21".parse()? };
+    // One pod, so that one node only has an endpoint.
+    let pod = &cluster.web[0];
+    cluster.kubectl.run(&["label", "pod", &pod.name, "chosen=yes", "--overwrite"])?;
+    let local = "  type: LoadBalancer\n  externalTrafficPolicy: Local\n";
+    cluster.kubectl.apply(&service("local", "chosen: \"yes\"", local))?;
+    publish(cluster, "local", addresses)?;
+    let node = cluster.nodes.iter().find(|(name, ..)| *name == pod.node);
+    for family in FAMILIES {
+        let to: SocketAddr = (addresses.get(family), 80).into();
+        eventually(|| same("ways to a local load-balancer IP", &ways(cluster, to.ip())?.len(), &1))?;
+        if let (Family::V4, Some((_, _, addresses))) = (family, node) {
+            same("the way", &ways(cluster, to.ip())?, &[addresses.get(family)].into())?;
+        }
+        let seen = eventually(|| client_address(&cluster.outside, to))?;
+        same("the source", &seen, &cluster.outside_address.get(family))?;
+        same("who answers", &host_name(&cluster.outside, to)?, &pod.name)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl.apply(&service("sticky", "app: web", "  sessionAffinity: ClientIP\n"))?;
+    let addresses = cluster.cluster_ips("sticky")?;
+    for family in FAMILIES {
+        let to: SocketAddr = (addresses.get(family), 80).into();
+        let mut answers: BTreeMap<String, String> = BTreeMap::new();
+        for pod in cluster.one_per_node() {
+            let first = eventually(|| host_name(&pod.network, to))?;
+            for _ in 0..20 {
+                same("who answers", &host_name(&pod.network, to)?, &first)?;
+            }
+            answers.insert(pod.name.clone(), first);
+        }
+        ensure!(!answers.is_empty(), "no pod asked");
+    }
+    Ok(())
+}
