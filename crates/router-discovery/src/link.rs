@@ -142,6 +142,21 @@ impl Link {
         }
     }
 
+    /// The interface has this Ethernet address from now on.
+    ///
+    /// Neighbours keep what they are told (RFC 4861 §7.2.6), so they are told at once and a few times more: packets to
+    /// an address that is gone are lost.
+    pub fn set_hardware(&mut self, now: Instant, hardware: Option<HardwareAddress>) {
+        if self.hardware == hardware {
+            return;
+        }
+        self.hardware = hardware;
+        if self.up {
+            self.initial = INITIAL_ADVERTISEMENTS;
+            self.send_advertisement(now);
+        }
+    }
+
     /// The link-local address of the router at the other end.
     pub fn neighbour(&self) -> Option<Ipv6Addr> {
         self.neighbour

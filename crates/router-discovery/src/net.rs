@@ -177,8 +177,9 @@ impl Task {
         self.publish.send_if_modified(|found| found.faults.remove(&name).is_some());
         let mut buffer = [0; socket::LONGEST];
         loop {
-            let state = if self.interface.borrow_and_update().ready { Input::Up } else { Input::Down };
-            self.link.handle_input(Instant::now(), state);
+            let Interface { hardware, ready, .. } = self.interface.borrow_and_update().clone();
+            self.link.set_hardware(Instant::now(), hardware);
+            self.link.handle_input(Instant::now(), if ready { Input::Up } else { Input::Down });
             if let Err(error) = self.perform(&socket, &name) {
                 self.link.handle_input(Instant::now(), Input::Down);
                 return End::Failed(error);

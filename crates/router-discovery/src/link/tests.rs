@@ -88,6 +88,34 @@ impl Bench {
     }
 }
 
+/// A container's interface got another Ethernet address after it was there, and routers sent to the one that was gone.
+#[test]
+fn an_interface_with_a_new_ethernet_address_is_advertised_with_it_at_once() {
+    let new = [2, 0, 0, 0, 0, 9];
+    let mut bench = Bench::up();
+    bench.pass(Duration::from_mins(5));
+    bench.sent.clear();
+    bench.link.set_hardware(bench.now, Some(new));
+    bench.drain();
+    let Some((at, Message::Advertisement(told))) = bench.sent.first() else { panic!("nothing was said") };
+    assert_eq!((*at, told.source), (bench.now, Some(new)));
+    bench.sent.clear();
+    bench.link.set_hardware(bench.now, Some(new));
+    bench.drain();
+    assert!(bench.sent.is_empty(), "nothing is new");
+
+    let mut down = Bench::down(1);
+    down.link.set_hardware(down.now, Some(new));
+    down.drain();
+    assert!(down.sent.is_empty(), "nobody can hear it");
+    down.input(Input::Up);
+    let sources = down.sent.iter().map(|(_, message)| match message {
+        Message::Advertisement(said) => said.source,
+        Message::Solicitation(said) => said.source,
+    });
+    assert!(sources.eq([Some(new); 2]));
+}
+
 #[test]
 fn nothing_is_sent_before_the_link_is_up() {
     let mut bench = Bench::down(1);
