@@ -6,8 +6,6 @@
 
 set -u
 SCENARIO=$(basename "$PWD")
-WITH=${WITH:-containerlab}
-MUSLIN=${MUSLIN:-muslin}
 WAIT=${WAIT:-30}
 DEADLINE=$((SECONDS + WAIT))
 PASSED=0
@@ -17,11 +15,11 @@ FAILED=0
 on() {
     local node=$1
     shift
-    if [ "$WITH" = namespaces ]; then
-        "$MUSLIN" lab shell "$node" -- "$@"
-    else
-        docker exec "clab-$SCENARIO-$node" "$@"
-    fi
+    case $node in
+        # A node of a kind cluster, which is no container of containerlab's.
+        "$SCENARIO"-*) docker exec "$node" "$@" ;;
+        *) docker exec "clab-$SCENARIO-$node" "$@" ;;
+    esac
 }
 
 # check NODE SUBJECT EXPECTED COMMAND...: COMMAND prints exactly EXPECTED.
@@ -81,6 +79,25 @@ ping_once() {
 # reach NODE SOURCE DESTINATION: a packet from one address to the other one, and its answer.
 reach() {
     check "$1" "$2 > $3" answered ping_once "$1" "$2" "$3"
+}
+
+# The address of a pod in a family (-4 or -6), as its node has it; asked once.
+declare -A POD_ADDRESS
+pod_address() {
+    local family=$1 node=$2 pod=$3 key="$*"
+    if [ -z "${POD_ADDRESS[$key]:-}" ]; then
+        POD_ADDRESS[$key]=$(on "$node" ip netns exec "$pod" ip "$family" -o address show dev eth0 scope global 2>/dev/null |
+            awk '{ sub("/.*", "", $4); print $4; exit }')
+    fi
+    ADDRESS=${POD_ADDRESS[$key]:-missing}
+}
+
+# pods_reach FAMILY NODE POD NODE POD: a packet from pod to pod, by their own addresses, and its answer.
+pods_reach() {
+    local source destination
+    pod_address "$1" "$2" "$3" && source=$ADDRESS
+    pod_address "$1" "$4" "$5" && destination=$ADDRESS
+    check "$2" "$source > $destination" answered ping_once "$2" "$source" "$destination" ip netns exec "$3"
 }
 
 # How many of the sessions of a Muslin node are established, as "3 of 4".

@@ -14,37 +14,56 @@ pub(super) struct Fault {
     pub(super) action: Action,
     /// "node subject" of a check that has to fail.
     pub(super) noticed: &'static [(&'static str, &'static str)],
+    pub(super) what_is_left: WhatIsLeft,
 }
 
-/// How something is broken and repaired.
+/// What still has to work while something is broken.
+#[derive(Clone, Copy)]
+pub(super) enum WhatIsLeft {
+    /// No promise is made.
+    Nothing,
+    /// Everything that `verify.sh degraded` expects.
+    Degraded,
+}
+
+/// How something is broken.
 pub(super) enum Action {
-    /// Commands in a node.
-    Run { node: &'static str, command: &'static str, undo: &'static str },
-    /// Words of a file that nodes read, put in the place of others.
+    /// Words of a file that nodes read, put in the place of others. It can be repaired.
     Edit { file: &'static str, words: &'static str, instead: &'static str },
+    /// A command in a node.
+    Run { node: &'static str, command: &'static str },
+    /// A node is switched off.
+    Stop { node: &'static str },
 }
 
 impl Action {
     pub(super) fn make(&self, engine: &Engine, scenario: &Path) -> Result<()> {
         match self {
-            Self::Run { node, command, .. } => execute(engine, scenario, node, command),
             Self::Edit { file, words, instead } => edit(&scenario.join(file), words, instead),
+            Self::Run { node, command } => {
+                let command: Vec<&str> = command.split_whitespace().collect();
+                docker(engine, &["exec", &container(scenario, node)?], &command)
+            }
+            Self::Stop { node } => docker(engine, &["kill", &container(scenario, node)?], &[]),
         }
     }
 
-    pub(super) fn repair(&self, engine: &Engine, scenario: &Path) -> Result<()> {
+    /// Repairs what can be repaired, and says whether it was.
+    pub(super) fn repair(&self, scenario: &Path) -> Result<bool> {
         match self {
-            Self::Run { node, undo, .. } => execute(engine, scenario, node, undo),
-            Self::Edit { file, words, instead } => edit(&scenario.join(file), instead, words),
+            Self::Edit { file, words, instead } => edit(&scenario.join(file), instead, words).map(|()| true),
+            Self::Run { .. } | Self::Stop { .. } => Ok(false),
         }
     }
 }
 
-fn execute(engine: &Engine, scenario: &Path, node: &str, command: &str) -> Result<()> {
+fn container(scenario: &Path, node: &str) -> Result<String> {
     let lab = scenario.file_name().and_then(|name| name.to_str()).context("a scenario has a name")?;
-    let mut docker = engine.command("docker");
-    docker.arg("exec").arg(format!("clab-{lab}-{node}")).args(["sh", "-c", command]);
-    engine.run(&mut docker).map(drop)
+    Ok(format!("clab-{lab}-{node}"))
+}
+
+fn docker(engine: &Engine, words: &[&str], command: &[&str]) -> Result<()> {
+    engine.run(engine.command("docker").args(words).args(command)).map(drop)
 }
 
 fn edit(file: &Path, words: &str, instead: &str) -> Result<()> {
