@@ -132,7 +132,7 @@ fn verify(engine: &Engine, folder: &Path, expected: Expectation, seconds: u32) -
 
 fn content(engine: &Engine, folder: &Path, expected: Expectation) -> Result<String> {
     let start = Instant::now();
-    let (passed, said) = verify(engine, folder, expected, 60)?;
+    let (passed, said) = verify(engine, folder, expected, 120)?;
     ensure!(passed, "verify.sh fails:\n{said}");
     let last = said.lines().last().unwrap_or_default();
     Ok(format!("verified in {:.1} s: {last}", start.elapsed().as_secs_f64()))
