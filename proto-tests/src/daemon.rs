@@ -187,6 +187,14 @@ impl Process {
         self.folder.path().join(name)
     }
 
+    /// Its id and those of the processes that it started.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn ids(&self) -> Result<Vec<u32>> {
+        Self::family(self.child.id())
+    }
+
     /// Its id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -4,7 +4,7 @@
 
 mod bird;
 mod exabgp;
-pub(crate) mod frr;
+pub mod frr;
 mod gobgp;
 pub mod muslin;
 mod openbgpd;

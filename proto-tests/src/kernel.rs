@@ -1,6 +1,7 @@
 //! What the kernel of a namespace has, cheaply asked while others work.
 
 use std::fs;
+use std::iter::Sum;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -107,6 +108,16 @@ impl Usage {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         let kib: f64 = peak.split_whitespace().next().context("VmHWM")?.parse()?;
         Ok(Self { cpu_seconds: ticks / TICKS, peak_mib: kib / 1024.0 })
+    }
+}
+
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        let none = Self { cpu_seconds: 0.0, peak_mib: 0.0 };
+        parts.fold(none, |sum, part| Self {
+            cpu_seconds: sum.cpu_seconds + part.cpu_seconds,
+            peak_mib: sum.peak_mib + part.peak_mib,
+        })
     }
 }
 

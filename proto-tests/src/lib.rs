@@ -5,6 +5,8 @@
 //! against the trait and runs with each of them; two daemons of others can be put together as well, which is how
 //! the harness tests itself.
 //!
+//! [`load`] is for benchmarks: thousands of sessions, and sinks that check every path.
+//!
 //! Nothing here talks to the namespace that the test was started in.
 
 pub mod arena;
@@ -13,6 +15,7 @@ pub mod daemon;
 pub mod daemons;
 pub mod feeder;
 pub mod kernel;
+pub mod load;
 pub mod mrt;
 pub mod muslin;
 pub mod peering;

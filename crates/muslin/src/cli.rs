@@ -120,6 +120,9 @@ pub(crate) struct SpeakerArgs {
     /// State and socket.
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
+    /// Pass routes on without installing any in the kernel, as a route reflector that forwards nothing
+    #[arg(long)]
+    pub(crate) no_install: bool,
 }
 
 /// What all commands that ask a running daemon share.

@@ -20,7 +20,7 @@ mod uninstall;
 use std::process::ExitCode;
 
 use crate::cli::Command;
-use crate::daemon::{self, NodeRole, Role};
+use crate::daemon::{self, Learned, NodeRole, Role};
 use crate::error::sentence;
 use crate::logging;
 
@@ -43,7 +43,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Speaker(args) => {
                 logging::start(&args.daemon.log, args.daemon.log_format)?;
-                daemon::run(args.daemon, Role::Speaker).await.map(|()| ExitCode::SUCCESS)
+                let learned = if args.no_install { Learned::PassedOn } else { Learned::Installed };
+                daemon::run(args.daemon, Role::Speaker(learned)).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Status(args) => status::run(&args).await,
             Command::Peers(args) => peers::run(&args).await,

@@ -49,7 +49,16 @@ pub(crate) enum Role {
     /// The agent of a node.
     Node(NodeRole),
     /// A router or reflector without pods.
-    Speaker,
+    Speaker(Learned),
+}
+
+/// What becomes of learned routes besides being passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// They are installed in the kernel.
+    Installed,
+    /// Nothing: a reflector that forwards nothing.
+    PassedOn,
 }
 
 /// Where a node's agent meets pods.
@@ -151,7 +160,7 @@ fn check_privilege(role: &Role) -> anyhow::Result<()> {
         (false, Role::Node(_)) => {
             bail!("CAP_NET_ADMIN is missing: run as root, or give the container NET_ADMIN")
         }
-        (false, Role::Speaker) => {
+        (false, Role::Speaker(_)) => {
             warn!("CAP_NET_ADMIN is missing: routes are exchanged, but none will be installed in the kernel");
             Ok(())
         }

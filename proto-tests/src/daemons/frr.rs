@@ -138,7 +138,10 @@ impl Frr {
 }
 
 /// A folder that belongs to the user to which FRR's daemons change at their start.
-pub(crate) fn own_folder() -> Result<TempDir> {
+///
+/// # Errors
+/// When it cannot be made, or there is no such user.
+pub fn own_folder() -> Result<TempDir> {
     let folder = Process::folder()?;
     let user = User::from_name("frr")?.context("there is no user frr")?;
     chown(folder.path(), Some(user.uid), Some(user.gid))?;

@@ -48,7 +48,7 @@ pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
     };
     let node = match &daemon.role {
         Role::Node(node) => Some(node),
-        Role::Speaker => None,
+        Role::Speaker(_) => None,
     };
     let mut faults: Vec<String> = [faults.speaker, faults.pods, faults.cni].into_iter().flatten().collect();
     let (mut blocks, mut notes) = (Vec::new(), Vec::new());

@@ -23,7 +23,7 @@ impl Plan {
         match role {
             Role::Node(node) if !state.nodes.contains_key(node.name.as_str()) => None,
             Role::Node(node) => Some(Self::Node(Box::new(plan(state, facts, &node.name)))),
-            Role::Speaker => Some(Self::Speaker(Box::new(speaker_plan(state, facts)))),
+            Role::Speaker(_) => Some(Self::Speaker(Box::new(speaker_plan(state, facts)))),
         }
     }
 

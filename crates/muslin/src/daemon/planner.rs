@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::pods::Pods;
-use super::{Admission, Daemon, Plan, Role, fib};
+use super::{Admission, Daemon, Learned, Plan, Role, fib};
 use crate::error::sentence;
 use crate::kernel::{ViewResolver, discovered_on, facts};
 
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let mut found = daemon.discovery.watch();
     let mut pods = match &daemon.role {
         Role::Node(node) => Some(Pods::new(node.clone())),
-        Role::Speaker => None,
+        Role::Speaker(_) => None,
     };
     let mut blackholes = BTreeSet::new();
     let mut audit = tokio::time::interval(AUDIT);
@@ -133,7 +133,7 @@ async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Re
         };
     }
     let resolver = Box::new(ViewResolver(daemon.programmer.watch_view()));
-    let (config, start) = (wanted.clone(), start(daemon.programmer.status().adopted));
+    let (config, start) = (wanted.clone(), start(&daemon.role, daemon.programmer.status().adopted));
     let spawned = match &daemon.record {
         Some(folder) => spawn_recorded(config, resolver, start, RecordConfig::new(folder)),
         None => spawn_started(config, resolver, start),
@@ -144,7 +144,12 @@ async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Re
         Err(error @ (SpawnError::System(_) | SpawnError::Record { .. })) => return Err(error.into()),
     };
     let Some(stream) = speaker.fib() else { bail!("the speaker's routes are read by someone else") };
-    tokio::spawn(fib::run(stream, daemon.programmer.clone()));
+    match daemon.role {
+        Role::Speaker(Learned::PassedOn) => daemon.programmer.mark_synced().await?,
+        Role::Node(_) | Role::Speaker(Learned::Installed) => {
+            tokio::spawn(fib::run(stream, daemon.programmer.clone()));
+        }
+    }
     if daemon.speaker.set(speaker).is_err() {
         bail!("the speaker was started twice");
     }
@@ -154,7 +159,10 @@ async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Re
 /// Whether another process of ours has just ended here. Its routes in the kernel tell: a reboot leaves none,
 /// and whatever is there has forwarded packets all the while. A family of which nothing is there proves
 /// nothing, so its peers are not told that it was kept (RFC 4724 §3, F bit).
-fn start(adopted: Adopted) -> Start {
+fn start(role: &Role, adopted: Adopted) -> Start {
+    if matches!(role, Role::Speaker(Learned::PassedOn)) {
+        return Start::Fresh;
+    }
     let found = [(Family::Ipv4Unicast, adopted.ipv4_routes), (Family::Ipv6Unicast, adopted.ipv6_routes)];
     let forwarding_kept: FamilySet =
         found.into_iter().filter(|(_, routes)| *routes > 0).map(|(family, _)| family).collect();
@@ -196,9 +204,12 @@ mod tests {
     #[test]
     fn rfc4724_1_the_f_bit_is_for_families_of_which_the_kernel_held_routes() {
         let adopted = |ipv4_routes, ipv6_routes| Adopted { ipv4_routes, ipv6_routes, ..Adopted::default() };
-        assert_eq!(start(adopted(0, 0)), Start::Fresh);
-        assert_eq!(start(adopted(3, 2)), Start::ROUTES_KEPT);
+        let role = Role::Speaker(Learned::Installed);
+        assert_eq!(start(&role, adopted(0, 0)), Start::Fresh);
+        assert_eq!(start(&role, adopted(3, 2)), Start::ROUTES_KEPT);
+        let passes_on = Role::Speaker(Learned::PassedOn);
+        assert_eq!(start(&passes_on, adopted(3, 2)), Start::Fresh, "it will forward nothing");
         let ipv6 = FamilySet::from(Family::Ipv6Unicast);
-        assert_eq!(start(adopted(0, 1)), Start::Restarted { forwarding_kept: ipv6 });
+        assert_eq!(start(&role, adopted(0, 1)), Start::Restarted { forwarding_kept: ipv6 });
     }
 }

@@ -124,7 +124,7 @@ impl Admission {
     pub(super) fn at_start(role: &Role) -> Self {
         match role {
             Role::Node(node) if node.cni_conf_dir.is_some() => Self::Waiting,
-            Role::Node(_) | Role::Speaker => Self::Announced,
+            Role::Node(_) | Role::Speaker(_) => Self::Announced,
         }
     }
 }

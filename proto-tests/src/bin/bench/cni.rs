@@ -67,6 +67,7 @@ pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
         columns: vec![Column { name: "ADD", unit: "ms" }, Column { name: "DEL", unit: "ms" }],
         rows,
         targets: vec![],
+        notes: vec![],
     };
     let ratio = |column: &str| -> Result<f64> {
         let median = |row: &str| section.median(row, column).with_context(|| row.to_owned());

@@ -37,6 +37,9 @@ pub(crate) struct Section {
     pub(crate) rows: Vec<Row>,
     /// What we want.
     pub(crate) targets: Vec<Target>,
+    /// What else is to be known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 /// A quantity, less of which is better.
@@ -83,6 +86,11 @@ impl Samples {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// The largest; `None` without any.
+    pub(crate) fn largest(&self) -> Option<f64> {
+        self.0.iter().copied().max_by(f64::total_cmp)
     }
 
     /// `1.23 (1.20 to 1.40)`.
@@ -163,6 +171,9 @@ impl Section {
             }
             writeln!(text)?;
         }
+        for note in &self.notes {
+            writeln!(text, "\n{note}")?;
+        }
         if !self.targets.is_empty() {
             writeln!(text, "\n| target | found | |\n|---|--:|---|")?;
         }
@@ -242,6 +253,7 @@ mod tests {
                 Target { statement: "fast".to_owned(), found: 0.5, limit: 0.5 },
                 Target { statement: "faster".to_owned(), found: 0.5, limit: 0.4 },
             ],
+            notes: vec![],
         };
         let mut text = String::new();
         section.markdown(&mut text).unwrap();

@@ -64,6 +64,7 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
         columns: COLUMNS.to_vec(),
         rows: vec![row(FLOOR, floor), row(PROGRAMMER, programmer), row(SPEAKER, muslin), row(BIRD, bird)],
         targets: vec![],
+        notes: vec![],
     };
     let install = |name: &str| section.median(name, "install").with_context(|| name.to_owned());
     let (floor, ours, speaker, bird) =

@@ -30,5 +30,6 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section> {
             row("GoBGP (gobgpd, gobgp)", &[path("/usr/bin/gobgpd"), path("/usr/bin/gobgp")])?,
         ],
         targets: vec![],
+        notes: vec![],
     })
 }

@@ -1,0 +1,98 @@
+//! The speaker beside others under the same load: every sink checks the path of every prefix.
+
+mod churn;
+mod contender;
+mod full_table;
+mod idle;
+mod latency;
+mod many_feeders;
+mod reflector;
+mod rig;
+mod rounds;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::churn::Pace;
+use self::rounds::Rounds;
+use crate::report::Section;
+
+/// How much is measured, and with whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    /// Few repetitions of small problems.
+    pub(crate) quick: bool,
+    /// Prefixes, or clients, instead of those of the scenario.
+    pub(crate) size: Option<u32>,
+    /// Repetitions instead of the usual ones.
+    pub(crate) runs: Option<usize>,
+    /// Names of contenders; all if there is none.
+    pub(crate) with: Vec<String>,
+}
+
+impl Extent {
+    fn size(&self, full: u32, quick: u32) -> u32 {
+        self.size.unwrap_or(if self.quick { quick } else { full })
+    }
+
+    fn rounds(&self, full: usize) -> Result<Rounds> {
+        Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), &self.with)
+    }
+}
+
+/// S1: a full table comes, and goes again.
+pub(crate) fn full_table(extent: &Extent) -> Result<Section> {
+    full_table::measure(extent)
+}
+
+/// S2: many feeders of the same prefixes.
+pub(crate) fn many_feeders(extent: &Extent) -> Result<Section> {
+    many_feeders::measure(extent)
+}
+
+/// S3: a reflector of many nodes.
+pub(crate) fn reflector(extent: &Extent) -> Result<Section> {
+    reflector::measure(extent, "S3: a route reflector", 1000, 8)
+}
+
+/// S3b: a reflector of more nodes.
+pub(crate) fn large_reflector(extent: &Extent) -> Result<Section> {
+    reflector::measure(extent, "S3b: a route reflector of 2,000 nodes", 2000, 8)
+}
+
+/// S3c: a reflector of as many nodes as a large cluster has.
+pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
+    reflector::measure(extent, "S3c: a route reflector of 5,000 nodes", 5000, 2)
+}
+
+/// S4: churn.
+pub(crate) fn churn(extent: &Extent) -> Result<Section> {
+    let (cycles, lasts) = (100_000, Duration::from_secs(10));
+    churn::measure(extent, Pace { title: "S4: churn", cycles, lasts, receivers: 1 })
+}
+
+/// S4m: ten times the churn.
+pub(crate) fn fast_churn(extent: &Extent) -> Result<Section> {
+    let (cycles, lasts) = (1_000_000, Duration::from_secs(2));
+    churn::measure(extent, Pace { title: "S4m: fast churn", cycles, lasts, receivers: 1 })
+}
+
+/// S4s: churn beside a receiver that is stalled.
+pub(crate) fn stalled_churn(extent: &Extent) -> Result<Section> {
+    let (cycles, lasts) = (100_000, Duration::from_secs(10));
+    churn::measure(
+        extent,
+        Pace { title: "S4s: churn beside a stalled receiver", cycles, lasts, receivers: 100 },
+    )
+}
+
+/// S6: idle sessions.
+pub(crate) fn idle(extent: &Extent) -> Result<Section> {
+    idle::measure(extent)
+}
+
+/// S7: the latency of one change.
+pub(crate) fn latency(extent: &Extent) -> Result<Section> {
+    latency::measure(extent)
+}

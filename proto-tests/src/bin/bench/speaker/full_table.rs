@@ -1,0 +1,79 @@
+//! S1: one feeder sends a table like the Internet's, one sink gets it; then the feeder dies.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Relation, Sink, best_of, internet};
+
+use super::Extent;
+use super::contender::{Contender, external};
+use super::rig::{PATIENCE, Rig, seconds, share};
+use super::rounds::Wanted;
+use crate::report::{Column, Section};
+
+const COLUMNS: [Column; 5] = [
+    Column { name: "time", unit: "s" },
+    Column { name: "processor", unit: "s" },
+    Column { name: "withdrawal", unit: "s" },
+    Column { name: "peak memory", unit: "MiB" },
+    Column { name: "UPDATEs out", unit: "of those in" },
+];
+
+const WANTED: [Wanted; 4] = [
+    Wanted { column: "time", share: 0.5, rival: None },
+    Wanted { column: "processor", share: 0.6, rival: None },
+    Wanted { column: "withdrawal", share: 0.5, rival: None },
+    Wanted { column: "peak memory", share: 0.8, rival: None },
+];
+
+pub(super) fn measure(extent: &Extent) -> Result<Section> {
+    let count = extent.size(1_000_000, 100_000);
+    let rounds = extent.rounds(5)?;
+    let prefixes = Prefixes::internet(count);
+    let feed = internet(&prefixes, peer(0).asn, peer(0).address.into(), Place::Alone);
+    let method = format!(
+        "One feeder sends {count} IPv4 prefixes in {} UPDATEs, one sink gets them: from the first octet until the sink \
+         has the right path of every prefix. Then the feeder's connection closes, until the sink has none. {} \
+         repetitions. {}.",
+        feed.updates,
+        rounds.runs,
+        rounds.settings()
+    );
+    Ok(rounds
+        .measure("S1: a full table", method, &COLUMNS, &WANTED, |contender| run(contender, &prefixes, &feed)))
+}
+
+/// The feeder, and the sink.
+fn peer(number: u32) -> Peer {
+    Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
+}
+
+fn run(contender: &Contender, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f64>> {
+    let rig = Rig::new(contender, &[peer(0), peer(1)])?;
+    let count = prefixes.count();
+    rig.load(|swarm| {
+        let feeder = swarm.connect(peer(0), None)?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(Relation::External, prefixes.clone())))?;
+        swarm.establish(Instant::now() + PATIENCE)?;
+        rig.await_quiet()?;
+        let before = rig.usage()?;
+        swarm.sink(sink)?.expect(Expected { marks: best_of(&[feed]), own: 0..0 });
+        let begun = Instant::now();
+        swarm.send(feeder, feed.octets.clone())?;
+        let learned = swarm.await_right(begun + PATIENCE)?;
+        let after = rig.usage()?;
+        let updates = swarm.sink(sink)?.counts.updates;
+        swarm.sink(sink)?.expect(Expected::nothing(count));
+        let died = Instant::now();
+        swarm.kill(feeder);
+        let withdrawn = swarm.await_right(died + PATIENCE)?;
+        let peak = rig.usage()?.peak_mib;
+        Ok(vec![
+            seconds(begun, learned),
+            after.cpu_seconds - before.cpu_seconds,
+            seconds(died, withdrawn),
+            peak,
+            share(updates, feed.updates),
+        ])
+    })
+}

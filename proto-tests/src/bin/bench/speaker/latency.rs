@@ -1,0 +1,73 @@
+//! S7: one prefix of a table changes; how long until the sink has it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use muslin_proto_tests::load::{Expected, Mark, Peer, Prefixes, Relation, Sink, announcement, path_mark};
+
+use super::Extent;
+use super::contender::{Contender, external};
+use super::rig::{PATIENCE, Rig, seconds};
+use super::rounds::Wanted;
+use crate::report::{Column, Section};
+
+const COLUMNS: [Column; 2] =
+    [Column { name: "median", unit: "ms" }, Column { name: "99 of 100", unit: "ms" }];
+
+const WANTED: [Wanted; 2] = [
+    Wanted { column: "median", share: 0.75, rival: None },
+    Wanted { column: "99 of 100", share: 1.0, rival: None },
+];
+
+pub(super) fn measure(extent: &Extent) -> Result<Section> {
+    let count = extent.size(100_000, 10_000);
+    let changes = if extent.quick { 50 } else { 300 };
+    let rounds = extent.rounds(5)?;
+    let method = format!(
+        "A table of {count} prefixes has been learned and passed on. {changes} times, 3 ms apart, one of them changes its \
+         path: from the write of the UPDATE until the sink has read the new one. {} repetitions. {}.",
+        rounds.runs,
+        rounds.settings()
+    );
+    Ok(rounds
+        .measure("S7: one change", method, &COLUMNS, &WANTED, |contender| run(contender, count, changes)))
+}
+
+fn peer(number: u32) -> Peer {
+    Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
+}
+
+fn run(contender: &Contender, count: u32, changes: u32) -> Result<Vec<f64>> {
+    let prefixes = Prefixes::internet(count);
+    let path = |turn: u32| [peer(0).asn, 64_600 + turn % 2];
+    let announce = |numbers, turn| -> Arc<[u8]> {
+        announcement(&prefixes, numbers, &path(turn), peer(0).address.into()).into()
+    };
+    let rig = Rig::new(contender, &[peer(0), peer(1)])?;
+    rig.load(|swarm| {
+        let feeder = swarm.connect(peer(0), None)?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(Relation::External, prefixes.clone())))?;
+        swarm.establish(Instant::now() + PATIENCE)?;
+        let mut marks: Vec<Mark> = vec![path_mark(&path(0)); count as usize];
+        swarm.sink(sink)?.expect(Expected { marks: marks.clone().into(), own: 0..0 });
+        swarm.send(feeder, announce(0..count, 0))?;
+        swarm.await_right(Instant::now() + PATIENCE)?;
+        rig.await_quiet()?;
+        let mut taken = Vec::new();
+        for turn in 1..=changes {
+            let pause = Instant::now() + Duration::from_millis(3);
+            while Instant::now() < pause {
+                swarm.turn(Duration::from_millis(1))?;
+            }
+            let octets = announce(count / 2..count / 2 + 1, turn);
+            marks[count as usize / 2] = path_mark(&path(turn));
+            swarm.sink(sink)?.expect(Expected { marks: marks.clone().into(), own: 0..0 });
+            let begun = Instant::now();
+            swarm.send(feeder, octets)?;
+            taken.push(seconds(begun, swarm.await_right(begun + PATIENCE)?) * 1000.0);
+        }
+        taken.sort_unstable_by(f64::total_cmp);
+        Ok(vec![taken[taken.len() / 2], taken[taken.len() * 99 / 100]])
+    })
+}

@@ -1,0 +1,100 @@
+//! S2: ten feeders send the same prefixes with different paths, ten sinks get the best; then a feeder dies.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Relation, Sink, best_of, internet};
+
+use super::Extent;
+use super::contender::{Contender, external};
+use super::rig::{PATIENCE, Rig, seconds, share};
+use super::rounds::Wanted;
+use crate::report::{Column, Section};
+
+/// Feeders, and as many sinks.
+const PEERS: u32 = 10;
+
+const COLUMNS: [Column; 5] = [
+    Column { name: "time", unit: "s" },
+    Column { name: "processor", unit: "s" },
+    Column { name: "loss of a feeder", unit: "s" },
+    Column { name: "peak memory", unit: "MiB" },
+    Column { name: "prefixes out", unit: "of the fewest" },
+];
+
+const WANTED: [Wanted; 4] = [
+    Wanted { column: "time", share: 0.35, rival: None },
+    Wanted { column: "processor", share: 0.35, rival: None },
+    Wanted { column: "loss of a feeder", share: 0.5, rival: None },
+    Wanted { column: "peak memory", share: 0.8, rival: None },
+];
+
+pub(super) fn measure(extent: &Extent) -> Result<Section> {
+    let count = extent.size(200_000, 20_000);
+    let rounds = extent.rounds(5)?;
+    let prefixes = Prefixes::internet(count);
+    let feeds: Vec<Feed> = (0..PEERS)
+        .map(|number| {
+            let Peer { address, asn, .. } = peer(number);
+            internet(&prefixes, asn, address.into(), Place::Among(number))
+        })
+        .collect();
+    let method = format!(
+        "{PEERS} feeders send the same {count} IPv4 prefixes at the same time, each with paths of its own of which exactly \
+         one is the shortest; {PEERS} sinks get the best: from the first octet until every sink has the right path of \
+         every prefix. Then a feeder's connection closes, until every sink has the best of the others. {} repetitions. {}.",
+        rounds.runs,
+        rounds.settings()
+    );
+    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |contender| {
+        run(contender, &prefixes, &feeds)
+    }))
+}
+
+fn peer(number: u32) -> Peer {
+    Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
+}
+
+fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec<f64>> {
+    let peers: Vec<Peer> = (0..2 * PEERS).map(peer).collect();
+    let (feeding, receiving) = peers.split_at(feeds.len());
+    let rig = Rig::new(contender, &peers)?;
+    let references: Vec<&Feed> = feeds.iter().collect();
+    rig.load(|swarm| {
+        let feeders: Vec<_> = feeding.iter().map(|peer| swarm.connect(*peer, None)).collect::<Result<_>>()?;
+        let sink = || Some(Sink::new(Relation::External, prefixes.clone()));
+        let sinks: Vec<_> =
+            receiving.iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
+        swarm.establish(Instant::now() + PATIENCE)?;
+        rig.await_quiet()?;
+        let marks = best_of(&references);
+        for sink in &sinks {
+            swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+        }
+        let before = rig.usage()?;
+        let begun = Instant::now();
+        for (feeder, feed) in feeders.iter().zip(feeds) {
+            swarm.send(*feeder, feed.octets.clone())?;
+        }
+        let learned = swarm.await_right(begun + PATIENCE)?;
+        let after = rig.usage()?;
+        let mut announced = 0;
+        let marks = best_of(&references[1..]);
+        for sink in &sinks {
+            let sink = swarm.sink(*sink)?;
+            announced += sink.counts.announced;
+            sink.expect(Expected { marks: marks.clone(), own: 0..0 });
+        }
+        let died = Instant::now();
+        swarm.kill(feeders[0]);
+        let lost = swarm.await_right(died + PATIENCE)?;
+        let fewest = u64::from(prefixes.count()) * u64::from(PEERS);
+        Ok(vec![
+            seconds(begun, learned),
+            after.cpu_seconds - before.cpu_seconds,
+            seconds(died, lost),
+            rig.usage()?.peak_mib,
+            share(announced, fewest),
+        ])
+    })
+}

@@ -1,0 +1,107 @@
+//! S3: a reflector of many nodes, each of which announces its blocks; then one dies, and comes back.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use muslin_proto_tests::load::{Expected, Peer, Prefixes, Relation, Sink, node, reflected};
+
+use super::Extent;
+use super::contender::{Contender, internal};
+use super::rig::{ASN, PATIENCE, Rig, seconds};
+use super::rounds::Wanted;
+use crate::report::{Column, Section};
+
+const COLUMNS: [Column; 6] = [
+    Column { name: "establish", unit: "s" },
+    Column { name: "time", unit: "s" },
+    Column { name: "processor", unit: "s" },
+    Column { name: "node down", unit: "ms" },
+    Column { name: "node joins", unit: "ms" },
+    Column { name: "peak memory", unit: "MiB" },
+];
+
+const WANTED: [Wanted; 6] = [
+    Wanted { column: "establish", share: 1.0, rival: None },
+    Wanted { column: "time", share: 0.5, rival: None },
+    Wanted { column: "processor", share: 0.5, rival: None },
+    Wanted { column: "node down", share: 0.6, rival: None },
+    Wanted { column: "node joins", share: 1.0, rival: None },
+    Wanted { column: "peak memory", share: 1.0, rival: None },
+];
+
+pub(super) fn measure(extent: &Extent, title: &'static str, nodes: u32, each: u32) -> Result<Section> {
+    let nodes = extent.size(nodes, nodes / 5);
+    let rounds = extent.rounds(5)?;
+    let method = format!(
+        "{nodes} nodes of one AS, each with {each} blocks and a session with a route reflector: {} deliveries. `establish` \
+         is the time from the first connection until all sessions are up; `time`, from the first octet of an UPDATE until \
+         every node has the right path of every block. Then one node's connection closes, until all others know; it \
+         connects again, until it has everything and all others have its blocks. {} repetitions. {}.",
+        u64::from(nodes) * u64::from(nodes - 1) * u64::from(each),
+        rounds.runs,
+        rounds.settings()
+    );
+    Ok(rounds.measure(title, method, &COLUMNS, &WANTED, |contender| run(contender, nodes, each)))
+}
+
+fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
+    let peers: Vec<Peer> =
+        (0..nodes).map(|number| Peer { address: internal(number), asn: ASN, hold_time: 90 }).collect();
+    let prefixes = Prefixes::blocks(nodes * each);
+    let blocks = |number: u32| number * each..(number + 1) * each;
+    let all: Vec<u32> = peers.iter().map(|peer| peer.address.into()).collect();
+    let rig = Rig::new(contender, &peers)?;
+    rig.load(|swarm| {
+        let dialed = Instant::now();
+        let mut sessions = Vec::new();
+        for peer in &peers {
+            sessions.push(swarm.connect(*peer, Some(Sink::new(Relation::Internal, prefixes.clone())))?);
+        }
+        let established = swarm.establish(dialed + PATIENCE)?;
+        rig.await_quiet()?;
+        let numbered = || (0..nodes).zip(&sessions);
+        let everything = reflected(&all, each);
+        for (number, session) in numbered() {
+            swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
+        }
+        let feeds: Vec<_> =
+            (0..nodes).map(|number| node(&prefixes, blocks(number), all[number as usize])).collect();
+        let before = rig.usage()?;
+        let begun = Instant::now();
+        for (feed, session) in feeds.iter().zip(&sessions) {
+            swarm.send(*session, feed.octets.clone())?;
+        }
+        let learned = swarm.await_right(begun + PATIENCE)?;
+        let after = rig.usage()?;
+
+        let first = sessions[0];
+        let without: Vec<u32> = std::iter::once(0).chain(all[1..].iter().copied()).collect();
+        let without = reflected(&without, each);
+        for (number, session) in numbered().skip(1) {
+            swarm.sink(*session)?.expect(Expected { marks: without.clone(), own: blocks(number) });
+        }
+        let died = Instant::now();
+        swarm.kill(first);
+        let gone = swarm.await_right(died + PATIENCE)?;
+
+        for (number, session) in numbered() {
+            swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
+        }
+        swarm.forget(first)?;
+        rig.await_quiet()?;
+        let back = Instant::now();
+        swarm.reconnect(first)?;
+        swarm.establish(back + PATIENCE)?;
+        swarm.send(first, feeds[0].octets.clone())?;
+        let joined = swarm.await_right(back + PATIENCE)?;
+        let peak = rig.usage()?.peak_mib;
+        Ok(vec![
+            seconds(dialed, established),
+            seconds(begun, learned),
+            after.cpu_seconds - before.cpu_seconds,
+            seconds(died, gone) * 1000.0,
+            seconds(back, joined) * 1000.0,
+            peak,
+        ])
+    })
+}

@@ -1,0 +1,107 @@
+//! Contenders take turns, and each turn is a number of every quantity.
+
+use anyhow::{Result, ensure};
+
+use super::contender::Contender;
+use crate::report::{Column, Row, Samples, Section, Target};
+
+/// Who is measured how often.
+pub(super) struct Rounds {
+    contenders: Vec<Contender>,
+    /// How often.
+    pub(super) runs: usize,
+}
+
+/// A target against the best of the others in the same run.
+pub(super) struct Wanted {
+    /// The quantity.
+    pub(super) column: &'static str,
+    /// Share of the best rival's median that our worst may be.
+    pub(super) share: f64,
+    /// The rivals that count; all if there is none.
+    pub(super) rival: Option<&'static str>,
+}
+
+impl Rounds {
+    pub(super) fn new(runs: usize, with: &[String]) -> Result<Self> {
+        let plain = |name: &str| name.to_lowercase().replace(' ', "");
+        let mut contenders = Contender::all();
+        contenders.retain(|contender| {
+            with.is_empty() || with.iter().any(|name| plain(name) == plain(contender.name()))
+        });
+        ensure!(!contenders.is_empty(), "nobody is called {with:?}");
+        Ok(Self { contenders, runs })
+    }
+
+    /// Has everybody measured by `measure`, which gives a number for each column. Whoever fails is left out from
+    /// then on, and a note says so.
+    pub(super) fn measure(
+        &self,
+        title: &'static str,
+        method: String,
+        columns: &[Column],
+        wanted: &[Wanted],
+        mut measure: impl FnMut(&Contender) -> Result<Vec<f64>>,
+    ) -> Section {
+        let mut samples = vec![vec![Samples::default(); columns.len()]; self.contenders.len()];
+        let mut notes: Vec<Option<String>> = vec![None; self.contenders.len()];
+        for run in 0..self.runs {
+            for turn in 0..self.contenders.len() {
+                let place = (run + turn) % self.contenders.len();
+                let contender = &self.contenders[place];
+                if notes[place].is_some() {
+                    continue;
+                }
+                eprintln!("round {} of {}: {}", run + 1, self.runs, contender.name());
+                match measure(contender) {
+                    Ok(values) => {
+                        for (samples, value) in samples[place].iter_mut().zip(values) {
+                            samples.push(value);
+                        }
+                    }
+                    Err(error) => {
+                        eprintln!("{}: {error:#}", contender.name());
+                        let first = error.root_cause().to_string();
+                        notes[place] = Some(format!("{} failed: {first}", contender.name()));
+                    }
+                }
+            }
+        }
+        let rows = self.contenders.iter().zip(samples);
+        let rows =
+            rows.map(|(contender, values)| Row { name: contender.name().to_owned(), values }).collect();
+        let mut section = Section {
+            title,
+            method,
+            columns: columns.to_vec(),
+            rows,
+            targets: vec![],
+            notes: notes.into_iter().flatten().collect(),
+        };
+        section.targets = wanted.iter().filter_map(|wanted| wanted.judge(&section)).collect();
+        section
+    }
+
+    /// Versions and settings of everybody.
+    pub(super) fn settings(&self) -> String {
+        let of = |contender: &Contender| {
+            let version = contender.version().map(|version| format!(" {version}")).unwrap_or_default();
+            format!("{}{version} ({})", contender.name(), contender.settings())
+        };
+        self.contenders.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Wanted {
+    /// Our worst to the best of the others.
+    fn judge(&self, section: &Section) -> Option<Target> {
+        let index = section.columns.iter().position(|column| column.name == self.column)?;
+        let (ours, others) = section.rows.split_first()?;
+        let worst = ours.values.get(index)?.largest()?;
+        let counted = others.iter().filter(|row| self.rival.is_none_or(|rival| rival == row.name));
+        let medians = counted.filter_map(|row| Some((row.values.get(index)?.median()?, &row.name)));
+        let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        let statement = format!("{}: our worst at most {:.2} of {name}'s median", self.column, self.share);
+        Some(Target { statement, found: worst / best, limit: self.share })
+    }
+}
