@@ -32,8 +32,11 @@ impl Kubectl {
     pub fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, LabError> {
         let list = self.json(&["get", "pods", "--namespace", namespace, "--selector", selector])?;
         let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // After a reboot a pod is said to run before its addresses are told.
         let running = items.iter().filter(|pod| {
-            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+            pod["status"]["phase"] == "Running"
+                && pod["metadata"]["deletionTimestamp"].is_null()
+                && pod["status"]["podIPs"].is_array()
         });
         let mut pods: Vec<Pod> = running.map(read).collect::<Result<_, _>>()?;
         pods.sort_by(|a, b| a.name.cmp(&b.name));
