@@ -11,7 +11,7 @@ use crate::lab::KubernetesLab;
 use crate::poll;
 
 /// Where the product is installed.
-pub const NAMESPACE: &str = "kube-system";
+pub const NAMESPACE: &str = "muslin-system";
 /// Name of the release, and so of the `DaemonSet`.
 pub const RELEASE: &str = "muslin";
 
@@ -27,7 +27,8 @@ impl KubernetesLab {
     /// [`LabError::Process`] with the words of whatever failed.
     pub fn install(&mut self, chart: &Path) -> Result<(), LabError> {
         let step = self.progress.step("chart installed");
-        self.helm(&["upgrade", "--install", RELEASE, &chart.display().to_string()], &[])?;
+        let chart = chart.display().to_string();
+        self.helm(&["upgrade", "--install", "--create-namespace", RELEASE, &chart], &[])?;
         step.done();
 
         let step = self.progress.step("nodes ready: BGP with the router");
@@ -38,7 +39,7 @@ impl KubernetesLab {
 
         let step = self.progress.step("DNS available");
         self.kubectl().apply(COREDNS)?;
-        self.await_rollout("deployment/coredns")?;
+        self.await_rollout("kube-system", "deployment/coredns")?;
         self.times.dns_available_seconds = Some(self.begun.elapsed().as_secs_f64());
         step.done();
         Ok(())
@@ -104,16 +105,16 @@ impl KubernetesLab {
         )
     }
 
-    /// Waits until a workload of [`NAMESPACE`] is as it should be.
+    /// Waits until a workload is as it should be.
     ///
     /// # Errors
     /// [`LabError::Process`] with what its pods say of themselves.
-    pub fn await_rollout(&self, workload: &str) -> Result<(), LabError> {
+    pub fn await_rollout(&self, namespace: &str, workload: &str) -> Result<(), LabError> {
         let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-        let wait = ["rollout", "status", workload, "--namespace", NAMESPACE, &timeout];
+        let wait = ["rollout", "status", workload, "--namespace", namespace, &timeout];
         self.kubectl().run(&wait).map(drop).map_err(|error| {
             let pods =
-                self.kubectl().run(&["describe", "pods", "--namespace", NAMESPACE]).unwrap_or_default();
+                self.kubectl().run(&["describe", "pods", "--namespace", namespace]).unwrap_or_default();
             LabError::Process { process: workload.to_owned(), problem: error.to_string(), log: pods }
         })
     }

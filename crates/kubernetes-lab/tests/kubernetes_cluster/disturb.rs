@@ -63,7 +63,7 @@ pub(crate) fn roll(cluster: &Cluster) -> Result<()> {
     let back = Traffic::start(pods[1], pods[2])?;
     rest(CALM);
     cluster.kubectl.run(&["rollout", "restart", "daemonset/muslin", "--namespace", NAMESPACE])?;
-    cluster.lab().await_rollout("daemonset/muslin")?;
+    cluster.lab().await_rollout(NAMESPACE, "daemonset/muslin")?;
     rest(CALM);
     let sent = traffic.finish()? + back.finish()?;
     eprintln!("{sent} datagrams and their answers, none lost");
