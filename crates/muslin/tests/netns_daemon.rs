@@ -351,13 +351,16 @@ fn a_socket_without_a_daemon_is_one_sentence_with_the_fix() {
 }
 
 #[test]
-fn a_packet_filter_that_somebody_removed_comes_back() {
+fn a_packet_filter_and_a_cni_configuration_that_somebody_removed_come_back() {
     let world = World::start();
     let (namespace, daemon) = &world.nodes[0];
+    daemon.await_log("CNI configuration is in place");
+    fs::remove_file(daemon.socket.with_file_name("net.d").join("10-muslin.conflist")).unwrap();
     assert!(namespace.run(muslin_pod_network::firewall::is_present).unwrap().unwrap());
     namespace.run(muslin_pod_network::firewall::remove).unwrap().unwrap();
     daemon.await_log("somebody removed the packet filter");
     assert!(namespace.run(muslin_pod_network::firewall::is_present).unwrap().unwrap());
+    daemon.await_log("CNI configuration is in place");
 }
 
 /// The router's route of n1 for a prefix, with its communities.
