@@ -1,7 +1,7 @@
 //! Cluster state: Muslin's resources and Kubernetes objects, from the API or from a folder of the same manifests.
 //!
-//! A source — a [`FolderSource`] here — reads manifests as `kubectl get -o yaml` prints them and publishes one
-//! typed [`ClusterState`]. What cannot be read becomes a [`Problem`] that names file, line, field and remedy,
+//! A source — the Kubernetes API ([`ApiSource`]), or a folder of the manifests that `kubectl get -o yaml` prints
+//! ([`FolderSource`]) — publishes one typed [`ClusterState`]. What cannot be read becomes a [`Problem`] that names file, line, field and remedy,
 //! while the last good state of that object stays in force.
 //!
 //! No decision is made here: what follows from the state is the node plan's matter. Nothing here writes to the
@@ -26,6 +26,8 @@
 //! );
 //! ```
 
+mod api;
+mod crds;
 mod folder;
 pub mod kubernetes;
 mod manifest;
@@ -33,6 +35,8 @@ mod problem;
 pub mod resources;
 mod state;
 
+pub use api::{ApiClient, ApiSource, ConnectError, LastGoodError, connect};
+pub use crds::{Crd, crds};
 pub use folder::{FolderError, FolderSource, load_folder};
 pub use manifest::nearest;
 pub use problem::{Effect, Origin, Problem};
@@ -43,3 +47,23 @@ pub const API_VERSION: &str = "muslin.dev/v1alpha1";
 
 /// The namespace in which a resource's Secret is looked for unless it names one.
 pub const DEFAULT_NAMESPACE: &str = "muslin-system";
+
+/// The name of a kind's objects in paths and on `kubectl`'s command line.
+pub(crate) fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") }
+}
+
+/// An error with all its causes, none of them twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !line.contains(&words) {
+            line = format!("{line}: {words}");
+        }
+        next = cause.source();
+    }
+    line
+}

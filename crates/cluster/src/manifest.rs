@@ -49,6 +49,25 @@ impl Manifest {
     }
 }
 
+/// Reads an object of a known kind from the API, where it has no lines.
+pub(crate) fn object(kind: Kind, value: serde_json::Value) -> Result<AnyObject, Vec<Fault>> {
+    let reader = Reader { file: &Arc::default(), manifest: Manifest::default() };
+    let faults = match reader.typed(kind, &Tree::from(value)) {
+        Ok(object) => return Ok(object),
+        Err(faults) => faults,
+    };
+    Err(faults.into_iter().map(|(_, fault)| fault).collect())
+}
+
+/// The name by which the state knows an object with this metadata.
+fn name_of(kind: Kind, metadata: &Tree) -> Option<String> {
+    let name = metadata.text("name").filter(|name| !name.is_empty())?;
+    Some(match kind.scope() {
+        Scope::Cluster => name.to_owned(),
+        Scope::Namespaced => format!("{}/{name}", metadata.text("namespace").unwrap_or("default")),
+    })
+}
+
 struct Reader<'a> {
     file: &'a Arc<str>,
     manifest: Manifest,
@@ -90,13 +109,7 @@ impl Reader<'_> {
             .find(|known| known.name() == kind && group(known.api_version()) == group(version));
         let Some(kind) = known.copied() else { return self.other_kind(item, kind, version) };
 
-        let name = item.get("metadata").and_then(|metadata| {
-            let name = metadata.text("name").filter(|name| !name.is_empty())?;
-            Some(match kind.scope() {
-                Scope::Cluster => name.to_owned(),
-                Scope::Namespaced => format!("{}/{name}", metadata.text("namespace").unwrap_or("default")),
-            })
-        });
+        let name = item.get("metadata").and_then(|metadata| name_of(kind, metadata));
         let Some(name) = name else {
             let object = format!("{} in {}", kind.name(), self.file);
             return self.unreadable(

@@ -9,9 +9,13 @@ mod bgp_peer;
 mod bmp;
 mod fields;
 mod route_advertisement;
+pub(crate) mod rules;
+pub(crate) mod schema;
 mod selector;
+mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
 
 pub use bgp_configuration::{
     AdvertisedRange, BgpConfigurationSpec, DefaultRoute, ImportRanges, NodeMesh, StaticRoute,
@@ -35,11 +39,15 @@ pub use route_advertisement::{
     ServiceAdvertisement,
 };
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};
+pub use status::{
+    BgpPeerStatus, BlockStatus, Condition, NodeNetworkStatusStatus, ResourceStatus, RouteCounts,
+    SessionStatus,
+};
 
 use crate::problem::Fault;
 
 /// One of Muslin's resources: metadata as everywhere in Kubernetes, and its specification.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Resource<S> {
     /// Name, labels, creation time.
     pub metadata: ObjectMeta,

@@ -1,6 +1,6 @@
 //! The typed state that every source publishes and every plan is made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -113,6 +113,36 @@ macro_rules! kinds {
         }
 
         impl ClusterState {
+            /// Puts an object where one of its name may be; whether that changes anything.
+            pub(crate) fn put(&mut self, name: Arc<str>, object: AnyObject) -> bool {
+                match object {
+                    $(AnyObject::$variant(object) => {
+                        if self.$table.get(&name) == Some(&object) {
+                            return false;
+                        }
+                        self.$table.insert(name, object);
+                        true
+                    })*
+                }
+            }
+
+            /// Takes an object out; whether it was there.
+            pub(crate) fn remove(&mut self, of: &ObjectRef) -> bool {
+                match of.kind { $(Kind::$variant => self.$table.remove(&of.name).is_some(),)* }
+            }
+
+            /// The names of all objects of a kind.
+            pub(crate) fn names(&self, kind: Kind) -> BTreeSet<Arc<str>> {
+                match kind { $(Kind::$variant => self.$table.keys().cloned().collect(),)* }
+            }
+
+            /// Every object as a manifest has it.
+            pub(crate) fn manifests(&self) -> impl Iterator<Item = serde_json::Result<serde_json::Value>> {
+                let none = std::iter::empty();
+                $(let none = none.chain(self.$table.values().map(|object| manifest(Kind::$variant, &**object)));)*
+                none
+            }
+
             /// The object that `of` names.
             pub(crate) fn find(&self, of: &ObjectRef) -> Option<AnyObject> {
                 match of.kind { $(Kind::$variant => self.$table.get(&of.name).cloned().map(AnyObject::$variant),)* }
@@ -129,6 +159,16 @@ macro_rules! kinds {
             }
         }
     };
+}
+
+/// An object with its kind, which Muslin's resources do not carry themselves.
+fn manifest<T: Serialize>(kind: Kind, object: &T) -> serde_json::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), kind.api_version().into());
+        fields.insert("kind".to_owned(), kind.name().into());
+    }
+    Ok(value)
 }
 
 /// Whether a kind's objects live in namespaces.

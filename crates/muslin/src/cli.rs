@@ -67,12 +67,9 @@ pub(crate) enum Command {
     LabNode(muslin_kubernetes_lab::NodeArgs),
 }
 
-/// Where a daemon finds its state and keeps its own.
+/// Where a daemon keeps what is its own, and what it says.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DaemonArgs {
-    /// Folder of manifests: Kubernetes objects and Muslin's resources; followed as it changes
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: PathBuf,
     /// Folder for the local socket
     #[arg(long, value_name = "DIR", default_value = "/run/muslin")]
     pub(crate) run_dir: PathBuf,
@@ -90,9 +87,23 @@ pub(crate) struct DaemonArgs {
 /// `muslin agent`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct AgentArgs {
-    /// State and socket.
+    /// Socket and log.
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
+    /// Folder of manifests to take the cluster from, followed as it changes; without it, the Kubernetes API
+    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
+    pub(crate) state: Option<PathBuf>,
+    /// How to reach the Kubernetes API; without it, the service account of the pod
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Folder for the last state that the Kubernetes API told, for a start while it is away
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/muslin/last-known-good",
+        conflicts_with = "state"
+    )]
+    pub(crate) last_known_good: PathBuf,
     /// This node's name, as the Kubernetes Node object has it
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub(crate) node: String,
@@ -117,12 +128,15 @@ pub(crate) struct AgentArgs {
 /// `muslin speaker`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SpeakerArgs {
-    /// State and socket.
+    /// Socket and log.
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
     /// Pass routes on without installing any in the kernel, as a route reflector that forwards nothing
     #[arg(long)]
     pub(crate) no_install: bool,
+    /// Folder of manifests: Muslin's resources; followed as it changes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
 }
 
 /// What all commands that ask a running daemon share.

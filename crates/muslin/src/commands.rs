@@ -20,7 +20,7 @@ mod uninstall;
 use std::process::ExitCode;
 
 use crate::cli::Command;
-use crate::daemon::{self, Learned, NodeRole, Role};
+use crate::daemon::{self, Learned, NodeRole, Role, Source};
 use crate::error::sentence;
 use crate::logging;
 
@@ -39,12 +39,17 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                     cni_bin_dir: args.cni_bin_dir,
                     sysctl_dir: args.sysctl_dir,
                 };
-                daemon::run(args.daemon, Role::Node(node)).await.map(|()| ExitCode::SUCCESS)
+                let source = match args.state {
+                    Some(folder) => Source::Folder(folder),
+                    None => Source::Api { kubeconfig: args.kubeconfig, last_good: args.last_known_good },
+                };
+                daemon::run(args.daemon, Role::Node(node), source).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Speaker(args) => {
                 logging::start(&args.daemon.log, args.daemon.log_format)?;
                 let learned = if args.no_install { Learned::PassedOn } else { Learned::Installed };
-                daemon::run(args.daemon, Role::Speaker(learned)).await.map(|()| ExitCode::SUCCESS)
+                let source = Source::Folder(args.state);
+                daemon::run(args.daemon, Role::Speaker(learned), source).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Status(args) => status::run(&args).await,
             Command::Peers(args) => peers::run(&args).await,

@@ -1,7 +1,7 @@
 //! A running Muslin: a node's agent, or a stand-alone speaker.
 //!
 //! ```text
-//!  folder ──▶ ClusterState ─┐                       ┌──▶ pods: address blocks, firewall, CNI configuration
+//!  API or folder ──▶ state ──┐                       ┌──▶ pods: address blocks, firewall, CNI configuration
 //!                           ├─▶ planner ─▶ plan ────┼──▶ programmer: own blocks as blackholes
 //!  kernel ──▶ KernelView ───┤                       ├──▶ speaker: peers, originated routes, policies, guard
 //!  links ⇄ router discovery ┘                       └──▶ router discovery: interfaces
@@ -20,6 +20,7 @@ mod plan;
 mod planner;
 mod pods;
 mod readiness;
+mod source;
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +29,6 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use muslin_bgp_speaker::net::{Shutdown, SpeakerHandle};
-use muslin_cluster::FolderSource;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
@@ -40,6 +40,7 @@ pub(crate) use self::drain::{Drain, DrainRequest, DrainStatus};
 pub(crate) use self::health::{Pulse, liveness};
 pub(crate) use self::plan::Plan;
 pub(crate) use self::readiness::{Admission, Goal, Readiness, wait};
+pub(crate) use self::source::Source;
 use crate::api;
 use crate::cli::DaemonArgs;
 
@@ -106,11 +107,12 @@ pub(crate) struct Daemon {
 
 /// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay. Only a
 /// drained node says good-bye.
-pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
+pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let source = FolderSource::watch(&args.state).context("--state")?;
     check_privilege(&role)?;
+    let from = source.to_string();
+    let source = source.open(&role).await?;
     fs::create_dir_all(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
     let drain = Drain::resume(&args.run_dir)?;
     let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
@@ -130,7 +132,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role) -> anyhow::Result<()> {
     });
     let server =
         api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
-    info!(state = %args.state.display(), socket = %server.path().display(), "muslin is up");
+    info!(state = from, socket = %server.path().display(), "muslin is up");
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,
         ended = server.run(daemon.clone()) => ended,

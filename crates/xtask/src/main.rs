@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod bench;
+mod crds;
 mod fuzz;
 mod image;
 mod lint;
@@ -40,6 +41,8 @@ enum Command {
     Image(image::Options),
     /// Render the chart as plain manifests in deploy/manifests.
     Manifests,
+    /// Write the resource definitions in deploy/crds.
+    Crds(crds::Options),
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
+        Command::Crds(options) => crds::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
         Command::Containerlab(inside) => inside.run().map(|()| ExitCode::SUCCESS),
     };

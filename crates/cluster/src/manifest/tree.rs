@@ -72,6 +72,29 @@ impl From<Spanned<Value>> for Tree {
     }
 }
 
+impl From<serde_json::Value> for Tree {
+    /// What comes from a program has no lines.
+    fn from(json: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(value),
+            Json::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => Value::Unsigned(number),
+                (None, Some(number)) => Value::Signed(number),
+                (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Value::Text(text),
+            Json::Array(items) => Value::Sequence(items.into_iter().map(Self::from).collect()),
+            Json::Object(fields) => {
+                let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+                Value::Map(fields.map(|(key, value)| Entry { key, line: 0, value: value.into() }).collect())
+            }
+        };
+        Self { value, line: 0 }
+    }
+}
+
 impl Tree {
     /// The field `key`, if this is an object that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
@@ -101,6 +124,9 @@ impl Tree {
     /// The paths and lines of what problems may refer to: what is specified, and the state that plans look at.
     pub(super) fn field_lines(&self) -> Vec<(Box<str>, u32)> {
         let mut lines = Vec::new();
+        if self.line == 0 {
+            return lines;
+        }
         for part in ["spec", "status", "endpoints"] {
             if let Some(entry) = self.entry(part) {
                 lines.push((format!(".{part}").into(), entry.line));

@@ -11,8 +11,9 @@ use crate::problem::Fault;
 /// Specification of a `BGPConfiguration`.
 ///
 /// The one named `default` holds for all; one named `node.NAME` replaces, for that node, the fields that it has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::BGP_CONFIGURATION))]
 pub struct BgpConfigurationSpec {
     /// Our AS; 64512 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,8 +63,9 @@ pub struct BgpConfigurationSpec {
 }
 
 /// Sessions between nodes that share a link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::NODE_MESH))]
 pub struct NodeMesh {
     /// Whether there are any; true if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,15 +82,16 @@ pub struct NodeMesh {
 }
 
 /// A range of Service addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::ADVERTISED_RANGE))]
 pub struct AdvertisedRange {
     /// The range.
     pub cidr: Cidr,
 }
 
 /// What may be learned.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ImportRanges {
     /// Prefixes equal to or within one of these may be learned. If absent: on a node none, on a stand-alone
@@ -101,7 +104,7 @@ pub struct ImportRanges {
 }
 
 /// Whether a default route may be learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 pub enum DefaultRoute {
     /// It may.
     Accept,
@@ -110,7 +113,7 @@ pub enum DefaultRoute {
 }
 
 /// A prefix that is announced because it stands here.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StaticRoute {
     /// The prefix.

@@ -8,11 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::bgp_peer::AddressFamily;
 use super::fields::{AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, PeerRef, from_text};
 
+use super::schema;
+
 mod check;
 
 /// Specification of a `BGPFilter`: rules in order, the first that matches decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::BGP_FILTER))]
 pub struct BgpFilterSpec {
     /// Rules for routes that the peer sends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -23,8 +26,9 @@ pub struct BgpFilterSpec {
 }
 
 /// One rule. Every condition that is present must hold; a rule without conditions matches all routes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::FILTER_RULE))]
 pub struct FilterRule {
     /// The prefix is in any of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,8 +65,9 @@ pub struct FilterRule {
 }
 
 /// Conditions on an AS path. Every one that is present must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::AS_PATH))]
 pub struct AsPathConditions {
     /// Whether our own AS stands in it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,8 +93,9 @@ pub struct AsPathConditions {
 }
 
 /// Prefixes within a range, of lengths between two bounds.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::PREFIX_RANGE))]
 pub struct PrefixRange {
     /// The range.
     pub cidr: Cidr,
@@ -102,7 +108,7 @@ pub struct PrefixRange {
 }
 
 /// Where a route comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 pub enum FilterSource {
     /// A node's pods.
     Pod,
@@ -115,7 +121,7 @@ pub enum FilterSource {
 }
 
 /// What happens to a route that matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 pub enum FilterAction {
     /// It passes.
     Accept,
@@ -126,8 +132,9 @@ pub enum FilterAction {
 }
 
 /// What is changed on an accepted route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::OPERATIONS))]
 pub struct FilterOperations {
     /// Set `LOCAL_PREF`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,8 +172,9 @@ pub struct FilterOperations {
 }
 
 /// An AS that is put before the path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::PREPEND))]
 pub struct Prepend {
     /// The AS; ours if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,11 +196,23 @@ pub enum FilterNextHop {
 
 impl<'de> Deserialize<'de> for FilterNextHop {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "Self, Unchanged, or an address", |text| match text {
+        from_text(deserializer, NEXT_HOP, |text| match text {
             "Self" => Some(Self::Itself),
             "Unchanged" => Some(Self::Unchanged),
             address => address.parse().ok().map(Self::Address),
         })
+    }
+}
+
+const NEXT_HOP: &str = "Self, Unchanged, or an address";
+
+impl schemars::JsonSchema for FilterNextHop {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FilterNextHop".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schema::text::<45>(NEXT_HOP, "self in ['Self', 'Unchanged'] || isIP(self)")
     }
 }
 

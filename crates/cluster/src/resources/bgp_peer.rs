@@ -11,15 +11,16 @@ use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 pub use self::place::{AutoDiscovery, AutoDiscoveryMode, interface_matches};
-use super::Check;
 use super::fields::{AsNumber, Cidr, TimeSpan, from_text, usable_asn};
 use super::selector::LabelSelector;
+use super::{Check, schema};
 use crate::problem::Fault;
 
 /// Specification of a `BGPPeer`: exactly one of `peerAddress`, `interface` (or `interfaces`) without an address,
 /// `listenRange` and `autoDiscovery`, and the peer's AS.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::BGP_PEER))]
 pub struct BgpPeerSpec {
     /// Nodes that have this peer; all if absent. A stand-alone speaker does not look at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +143,7 @@ pub struct BgpPeerSpec {
     pub allowed_own_as: Option<u8>,
     /// Shuts the peer down; the text is told to it (RFC 9003).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 255))]
     pub shutdown: Option<String>,
 }
 
@@ -156,17 +158,26 @@ pub enum PeerAs {
     External,
 }
 
+const PEER_AS: &str = "an AS number from 1 to 4294967294 that is not reserved, `internal` or `external`";
+
 impl<'de> Deserialize<'de> for PeerAs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(
-            deserializer,
-            "an AS number from 1 to 4294967294 that is not reserved, `internal` or `external`",
-            |text| match text {
-                "internal" => Some(Self::Internal),
-                "external" => Some(Self::External),
-                number => usable_asn(number).map(Self::Is),
-            },
-        )
+        from_text(deserializer, PEER_AS, |text| match text {
+            "internal" => Some(Self::Internal),
+            "external" => Some(Self::External),
+            number => usable_asn(number).map(Self::Is),
+        })
+    }
+}
+
+impl schemars::JsonSchema for PeerAs {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PeerAs".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let pattern = format!("^(internal|external|{})$", super::fields::AS_NUMBER);
+        schema::number_or_text(&pattern, 1, 4_294_967_294)
     }
 }
 
@@ -187,7 +198,7 @@ impl fmt::Display for PeerAs {
 }
 
 /// Who opens the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum ConnectMode {
     /// Both sides.
     Both,
@@ -196,7 +207,7 @@ pub enum ConnectMode {
 }
 
 /// In which AS paths an AS that only this peer sees stands beside our own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum LocalAsPrepend {
     /// Sent paths have it instead of our own, received ones stay as they are (`no-prepend replace-as`).
     #[serde(rename = "ReplaceAS")]
@@ -208,7 +219,7 @@ pub enum LocalAsPrepend {
 }
 
 /// What we are to a peer (RFC 9234).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum Role {
     /// We sell transit to it.
     Provider,
@@ -223,7 +234,7 @@ pub enum Role {
 }
 
 /// A family of unicast addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum AddressFamily {
     /// IPv4.
     IPv4,
@@ -232,7 +243,7 @@ pub enum AddressFamily {
 }
 
 /// What happens when a peer has more prefixes than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum MaxPrefixesAction {
     /// The session ends, and the peer is let in again after `maxPrefixesRestart`.
     Restart,
@@ -245,7 +256,7 @@ pub enum MaxPrefixesAction {
 }
 
 /// Which next hop we send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum NextHop {
     /// As RFC 4271 §5.1.3 says: ourselves towards external peers, unchanged towards internal ones.
     Auto,
@@ -257,7 +268,9 @@ pub enum NextHop {
 }
 
 /// Several paths for one prefix, where the peer agrees.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddPath {
     /// Whether the peer may send several; if absent, internal peers may.
@@ -282,10 +295,22 @@ pub enum SentPaths {
 
 impl<'de> Deserialize<'de> for SentPaths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "a number of paths from 0 to 255, or `All`", |text| match text {
+        from_text(deserializer, SENT_PATHS, |text| match text {
             "All" => Some(Self::All),
             number => number.parse().ok().map(Self::Best),
         })
+    }
+}
+
+const SENT_PATHS: &str = "a number of paths from 0 to 255, or `All`";
+
+impl schemars::JsonSchema for SentPaths {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SentPaths".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schema::number_or_text("^(All|[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$", 0, 255)
     }
 }
 
@@ -299,8 +324,9 @@ impl Serialize for SentPaths {
 }
 
 /// Graceful restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::GRACEFUL_RESTART))]
 pub struct GracefulRestart {
     /// Whether routes outlive a restart; `true` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -341,7 +367,7 @@ impl GracefulRestart {
 }
 
 /// A key of TCP-AO.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TcpAo {
     /// The Secret and its key.
@@ -358,7 +384,7 @@ pub struct TcpAo {
 }
 
 /// How segments are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum TcpAoAlgorithm {
     /// HMAC with SHA-1, cut to 96 bits.
     #[serde(rename = "HMAC-SHA-1-96")]
@@ -369,7 +395,7 @@ pub enum TcpAoAlgorithm {
 }
 
 /// Where a password comes from.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PasswordSource {
     /// The Secret and its key.
@@ -377,16 +403,18 @@ pub struct PasswordSource {
 }
 
 /// A key of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// The Secret's name.
     pub name: String,
     /// The Secret's namespace; [`crate::DEFAULT_NAMESPACE`] if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-muslin-default" = crate::DEFAULT_NAMESPACE))]
     pub namespace: Option<String>,
     /// The key within the Secret; `password` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-muslin-default" = "password"))]
     pub key: Option<String>,
 }
 

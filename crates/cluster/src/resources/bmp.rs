@@ -8,8 +8,9 @@ use super::fields::TimeSpan;
 use crate::problem::Fault;
 
 /// A collector that is told of sessions and routes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::BMP_COLLECTOR))]
 pub struct BmpCollectorSpec {
     /// Where it is.
     pub address: IpAddr,
@@ -25,7 +26,7 @@ pub struct BmpCollectorSpec {
 }
 
 /// A table that a collector may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 pub enum BmpTable {
     /// What peers sent, before policy.
     PrePolicy,

@@ -10,6 +10,8 @@ use muslin_bgp_packet::{AnyCommunity, Asn, Community, LargeCommunity};
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::schema;
+
 /// Reads a field from text or a whole number; `parse` refuses with `None`.
 pub(crate) fn from_text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
@@ -46,9 +48,27 @@ pub(crate) fn from_text<'de, D: Deserializer<'de>, T>(
     deserializer.deserialize_any(Text { expected, parse })
 }
 
-/// Gives a newtype its text form: how it is read, what is expected, how it is shown.
+/// The schema of a field that has a text form.
+macro_rules! text_schema {
+    ($type:ident, $expected:expr, $schema:path, $rule:expr) => {
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $schema($expected, $rule)
+            }
+        }
+    };
+}
+
+/// Gives a newtype its text form: how it is read, what is expected, how it is shown, and by which CEL rule the API
+/// server refuses what does not fit.
 macro_rules! text_field {
-    ($type:ident, $expected:literal, $parse:expr) => {
+    ($type:ident, $expected:expr, $schema:path, $rule:expr, $parse:expr) => {
+        text_schema!($type, $expected, $schema, $rule);
+
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 from_text(deserializer, $expected, $parse)
@@ -76,8 +96,20 @@ pub struct AsNumber(pub Asn);
 text_field!(
     AsNumber,
     "an AS number from 1 to 4294967294 that is not reserved, or \"65000.1\" in quotes",
+    as_number,
+    "",
     |text| usable_asn(text).map(AsNumber)
 );
+
+/// Both notations; the reserved ones are refused when they are read.
+pub(super) const AS_NUMBER: &str = "[1-9][0-9]{0,9}|[0-9]{1,5}[.][0-9]{1,5}";
+
+fn as_number(_: &str, _: &str) -> schemars::Schema {
+    schema::number_or_text(&format!("^({AS_NUMBER})$"), 1, 4_294_967_294)
+}
+
+/// Communities by their form.
+const ANY_COMMUNITY: &str = "^([a-z-]+|[0-9]{1,5}:[0-9]{1,5}|[0-9]{1,10}(:[0-9]{1,10}){2}|[a-z]+:[0-9a-zA-Z.:/-]+|0x[0-9a-fA-F]{16})$";
 
 /// Refuses what nobody may use: 0 (RFC 7607), `AS_TRANS` (RFC 6793 §9), and the last of each range (RFC 7300).
 pub(crate) fn usable_asn(text: &str) -> Option<Asn> {
@@ -89,34 +121,49 @@ pub(crate) fn usable_asn(text: &str) -> Option<Asn> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouterId(pub Ipv4Addr);
 
-text_field!(RouterId, "four numbers as in 10.0.0.1, not all of them zero", |text| {
-    Ipv4Addr::from_str(text).ok().filter(|id| !id.is_unspecified()).map(RouterId)
-});
+text_field!(
+    RouterId,
+    "four numbers as in 10.0.0.1, not all of them zero",
+    schema::text::<15>,
+    "isIP(self) && ip(self).family() == 4 && self != '0.0.0.0'",
+    |text| { Ipv4Addr::from_str(text).ok().filter(|id| !id.is_unspecified()).map(RouterId) }
+);
 
 /// An address range without bits beyond its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr(pub IpNet);
 
-text_field!(Cidr, "an address range without host bits, as 10.244.0.0/16 or fd44::/48", |text| {
-    IpNet::from_str(text).ok().filter(|range| range.trunc() == *range).map(Cidr)
-});
+text_field!(
+    Cidr,
+    "an address range without host bits, as 10.244.0.0/16 or fd44::/48",
+    schema::text::<43>,
+    "isCIDR(self) && cidr(self) == cidr(self).masked()",
+    |text| { IpNet::from_str(text).ok().filter(|range| range.trunc() == *range).map(Cidr) }
+);
 
 /// A standard community (RFC 1997).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommunityValue(pub Community);
 
-text_field!(CommunityValue, "a community as \"64512:1\", or a name such as no-export", |text| text
-    .parse()
-    .ok()
-    .map(CommunityValue));
+text_field!(
+    CommunityValue,
+    "a community as \"64512:1\", or a name such as no-export",
+    schema::pattern::<32>,
+    "^(graceful-shutdown|llgr-stale|no-llgr|no-export|no-advertise|no-export-subconfed|[0-9]{1,5}:[0-9]{1,5})$",
+    |text| { text.parse().ok().map(CommunityValue) }
+);
 
 /// A large community (RFC 8092).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LargeCommunityValue(pub LargeCommunity);
 
-text_field!(LargeCommunityValue, "a large community as \"64512:1:2\"", |text| {
-    text.parse().ok().map(LargeCommunityValue)
-});
+text_field!(
+    LargeCommunityValue,
+    "a large community as \"64512:1:2\"",
+    schema::pattern::<32>,
+    "^[0-9]{1,10}(:[0-9]{1,10}){2}$",
+    |text| { text.parse().ok().map(LargeCommunityValue) }
+);
 
 /// A community of any kind; its text form tells which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +172,8 @@ pub struct AnyCommunityValue(pub AnyCommunity);
 text_field!(
     AnyCommunityValue,
     "a community: \"65000:1\", a name such as no-export, \"65000:1:2\" (large) or \"rt:65000:1\" (extended)",
+    schema::pattern::<64>,
+    ANY_COMMUNITY,
     |text| { text.parse().ok().map(AnyCommunityValue) }
 );
 
@@ -139,13 +188,21 @@ pub enum CommunityPattern {
 
 impl<'de> Deserialize<'de> for CommunityPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "a community (\"65000:1\", no-export, \"65000:1:2\", \"rt:65000:1\"), or an expression between slashes as \"/^65000:/\"";
-        from_text(deserializer, expected, |text| match text.strip_prefix('/') {
+        from_text(deserializer, COMMUNITY_PATTERN, |text| match text.strip_prefix('/') {
             Some(pattern) => pattern.strip_suffix('/').map(|pattern| Self::Like(pattern.to_owned())),
             None => text.parse().ok().map(Self::Is),
         })
     }
 }
+
+const COMMUNITY_PATTERN: &str = "a community (\"65000:1\", no-export, \"65000:1:2\", \"rt:65000:1\"), or an expression between slashes as \"/^65000:/\"";
+
+text_schema!(
+    CommunityPattern,
+    COMMUNITY_PATTERN,
+    schema::pattern::<600>,
+    "^(/.*/|[a-z-]+|[0-9]{1,5}:[0-9]{1,5}|[0-9]{1,10}(:[0-9]{1,10}){2}|[a-z]+:[0-9a-zA-Z.:/-]+|0x[0-9a-fA-F]{16})$"
+);
 
 impl Serialize for CommunityPattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -173,21 +230,21 @@ pub enum PeerRef {
 
 impl<'de> Deserialize<'de> for PeerRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(
-            deserializer,
-            "a peer's name, its address, or a range of addresses without host bits",
-            |text| {
-                if let Ok(address) = text.parse::<IpAddr>() {
-                    return Some(Self::Within(address.into()));
-                }
-                match text.parse::<IpNet>() {
-                    Ok(range) => (range.trunc() == range).then_some(Self::Within(range)),
-                    Err(_) => (!text.is_empty()).then(|| Self::Name(text.to_owned())),
-                }
-            },
-        )
+        from_text(deserializer, PEER_REF, |text| {
+            if let Ok(address) = text.parse::<IpAddr>() {
+                return Some(Self::Within(address.into()));
+            }
+            match text.parse::<IpNet>() {
+                Ok(range) => (range.trunc() == range).then_some(Self::Within(range)),
+                Err(_) => (!text.is_empty()).then(|| Self::Name(text.to_owned())),
+            }
+        })
     }
 }
+
+const PEER_REF: &str = "a peer's name, its address, or a range of addresses without host bits";
+
+text_schema!(PeerRef, PEER_REF, schema::pattern::<253>, "^.+$");
 
 impl Serialize for PeerRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -217,13 +274,17 @@ const BIT_UNITS: [(&str, u64); 5] =
 
 impl<'de> Deserialize<'de> for BitRate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "bits per second with their unit, as 10Gbps, 2500Mbps or 64kbps", |text| {
+        from_text(deserializer, BIT_RATE, |text| {
             let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
             let (_, unit) = BIT_UNITS.iter().find(|(name, _)| *name == unit)?;
             number.parse::<u64>().ok()?.checked_mul(*unit).filter(|rate| *rate > 0).map(Self)
         })
     }
 }
+
+const BIT_RATE: &str = "bits per second with their unit, as 10Gbps, 2500Mbps or 64kbps";
+
+text_schema!(BitRate, BIT_RATE, schema::text::<20>, "self.matches('^0*[1-9][0-9]{0,11}([TGMk]?bps)$')");
 
 impl Serialize for BitRate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -246,11 +307,13 @@ pub struct TimeSpan(pub Duration);
 
 impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "a time with its unit, as 90s, 1m30s or 500ms", |text| {
-            time_span(text).map(TimeSpan)
-        })
+        from_text(deserializer, TIME_SPAN, |text| time_span(text).map(TimeSpan))
     }
 }
+
+const TIME_SPAN: &str = "a time with its unit, as 90s, 1m30s or 500ms";
+
+text_schema!(TimeSpan, TIME_SPAN, schema::text::<32>, "self.matches('^(0|([0-9]{1,9}(ms|s|m|h))+)$')");
 
 impl FromStr for TimeSpan {
     type Err = String;

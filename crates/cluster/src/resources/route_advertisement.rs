@@ -14,8 +14,9 @@ use crate::problem::Fault;
 ///
 /// What no advertisement speaks of is announced as ever. A kind of route that one speaks of (pod CIDRs, or one
 /// kind of Service address) is announced only as advertisements say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::ROUTE_ADVERTISEMENT))]
 pub struct RouteAdvertisementSpec {
     /// The nodes that announce; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +33,9 @@ pub struct RouteAdvertisementSpec {
 }
 
 /// One kind of routes with their attributes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::ADVERTISEMENT))]
 pub struct Advertisement {
     /// What is announced.
     pub advertisement_type: AdvertisementType,
@@ -52,7 +54,7 @@ pub struct Advertisement {
 }
 
 /// A kind of routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 pub enum AdvertisementType {
     /// The blocks that pods of the node have their addresses from.
     PodCIDR,
@@ -63,8 +65,9 @@ pub enum AdvertisementType {
 }
 
 /// Which addresses of Services are announced, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = super::rules::SERVICE_ADVERTISEMENT))]
 pub struct ServiceAdvertisement {
     /// The kinds of addresses.
     pub addresses: Vec<ServiceAddress>,
@@ -81,7 +84,9 @@ pub struct ServiceAdvertisement {
 }
 
 /// A kind of address that a Service has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, schemars::JsonSchema,
+)]
 #[allow(clippy::enum_variant_names, reason = "the words of Kubernetes")]
 pub enum ServiceAddress {
     /// `.spec.clusterIPs`.
@@ -93,7 +98,7 @@ pub enum ServiceAddress {
 }
 
 /// What a route carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RouteAttributes {
     /// `LOCAL_PREF`, which only internal peers are told.

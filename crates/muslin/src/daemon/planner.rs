@@ -99,7 +99,7 @@ pub(crate) async fn run(
             _ = admission.changed() => {}
             // The drain lives as long as the daemon.
             _ = drain.changed() => {}
-            changed = state.changed() => changed.context("the folder of manifests is no longer followed")?,
+            changed = state.changed() => changed.context("the cluster's state is no longer followed")?,
             changed = found.changed() => changed.context("routers on the links are no longer looked for")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }

@@ -4,7 +4,7 @@
 use super::{AddressFamily, BgpPeerSpec, ConnectMode, is_link_local};
 
 /// A peer that the node's own routes name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AutoDiscovery {
     /// Which of them.
@@ -15,7 +15,7 @@ pub struct AutoDiscovery {
 }
 
 /// Which of the node's routes name a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 pub enum AutoDiscoveryMode {
     /// The gateways of the default route with the lowest metric.
     DefaultGateway,

@@ -1,0 +1,217 @@
+//! One watch: from the API server's events to what the index is told.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Node, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::Status;
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Sender;
+use tracing::debug;
+
+use super::backoff::Backoff;
+use super::index::{Failure, Item, Told, Watched};
+use super::trim;
+use crate::kubernetes;
+use crate::manifest;
+use crate::problem::Fault;
+use crate::state::{AnyObject, Kind, Object};
+
+/// Follows one kind, or one object, until nobody listens.
+pub(super) async fn run(client: Client, watched: Watched, tell: Sender<(Watched, Told)>) {
+    let to = To { watched: watched.clone(), tell };
+    match watched {
+        Watched::One(of) => {
+            let (namespace, name) = of.name.split_once('/').unwrap_or(("default", &of.name));
+            let api: Api<Secret> = Api::namespaced(client, namespace);
+            let one = format!("metadata.name={name}");
+            to.follow(api, Some(&one), |secret| Ok(AnyObject::Secret(trim::secret(secret).into()))).await;
+        }
+        Watched::All(Kind::Node) => {
+            to.follow(Api::<Node>::all(client), None, |node| {
+                checked(trim::node(node), kubernetes::check_node).map(AnyObject::Node)
+            })
+            .await;
+        }
+        Watched::All(Kind::Service) => {
+            to.follow(Api::<Service>::all(client), None, |service| {
+                checked(trim::service(service), kubernetes::check_service).map(AnyObject::Service)
+            })
+            .await;
+        }
+        Watched::All(Kind::EndpointSlice) => {
+            to.follow(Api::<EndpointSlice>::all(client), None, |slice| {
+                let slice = trim::endpoint_slice(slice);
+                checked(slice, kubernetes::check_endpoint_slice).map(AnyObject::EndpointSlice)
+            })
+            .await;
+        }
+        Watched::All(kind) => {
+            let resource = resource_of(kind);
+            let api: Api<DynamicObject> = Api::all_with(client, &resource);
+            to.follow(api, None, move |object| typed(kind, object)).await;
+        }
+    }
+}
+
+/// Where in the API a kind of ours lives.
+pub(super) fn resource_of(kind: Kind) -> ApiResource {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    let gvk = GroupVersionKind::gvk(group, version, kind.name());
+    ApiResource::from_gvk_with_plural(&gvk, &crate::plural(kind.name()))
+}
+
+fn checked<T>(value: T, check: fn(&T, &mut Vec<Fault>)) -> Result<Object<T>, Vec<Fault>> {
+    let mut faults = Vec::new();
+    check(&value, &mut faults);
+    if faults.is_empty() { Ok(value.into()) } else { Err(faults) }
+}
+
+fn typed(kind: Kind, mut object: DynamicObject) -> Result<AnyObject, Vec<Fault>> {
+    trim::metadata(&mut object.metadata);
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("status");
+    }
+    let unreadable = |error: serde_json::Error| vec![Fault::new("", error.to_string(), "")];
+    let mut value = serde_json::to_value(object).map_err(unreadable)?;
+    if let Some(fields) = value.as_object_mut() {
+        // Items of a list come without.
+        fields.insert("apiVersion".to_owned(), kind.api_version().into());
+        fields.insert("kind".to_owned(), kind.name().into());
+    }
+    manifest::object(kind, value)
+}
+
+struct To {
+    watched: Watched,
+    tell: Sender<(Watched, Told)>,
+}
+
+impl To {
+    async fn follow<K>(
+        &self,
+        api: Api<K>,
+        fields: Option<&str>,
+        read: impl Fn(K) -> Result<AnyObject, Vec<Fault>>,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let mut config = watcher::Config::default();
+        if let Some(fields) = fields {
+            config = config.fields(fields);
+        }
+        let mut backoff = Backoff::default();
+        let mut broken_since = None;
+        let item = |object: K| Item { name: name(&object), object: read(object) };
+        loop {
+            let mut events = pin!(watcher::watcher(api.clone(), config.clone()));
+            while let Some(event) = events.next().await {
+                // A list that merely began is no success: it may fail at once, over and over.
+                if !matches!(event, Ok(Event::Init) | Err(_)) {
+                    backoff.reset();
+                    broken_since = None;
+                }
+                let (told, after) = match event {
+                    Ok(Event::Init) => (Told::ListBegins, After::GoOn),
+                    Ok(Event::InitApply(object)) => (Told::Listed(item(object)), After::GoOn),
+                    Ok(Event::InitDone) => (Told::ListEnds, After::GoOn),
+                    Ok(Event::Apply(object)) => (Told::Applied(item(object)), After::GoOn),
+                    Ok(Event::Delete(object)) => (Told::Deleted(name(&object)), After::GoOn),
+                    Err(error) => {
+                        debug!(watched = %self.watched, error = crate::chain(&error), "a watch broke");
+                        let since = *broken_since.get_or_insert_with(Instant::now);
+                        let after = after(&error, since.elapsed());
+                        (Told::Failed(failure(&error)), after)
+                    }
+                };
+                let failed = matches!(told, Told::Failed(_));
+                // That the server forgot where we were is no failure: the list that follows is the answer.
+                if after != After::Forgotten && self.tell.send((self.watched.clone(), told)).await.is_err() {
+                    return;
+                }
+                if failed {
+                    tokio::time::sleep(backoff.next(rand::random())).await;
+                }
+                if after != After::GoOn {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// For how long a broken watch is taken up where it was. After a longer outage the API server may be another one,
+/// restored from a backup: a watch from beyond its history would be silent for good.
+const RESUME_WITHIN: Duration = Duration::from_secs(10);
+
+/// What follows an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    GoOn,
+    ListAnew,
+    /// The server has forgotten our place in its history.
+    Forgotten,
+}
+
+/// 410 is what the API says when it has forgotten a resource version, 504 when it has not yet come to it: either
+/// way only a list tells what there is.
+fn after(error: &watcher::Error, broken_for: Duration) -> After {
+    match status(error) {
+        Some(status) if matches!(status.code, 410 | 504) => After::Forgotten,
+        _ if broken_for > RESUME_WITHIN => After::ListAnew,
+        _ => After::GoOn,
+    }
+}
+
+/// The key in the state: `name`, or `namespace/name`.
+fn name<K: Resource>(object: &K) -> Arc<str> {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()).into(),
+        None => object.name_any().into(),
+    }
+}
+
+/// What a broken watch means.
+fn failure(error: &watcher::Error) -> Failure {
+    match status(error) {
+        Some(status) if status.code == 404 => Failure::NotServed,
+        Some(status) if status.code == 403 => Failure::Forbidden,
+        Some(status) => Failure::Broken(status.message.clone()),
+        None => Failure::Broken(crate::chain(error)),
+    }
+}
+
+/// What the API server itself said.
+fn status(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::WatchError(status) => Some(status),
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: u16) -> watcher::Error {
+        watcher::Error::WatchError(Status { code, ..Status::failure("gone", "Expired") }.boxed())
+    }
+
+    #[test]
+    fn a_watch_goes_on_where_it_was_unless_its_place_is_lost_or_the_outage_was_long() {
+        assert_eq!(after(&told(500), Duration::ZERO), After::GoOn);
+        assert_eq!(after(&told(500), RESUME_WITHIN + Duration::from_secs(1)), After::ListAnew);
+        assert_eq!(after(&told(410), Duration::ZERO), After::Forgotten);
+        assert_eq!(after(&told(504), Duration::ZERO), After::Forgotten);
+    }
+}

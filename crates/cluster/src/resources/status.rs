@@ -1,0 +1,131 @@
+//! What is told of the resources: how they are doing, never what is wanted.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One aspect of an object's state, as everywhere in Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Which aspect: `Ready`, `Accepted`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why, in one word for programs.
+    pub reason: String,
+    /// Why, and what to do about it, for people.
+    #[schemars(extend("maxLength" = 32768))]
+    pub message: String,
+    /// When `status` changed last.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub last_transition_time: Time,
+    /// The generation of the object that this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// How a resource of the cluster's configuration is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceStatus {
+    /// What is true of it, with cause and remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How a peer is doing, on all nodes that have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BgpPeerStatus {
+    /// Established sessions of all sessions: `3/4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<String>,
+    /// What is true of it, with cause and remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How a node's network is doing; its agent writes it, and nobody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeNetworkStatusStatus {
+    /// Version of the agent.
+    #[serde(default)]
+    pub version: String,
+    /// The node's AS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// The node's BGP identifier.
+    #[serde(rename = "routerID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub router_id: Option<Ipv4Addr>,
+    /// Established sessions of all sessions: `3/4`.
+    #[serde(default)]
+    pub established: String,
+    /// The sessions; those that are down first, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 100))]
+    pub sessions: Vec<SessionStatus>,
+    /// The node's routes.
+    #[serde(default)]
+    pub routes: RouteCounts,
+    /// Blocks that pods of the node have their addresses from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<BlockStatus>,
+    /// What is true of the node's network, with cause and remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A session of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    /// The peer's name.
+    pub peer: String,
+    /// The object and field that it comes from.
+    pub cause: String,
+    /// The peer's address.
+    #[schemars(with = "String")]
+    pub address: IpAddr,
+    /// The peer's AS, once it has told.
+    #[serde(rename = "peerASN", default, skip_serializing_if = "Option::is_none")]
+    pub peer_asn: Option<u32>,
+    /// State of RFC 4271 §8.2.2.
+    pub state: String,
+    /// Why it is down, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 1024))]
+    pub last_error: Option<String>,
+}
+
+/// How many routes a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteCounts {
+    /// Originated by this node.
+    pub originated: u64,
+    /// Wanted in the kernel.
+    pub desired: u64,
+    /// In the kernel.
+    pub installed: u64,
+}
+
+/// A block of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockStatus {
+    /// The block.
+    #[schemars(with = "String")]
+    pub cidr: IpNet,
+    /// Addresses in use.
+    pub allocated: u64,
+}

@@ -1,0 +1,186 @@
+//! The source and the resource definitions on a real etcd and kube-apiserver.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test")]
+
+#[path = "support/control_plane.rs"]
+mod control_plane;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_plane::ControlPlane;
+use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::{Client, Resource};
+use muslin_cluster::{ApiSource, ClusterState, connect, crds};
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn until(state: &mut Receiver<Arc<ClusterState>>, what: &str, holds: impl Fn(&ClusterState) -> bool) {
+    let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| holds(state))).await.map(|_| ());
+    assert!(found.is_ok(), "{what}: {:#?}", state.borrow().problems);
+}
+
+fn resources(client: &Client, kind: &str) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk("muslin.dev", "v1alpha1", kind);
+    let plural = format!("{}{}", kind.to_lowercase(), if kind.ends_with('s') { "es" } else { "s" });
+    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, &plural))
+}
+
+fn resource(kind: &str, name: &str, spec: &Value) -> DynamicObject {
+    let object =
+        json!({"apiVersion": "muslin.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    serde_json::from_value(object).unwrap()
+}
+
+async fn install_crds(client: &Client) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let mut names = Vec::new();
+    for crd in crds() {
+        let crd: CustomResourceDefinition = serde_saphyr::from_str(&crd.yaml).unwrap();
+        let name = crd.meta().name.clone().unwrap();
+        let made = api.create(&PostParams::default(), &crd).await;
+        made.unwrap_or_else(|error| panic!("{name}: {error}"));
+        names.push(name);
+    }
+    for name in names {
+        let established = kube::runtime::conditions::is_crd_established();
+        let waited = kube::runtime::wait::await_condition(api.clone(), &name, established);
+        tokio::time::timeout(PATIENCE, waited).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_the_definitions_and_refuses_what_each_rule_refuses() {
+    let Some(plane) = ControlPlane::start().await else { return };
+    let client = plane.client().await;
+    install_crds(&client).await;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+
+    let mut kind = "";
+    let mut wrong = Vec::new();
+    for line in include_str!("../src/crds/refused.txt").lines().filter(|line| !line.is_empty()) {
+        let Some((spec, message)) = line.split_once(" => ").or(line.split_once(" ~> ")) else {
+            kind = line;
+            continue;
+        };
+        let (name, spec) = match spec.strip_prefix("named ") {
+            Some(named) => named.split_once(' ').unwrap(),
+            None => ("default", spec),
+        };
+        let spec: Value = serde_saphyr::from_str(&spec.replace("LONG", &"x".repeat(256))).unwrap();
+        // A definition is served a moment after it is established.
+        match resources(&client, kind).create(&dry, &resource(kind, name, &spec)).await {
+            Ok(_) => wrong.push(format!("taken: {line}")),
+            Err(error) if error.to_string().contains(message) => {}
+            Err(error) => wrong.push(format!("{line}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    let spec =
+        json!({"peerAddress": "10.0.0.1", "peerASN": 65000, "password": {"secretKeyRef": {"name": "tor"}}});
+    let made = resources(&client, "BGPPeer")
+        .create(&PostParams::default(), &resource("BGPPeer", "tor", &spec))
+        .await;
+    let made = made.unwrap();
+    assert_eq!(
+        made.data["spec"]["password"]["secretKeyRef"],
+        json!({"name": "tor", "namespace": "muslin-system", "key": "password"})
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_22_fault_23_the_state_follows_the_api_server_and_outlives_it_and_its_memory() {
+    let Some(mut plane) = ControlPlane::start().await else { return };
+    let client = plane.client().await;
+    let kubeconfig = plane.kubeconfig();
+    let nodes: Api<Node> = Api::all(client.clone());
+    let make_node = |name: &str, block: &str| {
+        serde_json::from_value(
+            json!({"metadata": {"name": name}, "spec": {"podCIDRs": [block], "podCIDR": block}}),
+        )
+        .unwrap()
+    };
+    nodes.create(&PostParams::default(), &make_node("n1", "10.244.1.0/24")).await.unwrap();
+
+    let kept = tempfile::tempdir().unwrap();
+    let ours = connect(Some(&kubeconfig)).await.unwrap();
+    let source = ApiSource::watch(&ours, "n1", Some(kept.path().join("last-known-good")));
+    let mut state = source.state();
+    // The kinds that nobody has defined yet are no hindrance.
+    until(&mut state, "the node", |state| state.nodes.contains_key("n1")).await;
+
+    install_crds(&client).await;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": "muslin-system"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "muslin-system");
+    let secret = |password: &str| {
+        serde_json::from_value(json!({"metadata": {"name": "tor"}, "stringData": {"password": password}}))
+            .unwrap()
+    };
+    secrets.create(&PostParams::default(), &secret("sesame")).await.unwrap();
+    let peers = resources(&client, "BGPPeer");
+    let spec =
+        json!({"peerAddress": "10.0.0.1", "peerASN": 65000, "password": {"secretKeyRef": {"name": "tor"}}});
+    peers.create(&PostParams::default(), &resource("BGPPeer", "tor", &spec)).await.unwrap();
+    let password = |state: &ClusterState| {
+        let data = state.secrets.get("muslin-system/tor")?.data.as_ref()?.get("password")?;
+        String::from_utf8(data.0.clone()).ok()
+    };
+    until(&mut state, "the peer and its password", |state| {
+        state.bgp_peers.contains_key("tor") && password(state).as_deref() == Some("sesame")
+    })
+    .await;
+
+    let rotated = Patch::Merge(json!({"stringData": {"password": "changed"}}));
+    secrets.patch("tor", &PatchParams::default(), &rotated).await.unwrap();
+    until(&mut state, "the new password", |state| password(state).as_deref() == Some("changed")).await;
+
+    // The API server is away: nothing changes but what is said of it.
+    let before = state.borrow().clone();
+    plane.stop_api();
+    until(&mut state, "the complaint", |state| {
+        state.problems.iter().any(|problem| problem.object.starts_with("the watch of"))
+    })
+    .await;
+    assert_eq!((&state.borrow().nodes, &state.borrow().bgp_peers), (&before.nodes, &before.bgp_peers));
+
+    // An agent that starts now goes on with what the last one knew.
+    let file = kept.path().join("last-known-good/cluster.json");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains("BGPPeer")) {
+        assert!(tokio::time::Instant::now() < deadline, "the peer is not on disk");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let second = ApiSource::watch(&ours, "n1", Some(kept.path().join("last-known-good")));
+    let known = second.state().borrow().clone();
+    assert!(known.bgp_peers.contains_key("tor") && password(&known).is_some());
+    drop(second);
+
+    // It comes back: what changed meanwhile is seen.
+    plane.start_api().await;
+    nodes.create(&PostParams::default(), &make_node("n2", "10.244.2.0/24")).await.unwrap();
+    peers.delete("tor", &DeleteParams::default()).await.unwrap();
+    // As its kubelet would before long.
+    let alive = Patch::Merge(json!({"metadata": {"labels": {"alive": "yes"}}}));
+    nodes.patch("n1", &PatchParams::default(), &alive).await.unwrap();
+    until(&mut state, "the new node, and no peer", |state| {
+        state.nodes.contains_key("n2") && state.bgp_peers.is_empty() && state.problems.is_empty()
+    })
+    .await;
+
+    // It comes back without its memory: nobody believes it.
+    plane.stop_api();
+    plane.wipe_etcd();
+    until(&mut state, "the complaint", |state| !state.problems.is_empty()).await;
+    plane.start_api().await;
+    until(&mut state, "the doubt", |state| state.problems.iter().any(|problem| problem.object == "nodes"))
+        .await;
+    assert_eq!(state.borrow().nodes.len(), 2);
+}

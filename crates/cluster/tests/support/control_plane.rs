@@ -1,0 +1,171 @@
+//! A real etcd and kube-apiserver on loopback.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tempfile::TempDir;
+
+/// Longest wait for a server that starts.
+const START: Duration = Duration::from_secs(60);
+
+/// The version that the laboratory's Kubernetes has.
+const VERSION: &str = "1.34.2";
+
+/// It ends when it is dropped.
+pub(crate) struct ControlPlane {
+    folder: TempDir,
+    etcd_port: u16,
+    api_port: u16,
+    apiserver: PathBuf,
+    etcd: Option<Running>,
+    api: Option<Running>,
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The binary of kube-apiserver, if this machine has it.
+fn apiserver() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("muslin/kubernetes").join(VERSION).join("kube-apiserver")).filter(|path| path.exists())
+}
+
+impl ControlPlane {
+    /// Starts one; `None`, said loudly, where the programs are missing.
+    pub(crate) async fn start() -> Option<Self> {
+        let etcd = Path::new("/usr/bin/etcd").exists();
+        let Some(apiserver) = apiserver().filter(|_| etcd) else {
+            use std::io::Write;
+            let line =
+                "SKIPPED: no etcd or no kube-apiserver here; the lab with Kubernetes puts them in place\n";
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/stderr")
+                .unwrap()
+                .write_all(line.as_bytes())
+                .unwrap();
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut plane =
+            Self { folder, etcd_port: free_port(), api_port: free_port(), apiserver, etcd: None, api: None };
+        let key = plane.path("sa.key");
+        let made = Command::new("openssl")
+            .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"])
+            .arg(&key)
+            .status();
+        assert!(made.unwrap().success());
+        fs::write(plane.path("tokens.csv"), "secret,tester,tester,system:masters\n").unwrap();
+        plane.start_etcd();
+        plane.start_api().await;
+        Some(plane)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn spawn(&self, program: &Path, arguments: &[String]) -> Running {
+        let name = program.file_name().unwrap().to_str().unwrap();
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Running(child.unwrap())
+    }
+
+    pub(crate) fn start_etcd(&mut self) {
+        let (client, peer) =
+            (format!("http://127.0.0.1:{}", self.etcd_port), format!("http://127.0.0.1:{}", free_port()));
+        let arguments = [
+            format!("--data-dir={}", self.path("etcd").display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+        ];
+        self.etcd = Some(self.spawn(Path::new("/usr/bin/etcd"), &arguments));
+    }
+
+    /// Takes everything that the cluster knows away, as a restore of an empty backup would.
+    pub(crate) fn wipe_etcd(&mut self) {
+        self.etcd = None;
+        fs::remove_dir_all(self.path("etcd")).unwrap();
+        self.start_etcd();
+    }
+
+    pub(crate) fn stop_api(&mut self) {
+        self.api = None;
+    }
+
+    pub(crate) async fn start_api(&mut self) {
+        let key = self.path("sa.key").display().to_string();
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.api_port),
+            format!("--cert-dir={}", self.path("certificates").display()),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={key}"),
+            format!("--service-account-signing-key-file={key}"),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            format!("--token-auth-file={}", self.path("tokens.csv").display()),
+        ];
+        self.api = Some(self.spawn(&self.apiserver, &arguments));
+        let client = self.client().await;
+        let deadline = Instant::now() + START;
+        while client.request_text(http_get("/readyz")).await.is_err() {
+            assert!(Instant::now() < deadline, "kube-apiserver: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("kube-apiserver.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{}', insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{token: secret}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
+            self.api_port
+        );
+        let path = self.path("kubeconfig");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A client of the test's own.
+    pub(crate) async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+}
+
+fn http_get(path: &str) -> http::Request<Vec<u8>> {
+    http::Request::get(path).body(Vec::new()).unwrap()
+}
