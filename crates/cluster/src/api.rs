@@ -18,6 +18,7 @@
 mod backoff;
 mod index;
 mod last_good;
+mod report;
 mod trim;
 mod watch;
 
@@ -36,6 +37,9 @@ use self::index::{Index, Told, Watched};
 use crate::state::{ClusterState, Kind};
 
 pub use self::last_good::LastGoodError;
+pub use self::report::{
+    NodeEvent, NodeNetwork, NodeReporter, STARTUP_TAINT, TellError, carry_over, condition,
+};
 
 /// The kinds that are watched whole. Nothing that a plan decides depends on Pods: the node knows its own.
 const KINDS: [Kind; 7] = [

@@ -35,7 +35,10 @@ mod problem;
 pub mod resources;
 mod state;
 
-pub use api::{ApiClient, ApiSource, ConnectError, LastGoodError, connect};
+pub use api::{
+    ApiClient, ApiSource, ConnectError, LastGoodError, NodeEvent, NodeNetwork, NodeReporter, STARTUP_TAINT,
+    TellError, carry_over, condition, connect,
+};
 pub use crds::{Crd, crds};
 pub use folder::{FolderError, FolderSource, load_folder};
 pub use manifest::nearest;

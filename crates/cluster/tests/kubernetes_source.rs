@@ -18,7 +18,7 @@ use muslin_cluster::{ApiSource, ClusterState, connect, crds};
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn until(state: &mut Receiver<Arc<ClusterState>>, what: &str, holds: impl Fn(&ClusterState) -> bool) {
     let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| holds(state))).await.map(|_| ());

@@ -24,6 +24,7 @@ use tokio::net::UnixListener;
 
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 pub(crate) use self::drain::DrainAnswer;
+pub(crate) use self::handlers::status_of;
 pub(crate) use self::peer::{PeerAction, PeerRequest};
 pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;

@@ -20,6 +20,7 @@ mod plan;
 mod planner;
 mod pods;
 mod readiness;
+mod report;
 mod source;
 
 use std::fs;
@@ -133,11 +134,20 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
     let server =
         api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
     info!(state = from, socket = %server.path().display(), "muslin is up");
+    let reports = async {
+        match (source.client(), &daemon.role) {
+            (Some(client), Role::Node(node)) => {
+                report::run(daemon.clone(), client.clone(), node.name.clone(), args.run_dir.clone()).await;
+            }
+            _ => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,
         ended = server.run(daemon.clone()) => ended,
         () = drain::run(daemon.clone()) => Ok(()),
         never = readiness::admit(&daemon) => match never {},
+        () = reports => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

@@ -118,6 +118,7 @@ impl To {
                     backoff.reset();
                     broken_since = None;
                 }
+                let mut pauses = None;
                 let (told, after) = match event {
                     Ok(Event::Init) => (Told::ListBegins, After::GoOn),
                     Ok(Event::InitApply(object)) => (Told::Listed(item(object)), After::GoOn),
@@ -127,17 +128,19 @@ impl To {
                     Err(error) => {
                         debug!(watched = %self.watched, error = crate::chain(&error), "a watch broke");
                         let since = *broken_since.get_or_insert_with(Instant::now);
-                        let after = after(&error, since.elapsed());
+                        let pause = backoff.next(rand::random());
+                        // What counts is how long it will have been at the next attempt.
+                        let after = after(&error, since.elapsed() + pause);
+                        pauses = Some(pause);
                         (Told::Failed(failure(&error)), after)
                     }
                 };
-                let failed = matches!(told, Told::Failed(_));
                 // That the server forgot where we were is no failure: the list that follows is the answer.
                 if after != After::Forgotten && self.tell.send((self.watched.clone(), told)).await.is_err() {
                     return;
                 }
-                if failed {
-                    tokio::time::sleep(backoff.next(rand::random())).await;
+                if let Some(pause) = pauses {
+                    tokio::time::sleep(pause).await;
                 }
                 if after != After::GoOn {
                     break;
@@ -191,8 +194,8 @@ fn failure(error: &watcher::Error) -> Failure {
 /// What the API server itself said.
 fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
-        watcher::Error::WatchError(status) => Some(status),
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
         _ => None,

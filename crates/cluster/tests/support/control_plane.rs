@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tempfile::TempDir;
 
 /// Longest wait for a server that starts.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The version that the laboratory's Kubernetes has.
 const VERSION: &str = "1.34.2";

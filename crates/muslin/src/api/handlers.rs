@@ -26,7 +26,7 @@ use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, liveness, wait};
 pub(super) type Answered<T> = Result<Json<T>, Refused>;
 
 /// A status other than 200, and why.
-pub(super) type Refused = (StatusCode, String);
+pub(crate) type Refused = (StatusCode, String);
 
 /// Routes in an answer when nobody says how many.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -38,7 +38,7 @@ pub(super) async fn status(State(daemon): State<Arc<Daemon>>) -> Answered<Status
     status_of(&daemon).await.map(Json)
 }
 
-pub(super) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
+pub(crate) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
     let plan = daemon.plan.borrow().clone();
     let faults = daemon.faults.borrow().clone();
     let peers = peers_of(daemon).await?;

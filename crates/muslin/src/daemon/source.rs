@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use muslin_cluster::{ApiSource, ClusterState, FolderSource, connect};
+use muslin_cluster::{ApiClient, ApiSource, ClusterState, FolderSource, connect};
 use tokio::sync::watch;
 
 use super::Role;
@@ -39,8 +39,8 @@ impl fmt::Display for Source {
 pub(crate) enum Opened {
     /// A folder of manifests.
     Folder(FolderSource),
-    /// The Kubernetes API.
-    Api(ApiSource),
+    /// The Kubernetes API, and the way to it.
+    Api(ApiSource, ApiClient),
 }
 
 impl Source {
@@ -50,7 +50,7 @@ impl Source {
             (Self::Folder(folder), _) => Opened::Folder(FolderSource::watch(&folder).context("--state")?),
             (Self::Api { kubeconfig, last_good }, Role::Node(node)) => {
                 let client = connect(kubeconfig.as_deref()).await?;
-                Opened::Api(ApiSource::watch(&client, &node.name, Some(last_good)))
+                Opened::Api(ApiSource::watch(&client, &node.name, Some(last_good)), client)
             }
             (Self::Api { .. }, Role::Speaker) => {
                 anyhow::bail!("a stand-alone speaker takes its state from a folder: --state DIR")
@@ -64,7 +64,15 @@ impl Opened {
     pub(crate) fn state(&self) -> watch::Receiver<Arc<ClusterState>> {
         match self {
             Self::Folder(source) => source.state(),
-            Self::Api(source) => source.state(),
+            Self::Api(source, _) => source.state(),
+        }
+    }
+
+    /// The way to the API server, if there is one to be told of this node.
+    pub(crate) fn client(&self) -> Option<&ApiClient> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Api(_, client) => Some(client),
         }
     }
 }
