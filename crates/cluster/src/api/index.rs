@@ -19,9 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// From so many objects on, a list without more than half of them is suspicious whatever else is known.
 const MANY: usize = 4;
 
-/// How long the sight of our own Node proves that the API server has not lost its memory.
-const PROOF: Duration = Duration::from_mins(1);
-
 /// What a watch follows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Watched {
@@ -80,6 +77,8 @@ pub(super) enum Failure {
 struct Progress {
     /// Whether it was listed, or has told that it never will be.
     known: bool,
+    /// Since when what was told before may not hold any more: it broke, or has to list anew.
+    doubt: Option<Instant>,
     /// What the list that is under way has named.
     listing: Option<BTreeSet<Arc<str>>>,
     /// What a suspicious list lacked.
@@ -152,6 +151,9 @@ impl Index {
         if !matches!(told, Told::Failed(_) | Told::ListBegins) && progress.failing.take().is_some() {
             self.changed = true;
         }
+        if matches!(told, Told::Failed(_) | Told::ListBegins) {
+            progress.doubt.get_or_insert(now);
+        }
         match told {
             Told::ListBegins => progress.listing = Some(BTreeSet::new()),
             Told::Listed(item) => {
@@ -161,7 +163,6 @@ impl Index {
                 self.apply(now, watched, item);
             }
             Told::ListEnds => {
-                progress.known = true;
                 let listed = progress.listing.take().unwrap_or_default();
                 self.compare(now, watched, &listed);
                 self.change();
@@ -217,11 +218,14 @@ impl Index {
 
     /// Takes out what was held, where `due` says so.
     fn let_go(&mut self, due: impl Fn(&Held) -> bool) {
+        let mut gone = Vec::new();
         for (watched, progress) in &mut self.watches {
-            let Watched::All(kind) = watched else { continue };
-            for name in progress.held.take_if(|held| due(held)).into_iter().flat_map(|held| held.names) {
-                self.state.remove(&ObjectRef::new(*kind, name));
+            if let (Watched::All(kind), Some(held)) = (watched, progress.held.take_if(|held| due(held))) {
+                gone.extend(held.names.into_iter().map(|name| ObjectRef::new(*kind, name)));
             }
+        }
+        if gone.iter().filter(|of| self.state.remove(of)).count() > 0 {
+            self.change();
         }
     }
 
@@ -283,14 +287,23 @@ impl Index {
                 } else {
                     self.gone.remove(of);
                 }
+                if let Some(progress) = self.watches.get_mut(watched) {
+                    progress.known = true;
+                }
                 return;
             }
         };
         self.faulty.retain(|of, _| of.kind != kind || listed.contains(&of.name));
         let known = self.state.names(kind);
         let missing: BTreeSet<_> = known.difference(listed).cloned().collect();
+        if kind == Kind::Node && !listed.contains(self.node.as_str()) {
+            self.proof = None;
+        }
         let Some(progress) = self.watches.get_mut(watched) else { return };
-        let proven = self.proof.is_some_and(|proof| now.duration_since(proof) < PROOF);
+        // A sight of our Node from before the doubt proves nothing; on the first list any will do.
+        let doubt = progress.doubt.take().filter(|_| progress.known);
+        let proven = self.proof.is_some_and(|proof| doubt.is_none_or(|doubt| proof >= doubt));
+        progress.known = true;
         let few = known.len() < MANY;
         let suspicious =
             if few { missing.len() == known.len() && !proven } else { missing.len() * 2 > known.len() };
