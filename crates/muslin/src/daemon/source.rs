@@ -52,7 +52,7 @@ impl Source {
                 let client = connect(kubeconfig.as_deref()).await?;
                 Opened::Api(ApiSource::watch(&client, &node.name, Some(last_good)), client)
             }
-            (Self::Api { .. }, Role::Speaker) => {
+            (Self::Api { .. }, Role::Speaker(_)) => {
                 anyhow::bail!("a stand-alone speaker takes its state from a folder: --state DIR")
             }
         })
