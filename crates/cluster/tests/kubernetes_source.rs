@@ -154,9 +154,10 @@ async fn fault_22_fault_23_the_state_follows_the_api_server_and_outlives_it_and_
     // An agent that starts now goes on with what the last one knew.
     let file = kept.path().join("last-known-good/cluster.json");
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(Duration::from_millis(50));
     while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains("BGPPeer")) {
         assert!(tokio::time::Instant::now() < deadline, "the peer is not on disk");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        look.tick().await;
     }
     let second = ApiSource::watch(&ours, "n1", Some(kept.path().join("last-known-good")));
     let known = second.state().borrow().clone();

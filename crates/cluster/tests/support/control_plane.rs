@@ -137,9 +137,10 @@ impl ControlPlane {
         self.api = Some(self.spawn(&self.apiserver, &arguments));
         let client = self.client().await;
         let deadline = Instant::now() + START;
+        let mut look = tokio::time::interval(Duration::from_millis(100));
         while client.request_text(http_get("/readyz")).await.is_err() {
             assert!(Instant::now() < deadline, "kube-apiserver: {}", self.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            look.tick().await;
         }
     }
 
