@@ -20,7 +20,7 @@ mod lab;
 mod node;
 mod pki;
 pub mod pod;
-mod poll;
+pub mod poll;
 mod programs;
 
 pub use command::run;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Asks again and again until there is an answer or patience ends.
-pub(crate) fn until<T>(patience: Duration, pause: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn until<T>(patience: Duration, pause: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
         let answer = ask();
@@ -16,6 +16,6 @@ pub(crate) fn until<T>(patience: Duration, pause: Duration, mut ask: impl FnMut(
 
 /// Does nothing for a while.
 #[expect(clippy::disallowed_methods, reason = "there is no event to await")]
-pub(crate) fn rest(pause: Duration) {
+pub fn rest(pause: Duration) {
     std::thread::sleep(pause);
 }

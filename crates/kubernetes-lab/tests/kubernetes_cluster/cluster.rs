@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use muslin_kubernetes_lab::pod::Pod;
-use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, chart};
+use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, chart, poll};
 use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
 use muslin_netns::Namespace;
 
@@ -95,21 +95,10 @@ pub(crate) const FAMILIES: [Family; 2] = Family::BOTH;
 
 /// Asks until the answer is right; what was wrong last if it never is.
 pub(crate) fn eventually<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(error) if Instant::now() > deadline => return Err(error),
-            // What is asked for comes with no event that a test could await.
-            Err(_) => rest(Duration::from_millis(100)),
-        }
-    }
-}
-
-/// Waits while something else goes on.
-#[expect(clippy::disallowed_methods, reason = "the time itself is what is waited for")]
-pub(crate) fn rest(time: Duration) {
-    std::thread::sleep(time);
+    let mut wrong = None;
+    let answer =
+        poll::until(PATIENCE, Duration::from_millis(100), || ask().map_err(|error| wrong = Some(error)).ok());
+    answer.ok_or_else(|| wrong.unwrap_or_else(|| anyhow::anyhow!("nothing was asked")))
 }
 
 /// Two sets of pods with an HTTP and a UDP server that tell who asks, and a second container beside.

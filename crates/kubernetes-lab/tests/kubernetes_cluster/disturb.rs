@@ -4,10 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{AGNHOST, NAMESPACE, STATIC_PODS};
 use nix::sys::signal::Signal;
 
-use crate::cluster::{Cluster, FAMILIES, eventually, rest};
+use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::http::{PORT, client_address, host_name, same};
 use crate::traffic::Traffic;
 

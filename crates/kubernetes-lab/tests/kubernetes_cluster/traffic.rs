@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::pod::Pod;
+use muslin_kubernetes_lab::poll::rest;
 use muslin_netns::Namespace;
 
-use crate::cluster::{FAMILIES, rest};
+use crate::cluster::FAMILIES;
 
 /// Datagrams a second in each direction and family.
 const RATE: u32 = 1000;
