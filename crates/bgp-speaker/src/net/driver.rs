@@ -1,12 +1,13 @@
 //! The loop that feeds the speaker and does what it asks for.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,8 +24,12 @@ use crate::record::Recorded;
 use crate::session::ConnId;
 use crate::speaker::{Input, Output, SpeakerEvent};
 
-/// Chunks that wait for the speaker, of all connections together.
-const INCOMING: usize = 16;
+/// Chunks that wait for the speaker, of all connections together: 64 KiB each at most, far less from most peers.
+const INCOMING: usize = 64;
+
+/// How long inputs are taken in one after the other before routes leave again. What comes together is elected,
+/// encoded and sent together; when nothing more is there, nothing is waited for.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Changes of one batch for the kernel.
 const FIB_BATCH: usize = 1024;
@@ -80,8 +85,8 @@ pub(super) struct Driver {
     revision: watch::Sender<u64>,
     incoming: mpsc::Receiver<Incoming>,
     report: mpsc::Sender<Incoming>,
-    connections: HashMap<ConnId, Connection>,
-    dials: HashMap<ConnId, AbortHandle>,
+    connections: HashMap<ConnId, Connection, RandomState>,
+    dials: HashMap<ConnId, AbortHandle, RandomState>,
     pumps: JoinSet<()>,
     lingerers: Arc<Semaphore>,
     listeners: Listeners,
@@ -128,8 +133,8 @@ impl Driver {
             revision: watch::Sender::new(0),
             incoming,
             report,
-            connections: HashMap::new(),
-            dials: HashMap::new(),
+            connections: HashMap::default(),
+            dials: HashMap::default(),
             pumps: JoinSet::new(),
             lingerers: Arc::new(Semaphore::new(LINGERERS)),
             listeners: Listeners::default(),
@@ -176,6 +181,7 @@ impl Driver {
             },
             Some(incoming) = self.incoming.recv() => {
                 self.take_in(incoming);
+                self.take_in_more().await;
                 Flow::Continue
             }
             () = self.next_hops.notified() => {
@@ -214,6 +220,27 @@ impl Driver {
             }
         }
         self.speaker.handle_timeout(now);
+    }
+
+    /// Takes in what else has come, for a bounded time: an UPDATE of each of a thousand peers is not worth a
+    /// segment of its own to each of the others.
+    async fn take_in_more(&mut self) {
+        let end = Instant::now() + GATHER;
+        let mut waited = false;
+        while Instant::now() < end {
+            match self.incoming.try_recv() {
+                Ok(incoming) => {
+                    self.take_in(incoming);
+                    waited = false;
+                }
+                // Those who read and had no room go on now.
+                Err(_) if !waited => {
+                    tokio::task::yield_now().await;
+                    waited = true;
+                }
+                Err(_) => return,
+            }
+        }
     }
 
     fn take_in(&mut self, incoming: Incoming) {

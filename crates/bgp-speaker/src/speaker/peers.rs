@@ -1,8 +1,10 @@
 //! All peers of a speaker: by number, by name, by address, by connection; and the ranges new ones come from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::peer::Peer;
@@ -18,8 +20,8 @@ pub(super) struct Peers {
     retired: Vec<PeerIndex>,
     by_key: BTreeMap<PeerKey, PeerIndex>,
     /// Several at one address are on different links.
-    by_address: HashMap<IpAddr, SmallVec<[PeerIndex; 1]>>,
-    by_connection: HashMap<ConnId, PeerIndex>,
+    by_address: HashMap<IpAddr, SmallVec<[PeerIndex; 1]>, RandomState>,
+    by_connection: HashMap<ConnId, PeerIndex, RandomState>,
     ranges: Vec<Range>,
 }
 
