@@ -27,6 +27,8 @@ pub(crate) struct Group {
     pub(crate) journal: Journal,
     /// Routes that were withdrawn, with the segment that said so, while a member may not have read it.
     pub(crate) withdrawn: BTreeMap<Place, u64>,
+    /// The newest segment that any of them names.
+    newest_withdrawal: u64,
     /// Up to where `withdrawn` has been cleaned.
     cleaned: u64,
     pub(crate) members: BTreeMap<PeerIndex, Member>,
@@ -47,6 +49,7 @@ impl Group {
             cursor: rib.changes.walk(),
             journal: Journal::default(),
             withdrawn: BTreeMap::new(),
+            newest_withdrawal: 0,
             cleaned: 0,
             members: BTreeMap::new(),
             idle: Vec::new(),
@@ -122,20 +125,26 @@ impl Group {
         sent: Option<Sent>,
         version: u64,
     ) {
-        let held = self.holds(id);
+        // Whatever is recorded holds the destination: as sent, or as withdrawn while a member may not know.
+        let held_as_one_of_several = match self.table {
+            AdjRibOut::Single(_) => false,
+            AdjRibOut::Several(_) => self.holds(id),
+        };
         if let Some(sent) = sent {
             rib.attributes.retain(sent.offer().attributes);
         }
         let place = (id.index(), path_id);
         let before = self.table.set(id, path_id, sent);
-        match (&before, &sent) {
-            (_, Some(_)) => {
-                self.withdrawn.remove(&place);
-            }
+        let was_withdrawn = match (&before, &sent) {
+            (_, Some(_)) => self.withdrawn.remove(&place).is_some(),
             (Some(_), None) => {
-                self.withdrawn.insert(place, version);
+                self.newest_withdrawal = self.newest_withdrawal.max(version);
+                self.withdrawn.insert(place, version).is_some()
             }
-            (None, None) => {}
+            (None, None) => return,
+        };
+        if before.is_none() && !was_withdrawn && !held_as_one_of_several {
+            rib.destinations[id].holders += 1;
         }
         let family = rib.destinations.family(id);
         let destinations = &rib.destinations;
@@ -147,12 +156,15 @@ impl Group {
             self.counts.remove(family, before.offer().source);
             rib.attributes.release(before.offer().attributes);
         }
-        self.hold(rib, id, held);
     }
 
     fn holds(&self, id: DestinationId) -> bool {
         let row = id.index();
-        !self.table.get(id).is_empty() || self.withdrawn.range((row, 0)..=(row, u32::MAX)).next().is_some()
+        self.table.has(id)
+            || match self.table {
+                AdjRibOut::Single(_) => self.withdrawn.contains_key(&(row, 0)),
+                AdjRibOut::Several(_) => self.withdrawn.range((row, 0)..=(row, u32::MAX)).next().is_some(),
+            }
     }
 
     /// Tells the destination whether it is still needed.
@@ -184,8 +196,12 @@ impl Group {
         let needed = following.map(Member::needs).min().unwrap_or(head);
         if needed > self.cleaned {
             self.cleaned = needed;
-            let gone = self.withdrawn.extract_if(.., |_, version| *version < needed);
-            let mut rows: Vec<_> = gone.map(|((row, _), _)| row).collect();
+            let mut rows: Vec<_> = if self.newest_withdrawal < needed {
+                std::mem::take(&mut self.withdrawn).into_keys().map(|(row, _)| row).collect()
+            } else {
+                let gone = self.withdrawn.extract_if(.., |_, version| *version < needed);
+                gone.map(|((row, _), _)| row).collect()
+            };
             rows.dedup();
             for row in rows {
                 self.hold(rib, DestinationId::from_index(row), true);
@@ -222,6 +238,7 @@ impl Group {
             counts: self.counts.clone(),
             journal: self.journal.clone(),
             withdrawn: self.withdrawn.clone(),
+            newest_withdrawal: self.newest_withdrawal,
             cleaned: self.cleaned,
             members: BTreeMap::new(),
             idle: Vec::new(),

@@ -144,11 +144,13 @@ impl GroupKey {
             let offered = paths.filter_map(|path| Some((path, self.offer(rib, id, path).ok()?)));
             return identify(rib, offered.take(usize::from(self.shape.add_path.paths)));
         }
-        let best = rib.destinations.best(id);
-        best.and_then(|(_, path)| self.offer(rib, id, path).ok())
-            .map(|offer| (0, offer))
-            .into_iter()
-            .collect()
+        let mut offers = Offers::new();
+        if let Some((_, path)) = rib.destinations.best(id)
+            && let Ok(offer) = self.offer(rib, id, path)
+        {
+            offers.push((0, offer));
+        }
+        offers
     }
 
     /// Whether several paths are sent in a family (RFC 7911).

@@ -71,10 +71,25 @@ impl AdjRibOut {
     pub(crate) fn get(&self, id: DestinationId) -> SmallVec<[(u32, Sent); 1]> {
         let row = id.index();
         match self {
-            Self::Single(chunks) => entry(chunks, row as usize).map(|sent| (0, sent)).into_iter().collect(),
+            Self::Single(chunks) => {
+                let mut found = SmallVec::new();
+                if let Some(sent) = entry(chunks, row as usize) {
+                    found.push((0, sent));
+                }
+                found
+            }
             Self::Several(tree) => {
                 tree.range((row, 0)..=(row, u32::MAX)).map(|((_, path_id), sent)| (*path_id, *sent)).collect()
             }
+        }
+    }
+
+    /// Whether anything was sent of a destination.
+    pub(crate) fn has(&self, id: DestinationId) -> bool {
+        let row = id.index();
+        match self {
+            Self::Single(chunks) => entry(chunks, row as usize).is_some(),
+            Self::Several(tree) => tree.range((row, 0)..=(row, u32::MAX)).next().is_some(),
         }
     }
 

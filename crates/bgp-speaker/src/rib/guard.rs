@@ -73,10 +73,10 @@ impl Guard {
     /// would draw its neighbours' packets through it.
     pub(crate) fn check_next_hop(&self, next_hop: IpAddr) -> Result<(), Refused<'_>> {
         let host = IpNet::from(next_hop);
-        if let Some((_, index)) = self.own_blocks.get_lpm(&host) {
+        if let Some((_, index)) = covering(&self.own_blocks, &host) {
             return Err(refused(Refusal::PodNextHop, &self.config.own_blocks[*index]));
         }
-        match self.owned.get_lpm(&host) {
+        match covering(&self.owned, &host) {
             Some((_, index)) => Err(not_from_owner(Refusal::PodNextHop, &self.config.owned_blocks[*index])),
             None => Ok(()),
         }
@@ -90,20 +90,20 @@ impl Guard {
             let refused = Refused { refusal: Refusal::DefaultRoute, range: None };
             return if config.allow_default { Ok(()) } else { Err(refused) };
         }
-        if let Some((_, index)) = self.own_addresses.get_lpm(&prefix) {
+        if let Some((_, index)) = covering(&self.own_addresses, &prefix) {
             return Err(refused(Refusal::OwnAddress, &config.own_addresses[*index]));
         }
-        if let Some((_, index)) = self.own_blocks.get_lpm(&prefix) {
+        if let Some((_, index)) = covering(&self.own_blocks, &prefix) {
             return Err(refused(Refusal::OwnBlock, &config.own_blocks[*index]));
         }
-        let block = self.owned.get_lpm(&prefix).map(|(_, index)| &config.owned_blocks[*index]);
-        let named = self.allowed.get_lpm(&prefix).map(|(range, _)| range);
+        let block = covering(&self.owned, &prefix).map(|(_, index)| &config.owned_blocks[*index]);
+        let named = covering(&self.allowed, &prefix).map(|(range, _)| range);
         if block.is_none() && named.is_none() && config.allowed.ranges().is_some() {
             return Err(Refused { refusal: Refusal::NotAllowed, range: None });
         }
         // A range that an operator names as narrowly as what it touches is meant.
         let names_within = |range: IpNet| named.is_some_and(|named| range.contains(&named));
-        if let Some((_, index)) = self.protected.get_lpm(&prefix) {
+        if let Some((_, index)) = covering(&self.protected, &prefix) {
             let range = &config.protected[*index];
             let is_block_on_link = block.is_some_and(|owned| range.range.contains(&owned.block));
             if !names_within(range.range) && !is_block_on_link {
@@ -111,11 +111,12 @@ impl Guard {
             }
         }
         if named != Some(prefix)
+            && !self.protected.is_empty()
             && let Some((_, index)) = self.protected.children(&prefix).find(|(range, _)| *range != prefix)
         {
             return Err(refused(Refusal::Protected, &config.protected[*index]));
         }
-        if let Some((_, index)) = self.services.get_lpm(&prefix) {
+        if let Some((_, index)) = covering(&self.services, &prefix) {
             let range = &config.service_ranges[*index];
             if !names_within(range.range) {
                 return Err(refused(Refusal::ServiceRange, range));
@@ -133,6 +134,11 @@ impl Guard {
             None => Ok(()),
         }
     }
+}
+
+/// The longest range that covers a prefix. Most of a node's sets are empty most of the time.
+fn covering<'a>(ranges: &'a Ranges, prefix: &IpNet) -> Option<(IpNet, &'a usize)> {
+    if ranges.is_empty() { None } else { ranges.get_lpm(prefix) }
 }
 
 fn trie(ranges: impl Iterator<Item = IpNet>) -> Ranges {

@@ -25,6 +25,8 @@ pub(crate) struct Import {
     received: AttributeId,
     refusal: Option<Refusal>,
     bearer: Bearer,
+    /// Whether the guard lets routes over this next hop in.
+    permitted: bool,
     long_lived_stale: bool,
     /// What rules read of the attributes.
     memo: Memo,
@@ -56,12 +58,14 @@ impl Import {
         let origin = (row.origin_as != 0).then_some(Asn(row.origin_as));
         let bearer = Bearer { external, origin, next_hop };
         let refusal = refuse(&view, attributes, received, next_hop);
+        let permitted = guard.check_next_hop(next_hop).is_ok();
         Self {
             view,
             guard,
             received,
             refusal,
             bearer,
+            permitted,
             long_lived_stale: false,
             memo: Memo::default(),
             made: SmallVec::new(),
@@ -80,7 +84,7 @@ impl Import {
             return Ruling::Attributes(refusal);
         }
         let guard = &self.guard;
-        let permitted = guard.check_next_hop(self.bearer.next_hop);
+        let permitted = if self.permitted { Ok(()) } else { guard.check_next_hop(self.bearer.next_hop) };
         if let Err(refused) = permitted.and_then(|()| guard.check(prefix, self.bearer)) {
             return Ruling::Guard(refused);
         }

@@ -282,7 +282,11 @@ impl LocRib {
         let Some(first) = self.destinations[id].first else { return SmallVec::new() };
         let only = self.destinations.path(first);
         if only.next.is_none() {
-            return self.eligible_class(only).map(|_| first).into_iter().collect();
+            let mut winners = SmallVec::new();
+            if self.eligible_class(only).is_some() {
+                winners.push(first);
+            }
+            return winners;
         }
         let family = self.destinations.family(id);
         let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
