@@ -108,9 +108,12 @@ fn outer(setup: &NodeSetup, file: &Path) -> Result<ExitCode, LabError> {
     let mut init = Command::new("/proc/self/exe")
         .arg0(INIT)
         .args(std::env::args_os().skip(1))
+        .stdin(Stdio::piped())
         .spawn()
         .map_err(LabError::file(file))?;
+    // Both see the same mounts: what is written is written before process 1 covers the lab's folder.
     fs::write(&setup.process, init.id().to_string()).map_err(LabError::file(&setup.process))?;
+    drop(init.stdin.take());
     let status = init.wait().map_err(LabError::system("wait for a node"))?;
     Ok(ExitCode::from(u8::from(!status.success())))
 }
@@ -120,6 +123,8 @@ fn init(setup: &NodeSetup) -> Result<(), LabError> {
     let failed = |errno: nix::Error| LabError::system("begin a node")(errno.into());
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
     sethostname(&setup.name).map_err(failed)?;
+    // Its end is the word to begin.
+    io::copy(&mut io::stdin(), &mut io::sink()).map_err(LabError::system("begin a node"))?;
     make_file_system(setup)?;
     let mut services: Vec<Running<'_>> = setup.services.iter().map(Running::new).collect();
     loop {
