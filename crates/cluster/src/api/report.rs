@@ -191,7 +191,7 @@ impl NodeReporter {
     pub async fn tell_network(&self, network: &NodeNetwork) -> Result<(), TellError> {
         const WHAT: &str = "the Node's condition NetworkUnavailable";
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let node = answered(WHAT, nodes.get(&self.node)).await?;
+        let mut node = answered(WHAT, nodes.get(&self.node)).await?;
         let known = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let known = known.into_iter().find(|condition| condition.type_ == NETWORK_UNAVAILABLE);
         let status = if network.available { "False" } else { "True" };
@@ -210,7 +210,8 @@ impl NodeReporter {
                 "lastTransitionTime": since.unwrap_or(now.clone()),
             });
             let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-            answered(WHAT, nodes.patch_status(&self.node, &PatchParams::default(), &patch)).await?;
+            // The taint is taken from the Node as this leaves it: the patch below holds for no older one.
+            node = answered(WHAT, nodes.patch_status(&self.node, &PatchParams::default(), &patch)).await?;
         }
         if network.available {
             self.take_taint(&nodes, &node).await?;

@@ -55,6 +55,7 @@ pub(super) async fn run(daemon: Arc<Daemon>, client: ApiClient, node: String, ru
     let mut events = None;
     let mut limit = EventLimit::default();
     let mut pause = Duration::ZERO;
+    let mut plan = daemon.plan.subscribe();
     loop {
         let look = tokio::time::sleep(pause);
         tokio::pin!(look);
@@ -62,6 +63,8 @@ pub(super) async fn run(daemon: Arc<Daemon>, client: ApiClient, node: String, ru
             events = events.or_else(|| daemon.speaker.get().and_then(|speaker| speaker.events().ok()));
             tokio::select! {
                 () = &mut look => break,
+                // The speaker comes with the first plan, and its first events are the ones that people wait for.
+                changed = plan.changed(), if events.is_none() => if changed.is_err() { return },
                 event = next(&mut events) => if let Some(event) = event {
                     teller.event(&daemon, &event, &mut limit).await;
                 },
