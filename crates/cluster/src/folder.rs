@@ -2,8 +2,8 @@
 //!
 //! Every file ending in `.yaml`, `.yml` or `.json` that is not hidden is read; folders within are not. Nothing
 //! that is half-written takes effect: an object that cannot be read stays as it was, a file that cannot be
-//! parsed keeps all its objects, and so does a file that has become empty and a folder that has gone. What is
-//! removed from a file that parses, and with a file that is removed, is gone.
+//! parsed keeps all its objects, and so does a file that has become empty and a folder that has gone or lost every
+//! manifest. What is removed from a file that parses, and with a file that is removed beside others, is gone.
 
 mod watch;
 
@@ -119,6 +119,8 @@ fn is_manifest(name: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     files: BTreeMap<Arc<str>, LoadedFile>,
+    /// Whether every manifest has gone, which is taken for an accident.
+    emptied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +137,10 @@ struct LoadedFile {
 impl Folder {
     /// Takes over what the folder holds now; files that are not among `files` are gone.
     pub(crate) fn replace(&mut self, files: Files) {
+        self.emptied = files.is_empty() && !self.files.is_empty();
+        if self.emptied {
+            return;
+        }
         // An object may move from one file to another and become unreadable in the same moment.
         let before = self.state();
         self.files.retain(|name, _| files.contains_key(name));
@@ -173,6 +179,13 @@ impl Folder {
         }
         state.problems = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
         state.problems.extend(duplicates);
+        if self.emptied {
+            state.problems.push(last_good_kept(
+                "the folder",
+                "it holds no manifest any more",
+                "write them again, or leave a file with a comment alone to withdraw everything",
+            ));
+        }
         state
     }
 }
@@ -202,15 +215,19 @@ impl LoadedFile {
     /// Keeps everything, and says why the file's present content does not count.
     fn keep(&mut self, name: &Arc<str>, message: &str, remedy: &str) {
         self.text = None;
-        self.problems = vec![Problem {
-            object: name.to_string(),
-            file: Arc::default(),
-            line: 0,
-            field: String::new(),
-            message: message.to_owned(),
-            remedy: remedy.to_owned(),
-            effect: Effect::LastGoodKept,
-        }];
+        self.problems = vec![last_good_kept(name, message, remedy)];
+    }
+}
+
+fn last_good_kept(object: &str, message: &str, remedy: &str) -> Problem {
+    Problem {
+        object: object.to_owned(),
+        file: Arc::default(),
+        line: 0,
+        field: String::new(),
+        message: message.to_owned(),
+        remedy: remedy.to_owned(),
+        effect: Effect::LastGoodKept,
     }
 }
 

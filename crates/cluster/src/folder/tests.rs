@@ -70,8 +70,23 @@ fn a_file_that_becomes_empty_keeps_its_objects_and_one_that_is_removed_does_not(
     );
     folder.replace(files(&[("a.yaml", "# nothing left\n")]));
     assert_eq!(nodes(&folder), Vec::<String>::new());
-    folder.replace(files(&[("a.yaml", GOOD)]));
+    folder.replace(files(&[("a.yaml", GOOD), ("b.yaml", "# another\n")]));
+    folder.replace(files(&[("b.yaml", "# another\n")]));
+    assert_eq!(nodes(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_loses_every_manifest_keeps_all_objects_until_it_says_more() {
+    let mut folder = folder_with(GOOD);
     folder.replace(Files::new());
+    assert_eq!(nodes(&folder), ["n1", "n2"]);
+    assert_eq!(
+        folder.state().problems[0].to_string(),
+        "the folder: it holds no manifest any more; write them again, or leave a file with a comment alone to withdraw everything",
+    );
+    folder.replace(files(&[("a.yaml", GOOD)]));
+    assert_eq!((nodes(&folder).len(), folder.state().problems.len()), (2, 0));
+    folder.replace(files(&[("empty.yaml", "# nothing\n")]));
     assert_eq!(nodes(&folder), Vec::<String>::new());
 }
 
