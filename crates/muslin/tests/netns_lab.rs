@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn muslin(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_muslin"));
+    // Whoever runs the tests in the background of a script has them ignore SIGINT, and all that they start.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_muslin")]);
     // Where a standing lab is noted: not where a lab of the person at the keyboard is.
     command.arg("lab").args(arguments).env("TMPDIR", folder).stdin(Stdio::null());
     command
