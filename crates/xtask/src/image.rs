@@ -23,7 +23,7 @@ pub(crate) const REPOSITORY: &str = "ghcr.io/muslin-net/muslin";
 /// What is in it, under `/usr/bin`.
 const PROGRAMS: [&str; 2] = ["muslin", "muslin-cni"];
 /// The profile of what is given away.
-const RELEASE: &str = "release";
+const GIVEN_AWAY: &str = "image";
 /// A larger image is a mistake, in octets and for each architecture.
 const LARGEST: usize = 20_000_000;
 
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Cargo's profile; `dev` builds faster, for a lab
-    #[arg(long, value_name = "NAME", default_value = RELEASE)]
+    #[arg(long, value_name = "NAME", default_value = GIVEN_AWAY)]
     profile: String,
 }
 
@@ -82,7 +82,7 @@ impl Architecture {
 /// Builds the image for this machine; where it is.
 pub(crate) fn for_this_machine() -> Result<PathBuf> {
     let output = Metadata::read()?.target_directory.join("image/muslin.tar");
-    let profile = RELEASE.to_owned();
+    let profile = GIVEN_AWAY.to_owned();
     run(&Options { architectures: Vec::new(), output: Some(output.clone()), profile })?;
     Ok(output)
 }
@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for (name, contents) in &programs {
             println!("  {name:<12} {:>5.1} MB", megabytes(contents.len()));
         }
-        if size > LARGEST && options.profile == RELEASE {
+        if size > LARGEST && options.profile == GIVEN_AWAY {
             bail!("the image is larger than {:.0} MB: see what has grown", megabytes(LARGEST));
         }
         images.push(image);
