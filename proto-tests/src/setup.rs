@@ -143,14 +143,14 @@ impl Setup {
         self
     }
 
-    /// This end's addresses that sessions run from.
+    /// This end's addresses that sessions run from, but for those that mean nothing without their interface.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let addresses: BTreeSet<IpAddr> =
-            self.sessions.iter().map(|session| session.local(&self.own)).collect();
+        let numbered = self.sessions.iter().filter(|session| session.features.interface.is_none());
+        let addresses: BTreeSet<IpAddr> = numbered.map(|session| session.local(&self.own)).collect();
         addresses.into_iter().collect()
     }
 
-    /// The same as a daemon is told to listen on them: link-local ones with their interface.
+    /// All of them as a daemon is told to listen on them: link-local ones with their interface.
     pub fn listens_on(&self) -> Vec<String> {
         let addresses: BTreeSet<String> =
             self.sessions.iter().map(|session| session.scoped(session.local(&self.own))).collect();

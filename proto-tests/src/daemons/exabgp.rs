@@ -155,10 +155,8 @@ impl ExaBgp {
 
 fn command(release: &Release, setup: &Setup, folder: &Path) -> Command {
     let mut command = release.command(release.first(&PROGRAMS));
-    // It cannot listen on an address with an interface, and listens on none then.
-    let numbered = |session: &&Session| session.features.interface.is_none();
-    let addresses: Vec<String> =
-        setup.sessions.iter().filter(numbered).map(|session| session.local(&setup.own).to_string()).collect();
+    // It cannot listen on an address with an interface.
+    let addresses: Vec<String> = setup.addresses().iter().map(ToString::to_string).collect();
     // With underscores: a shell on the way would drop the names with dots.
     command.arg(folder.join("exabgp.conf")).envs([
         ("exabgp_daemon_user", "root"),
