@@ -1,5 +1,6 @@
 //! The command line, as clap sees it.
 
+mod diagnosis;
 mod node;
 mod peer;
 
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
 use muslin_cluster::resources::TimeSpan;
 
+pub(crate) use self::diagnosis::DoctorArgs;
 pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe, ProbeArgs, UninstallArgs};
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
 
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Routes(RoutesArgs),
     /// Why a prefix is here (or is not): from the object that caused it to the kernel
     Explain(ExplainArgs),
+    /// What on this node is in the way: kernel, settings, other managers of routes, MTU, CNI; each with what helps
+    Doctor(DoctorArgs),
     /// Print what a node would do with a folder of manifests, without doing it
     Plan(PlanArgs),
     /// Try a route on import guard and policies, without sending or receiving it

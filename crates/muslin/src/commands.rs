@@ -2,6 +2,7 @@
 
 mod cni;
 mod diff;
+mod doctor;
 mod drain;
 mod explain;
 mod live;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Peer(command) => peer_action::run(&command).await,
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
+            Command::Doctor(args) => doctor::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,
             Command::Drain(args) => drain::drain(&args).await,
             Command::Undrain(args) => drain::undrain(&args).await,

@@ -11,6 +11,7 @@ mod daemon;
 mod error;
 mod kernel;
 mod logging;
+mod path_mtu;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,7 @@ mod interval;
 mod ruleset;
 mod survey;
 
-pub use survey::{ForwardDrop, forward_drops, is_present};
+pub use survey::{Chain, ForwardDrop, chains, forward_drops, is_present};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,13 @@ pub struct Masquerade {
 #[derive(Debug, thiserror::Error)]
 #[error("table inet {TABLE}: {0}")]
 pub struct FirewallError(#[source] NetlinkError);
+
+impl FirewallError {
+    /// Whether the kernel has it and this process may not look: it lacks `CAP_NET_ADMIN`.
+    pub fn is_forbidden(&self) -> bool {
+        self.0.errno() == Some(libc::EPERM)
+    }
+}
 
 /// Makes the kernel's table be what `plan` says, in one step, whatever was there before.
 pub fn apply(plan: &FirewallPlan) -> Result<(), FirewallError> {

@@ -49,7 +49,7 @@ fn render(status: &Status) -> String {
 }
 
 /// What a person has to look at, each with its remedy where one is known.
-fn problems(status: &Status) -> Vec<String> {
+pub(super) fn problems(status: &Status) -> Vec<String> {
     let manifests = status.problems.iter().map(ToString::to_string);
     let refusals = status.kernel.refusals.iter().map(|refused| {
         format!("kernel: {:?} refused: {} ({} routes)", refused.subject, refused.refusal, refused.routes)
