@@ -74,6 +74,7 @@ pub(crate) fn kube_proxy(node: &str, mode: ProxyMode) -> String {
         "mode": match mode {
             ProxyMode::Nftables => "nftables",
             ProxyMode::Iptables => "iptables",
+            ProxyMode::Ipvs => "ipvs",
         },
     })
     .to_string()

@@ -36,7 +36,7 @@ pub(crate) struct ControlPlane {
     // Dropped first to last: those that ask before those that answer.
     pub(crate) managers: Vec<Daemon>,
     pub(crate) server: Option<Daemon>,
-    store: Daemon,
+    store: Option<Daemon>,
     pub(crate) namespace: Namespace,
     folder: PathBuf,
     programs: Programs,
@@ -65,11 +65,10 @@ impl ControlPlane {
         let signing = pki.signing_key()?;
         let server_arguments = server_arguments(pki, &signing)?;
         let manager_arguments = manager_arguments(pki, &signing)?;
-        let store = start_store(&namespace, folder)?;
         let mut plane = Self {
             managers: Vec::new(),
             server: None,
-            store,
+            store: None,
             namespace,
             folder: folder.to_path_buf(),
             programs: programs.clone(),
@@ -77,8 +76,21 @@ impl ControlPlane {
             manager_arguments,
             kubectl,
         };
+        plane.start_store()?;
         plane.start_server()?;
         Ok(plane)
+    }
+
+    /// Kills the store. The API server stays and cannot do much.
+    pub(crate) fn stop_store(&mut self) {
+        self.store = None;
+    }
+
+    /// Starts the store, or starts it again with what it had.
+    pub(crate) fn start_store(&mut self) -> Result<(), LabError> {
+        self.stop_store();
+        self.store = Some(start_store(&self.namespace, &self.folder)?);
+        Ok(())
     }
 
     /// Starts the API server, or starts it again.
@@ -117,7 +129,7 @@ impl ControlPlane {
 
     /// An error if a program has ended.
     pub(crate) fn check(&mut self) -> Result<(), LabError> {
-        self.managers.iter_mut().chain(&mut self.server).chain([&mut self.store]).try_for_each(Daemon::check)
+        self.managers.iter_mut().chain(&mut self.server).chain(&mut self.store).try_for_each(Daemon::check)
     }
 }
 

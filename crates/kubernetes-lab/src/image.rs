@@ -17,36 +17,41 @@ use crate::programs::{Programs, find};
 pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 /// The image with Kubernetes' own test server, and a shell with common tools.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
+/// What Kubernetes' tests call an image with other tools to ask the DNS by; ours has one kind of them.
+const DNSUTILS: &str = "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7";
 /// The image of the cluster's DNS.
 pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
+
+/// The image of an Ingress controller, where a lab was given one.
+pub const INGRESS: &str = "ghcr.io/zalando/skipper:v0.22.0";
 
 /// The product's image, as the chart of this version names it.
 const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
 
 /// Tools of the machine that test pods call; those that are not installed are left out.
-const TOOLS: [&str; 16] = [
-    "bash", "cat", "curl", "date", "dig", "env", "getent", "grep", "hostname", "ip", "ls", "nc", "ping",
-    "sleep", "ss", "timeout",
+const TOOLS: [&str; 24] = [
+    "bash", "cat", "curl", "cut", "date", "dig", "env", "getent", "grep", "head", "hostname", "ip", "ls",
+    "nc", "ping", "seq", "sleep", "ss", "tail", "timeout", "touch", "tr", "wc", "wget",
 ];
 
 /// Writes the archives into a folder; their paths.
 pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBuf>, LabError> {
     fs::create_dir_all(folder).map_err(LabError::file(folder))?;
     let pause = Image {
-        name: PAUSE,
+        names: &[PAUSE],
         entrypoint: &["/pause"],
         user: "65535:65535",
         files: vec![(programs.get("pause"), "pause".into())],
     };
     let coredns = Image {
-        name: COREDNS,
+        names: &[COREDNS],
         entrypoint: &["/coredns"],
         user: "0:0",
         files: vec![(programs.get("coredns"), "coredns".into())],
     };
     let mut files = vec![(programs.get("agnhost"), "agnhost".into())];
     files.extend(tools());
-    let agnhost = Image { name: AGNHOST, entrypoint: &["/agnhost"], user: "0:0", files };
+    let agnhost = Image { names: &[AGNHOST, DNSUTILS], entrypoint: &["/agnhost"], user: "0:0", files };
     [("pause", pause), ("coredns", coredns), ("agnhost", agnhost)]
         .into_iter()
         .map(|(name, image)| {
@@ -55,6 +60,15 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
             Ok(path)
         })
         .collect()
+}
+
+/// Writes the image of an Ingress controller.
+pub(crate) fn write_ingress_controller(program: PathBuf, folder: &Path) -> Result<PathBuf, LabError> {
+    let files = vec![(program, "usr/bin/skipper".into())];
+    let image = Image { names: &[INGRESS], entrypoint: &["/usr/bin/skipper"], user: "65534:65534", files };
+    let path = folder.join("ingress.tar");
+    image.write(&path).map_err(LabError::file(&path))?;
+    Ok(path)
 }
 
 /// Writes the product's image, of the programs in a folder and the libraries that they load.
@@ -69,7 +83,7 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
         files.insert((path, Path::new("usr/bin").join(program)));
     }
     let files = files.into_iter().collect();
-    let image = Image { name: PRODUCT, entrypoint: &["/usr/bin/muslin"], user: "0:0", files };
+    let image = Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], user: "0:0", files };
     let path = folder.join("muslin.tar");
     image.write(&path).map_err(LabError::file(&path))?;
     Ok(path)
@@ -77,7 +91,7 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
 
 /// What an image holds and how it starts.
 struct Image {
-    name: &'static str,
+    names: &'static [&'static str],
     entrypoint: &'static [&'static str],
     user: &'static str,
     /// Programs of this machine, and where they go.
@@ -108,7 +122,7 @@ impl Image {
         let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
         let manifest = serde_json::json!([{
             "Config": configuration_name,
-            "RepoTags": [self.name],
+            "RepoTags": self.names,
             "Layers": [format!("{digest}.tar")],
         }])
         .to_string();

@@ -61,6 +61,8 @@ pub struct KubernetesLab {
     pub(crate) control_plane: ControlPlane,
     fabric: Fabric,
     cgroups: Cgroups,
+    /// Images that every node has.
+    archives: Vec<PathBuf>,
     pub(crate) progress: Progress,
     pub(crate) begun: Instant,
     pub(crate) times: Times,
@@ -125,14 +127,15 @@ impl KubernetesLab {
                     Some(image) => image.clone(),
                     None => image::write_product(muslin.parent().unwrap_or(muslin), &place("images"))?,
                 });
-                import(&mut nodes, &archives)
+                import(&mut nodes, &archives)?;
+                Ok::<_, LabError>(archives)
             });
             let ready = control_plane.await_server();
             (ready, imported.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         ready?;
         let api_server_seconds = begun.elapsed().as_secs_f64();
-        imported?;
+        let archives = imported?;
         step.done();
 
         let step = progress.step("nodes known to the API server");
@@ -148,7 +151,7 @@ impl KubernetesLab {
         std::mem::forget(guard);
         let nodes_known_seconds = begun.elapsed().as_secs_f64();
         let times = Times { api_server_seconds, nodes_known_seconds, ..Times::default() };
-        Ok(Self { nodes, control_plane, fabric, cgroups, progress, begun, times, programs, folder })
+        Ok(Self { nodes, control_plane, fabric, cgroups, archives, progress, begun, times, programs, folder })
     }
 
     /// The API.
@@ -166,6 +169,18 @@ impl KubernetesLab {
         self.nodes.get_mut(index)
     }
 
+    /// Gives all nodes the image of an Ingress controller, which is built when it is not there yet.
+    ///
+    /// # Errors
+    /// If it cannot be built, or a node does not take it.
+    pub fn add_ingress_controller(&mut self) -> Result<(), LabError> {
+        let program = self.programs.ingress_controller(self.progress)?;
+        let archive = image::write_ingress_controller(program, &self.folder.path().join("images"))?;
+        import(&mut self.nodes, std::slice::from_ref(&archive))?;
+        self.archives.push(archive);
+        Ok(())
+    }
+
     /// Kills the API server. What needs it has to do without.
     pub fn stop_api_server(&mut self) {
         self.control_plane.server = None;
@@ -178,6 +193,34 @@ impl KubernetesLab {
     pub fn start_api_server(&mut self) -> Result<(), LabError> {
         self.control_plane.start_server()?;
         self.control_plane.await_server()
+    }
+
+    /// Kills etcd, with whatever it had not written yet. The API server stays and cannot do much.
+    pub fn stop_store(&mut self) {
+        self.control_plane.stop_store();
+    }
+
+    /// Starts etcd again with what it had, and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with the last lines of whatever does not come up.
+    pub fn start_store(&mut self) -> Result<(), LabError> {
+        self.control_plane.start_store()?;
+        self.control_plane.await_server()
+    }
+
+    /// Puts a machine with an empty disk in the place of a node: it has the same name, links and addresses.
+    ///
+    /// # Errors
+    /// If the old one's files cannot be removed, or the new one does not start.
+    pub fn replace_node(&mut self, index: usize) -> Result<(), LabError> {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return Err(LabError::Missing(format!("there is no node number {index}")));
+        };
+        node.kill();
+        node.erase()?;
+        node.power_on()?;
+        node.import(&self.archives)
     }
 
     /// The network between them.

@@ -13,6 +13,7 @@ mod cgroup;
 mod command;
 mod configuration;
 mod control_plane;
+mod e2e;
 mod image;
 mod install;
 mod kubectl;
@@ -25,7 +26,8 @@ mod programs;
 
 pub use command::run;
 pub use configuration::STATIC_PODS;
-pub use image::AGNHOST;
+pub use e2e::{SpecResult, Specs};
+pub use image::{AGNHOST, INGRESS};
 pub use install::{NAMESPACE, RELEASE, chart};
 pub use kubectl::Kubectl;
 pub use lab::{KubernetesLab, KubernetesOptions, Times};

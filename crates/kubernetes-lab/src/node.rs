@@ -66,10 +66,7 @@ impl Node {
         for folder in [&own, &plugins, &pods] {
             fs::create_dir_all(folder).map_err(LabError::file(folder))?;
         }
-        for plugin in PLUGINS {
-            let file = Path::new(REFERENCE_PLUGINS).join(plugin);
-            fs::copy(&file, plugins.join(plugin)).map_err(LabError::file(file))?;
-        }
+        copy_plugins(&plugins)?;
         let kubelet = pki.kubeconfig(&name, server, &format!("system:node:{name}"), Some("system:nodes"))?;
         let proxy = pki.kubeconfig(&format!("{name}-proxy"), server, "system:kube-proxy", None)?;
         for (file, from) in
@@ -148,6 +145,25 @@ impl Node {
         machine.await_path(&self.process, PATIENCE)?;
         self.machine = Some(machine);
         Ok(())
+    }
+
+    /// Leaves a node that was killed with what a new machine has: programs and configuration.
+    pub(crate) fn erase(&self) -> Result<(), LabError> {
+        let configuration = CONFIGURATION.trim_start_matches("/var/lib/");
+        let lib = self.folder.join("lib");
+        for entry in fs::read_dir(&lib).map_err(LabError::file(&lib))?.flatten() {
+            if entry.file_name() != configuration {
+                fs::remove_dir_all(entry.path()).map_err(LabError::file(entry.path()))?;
+            }
+        }
+        let plugins = self.folder.join("opt/cni/bin");
+        for folder in [&plugins, &self.folder.join("etc"), &self.folder.join("etc.work")] {
+            fs::remove_dir_all(folder).map_err(LabError::file(folder))?;
+        }
+        for folder in [&plugins, &lib.join(STATIC_PODS.trim_start_matches("/var/lib/"))] {
+            fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+        }
+        copy_plugins(&plugins)
     }
 
     /// Runs a command on the node, to its end.
@@ -270,4 +286,13 @@ impl Node {
             serde_json::to_vec_pretty(&setup).map_err(|error| LabError::file(&self.setup)(error.into()))?;
         fs::write(&self.setup, text).map_err(LabError::file(&self.setup))
     }
+}
+
+/// Puts the reference plugins where a distribution's package would.
+fn copy_plugins(folder: &Path) -> Result<(), LabError> {
+    for plugin in PLUGINS {
+        let file = Path::new(REFERENCE_PLUGINS).join(plugin);
+        fs::copy(&file, folder.join(plugin)).map_err(LabError::file(file))?;
+    }
+    Ok(())
 }

@@ -32,6 +32,10 @@ const KUBERNETES_MODULE: &Module = &[
 const PAUSE_MODULE: &Module =
     &[("go.mod", "module muslin.dev/lab/pause\n\ngo 1.24\n"), ("main.go", include_str!("programs/pause.go"))];
 
+/// Skipper, with the versions of all that it is made of.
+const INGRESS_MODULE: &Module =
+    &[("go.mod", include_str!("programs/ingress.mod")), ("go.sum", include_str!("programs/ingress.sum"))];
+
 /// A program and how it comes about.
 struct Recipe {
     /// Its file.
@@ -44,6 +48,8 @@ struct Recipe {
 enum Source {
     /// A package of a module that stands here, with the versions of all that it is made of.
     Local { module: &'static Module, package: &'static str },
+    /// The tests of such a package.
+    Tests { module: &'static Module, package: &'static str },
     /// A command of a published module.
     Published { package: &'static str, version: &'static str },
 }
@@ -80,6 +86,27 @@ const RECIPES: [Recipe; 5] = [
     },
 ];
 
+/// An Ingress controller that needs nothing but its own program and the API.
+const INGRESS: Recipe = Recipe {
+    name: "skipper",
+    source: Source::Local { module: INGRESS_MODULE, package: "github.com/zalando/skipper/cmd/skipper" },
+    variables: &[],
+};
+
+/// What runs Kubernetes' own tests, and the tests.
+const END_TO_END: [Recipe; 2] = [
+    Recipe {
+        name: "ginkgo",
+        source: Source::Local { module: KUBERNETES_MODULE, package: "github.com/onsi/ginkgo/v2/ginkgo" },
+        variables: &[],
+    },
+    Recipe {
+        name: "e2e.test",
+        source: Source::Tests { module: KUBERNETES_MODULE, package: "k8s.io/kubernetes/test/e2e" },
+        variables: VERSION,
+    },
+];
+
 /// A folder with all programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -96,11 +123,7 @@ impl Programs {
         fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
         let programs = Self { folder };
         for recipe in &RECIPES {
-            if !programs.get(recipe.name).is_file() {
-                let step = progress.step(format!("{} built, once", recipe.name));
-                programs.build(recipe)?;
-                step.done();
-            }
+            programs.require(recipe, progress)?;
         }
         for command in COMMANDS {
             let link = programs.get(command);
@@ -109,6 +132,33 @@ impl Programs {
             }
         }
         Ok(programs)
+    }
+
+    /// Finds an Ingress controller, or builds it.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(crate) fn ingress_controller(&self, progress: Progress) -> Result<PathBuf, LabError> {
+        self.require(&INGRESS, progress)
+    }
+
+    /// Finds the runner and the program of Kubernetes' own end-to-end tests, or builds them.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(crate) fn end_to_end(&self, progress: Progress) -> Result<[PathBuf; 2], LabError> {
+        let [ginkgo, suite] = &END_TO_END;
+        Ok([self.require(ginkgo, progress)?, self.require(suite, progress)?])
+    }
+
+    fn require(&self, recipe: &Recipe, progress: Progress) -> Result<PathBuf, LabError> {
+        let program = self.get(recipe.name);
+        if !program.is_file() {
+            let step = progress.step(format!("{} built, once", recipe.name));
+            self.build(recipe)?;
+            step.done();
+        }
+        Ok(program)
     }
 
     /// The file of a program.
@@ -133,13 +183,21 @@ impl Programs {
         let mut go = Command::new("go");
         // Static, since it runs in images without a C library too.
         go.current_dir(place.path()).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        let write = |module: &Module| -> Result<(), LabError> {
+            for (name, text) in module {
+                let file = place.path().join(name);
+                fs::write(&file, text).map_err(LabError::file(file))?;
+            }
+            Ok(())
+        };
         match &recipe.source {
             Source::Local { module, package } => {
-                for (name, text) in *module {
-                    let file = place.path().join(name);
-                    fs::write(&file, text).map_err(LabError::file(file))?;
-                }
+                write(module)?;
                 go.arg("build").args(common).arg("-o").arg(&result).arg(package);
+            }
+            Source::Tests { module, package } => {
+                write(module)?;
+                go.args(["test", "-c", "-vet=off"]).args(common).arg("-o").arg(&result).arg(package);
             }
             Source::Published { package, version } => {
                 go.arg("install").args(common).arg(format!("{package}@{version}")).env("GOBIN", place.path());

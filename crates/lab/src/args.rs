@@ -84,6 +84,8 @@ pub enum ProxyMode {
     Nftables,
     /// iptables
     Iptables,
+    /// IPVS, where the kernel has it
+    Ipvs,
 }
 
 /// Output formats.

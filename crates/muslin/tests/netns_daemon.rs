@@ -214,7 +214,7 @@ fn a_peer_of_the_wrong_as_says_so_with_the_remedy() {
 }
 
 #[test]
-fn a_killed_agent_leaves_its_routes_and_the_next_one_takes_them_over() {
+fn fault_01_a_killed_agent_leaves_its_routes_and_the_next_one_takes_them_over() {
     let mut world = World::start();
     let (namespace, daemon) = &mut world.nodes[0];
     daemon.child.kill().unwrap();

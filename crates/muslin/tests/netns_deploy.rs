@@ -123,7 +123,7 @@ fn pods_may_come_once_a_session_stands_and_its_routes_are_in_the_kernel() {
 }
 
 #[test]
-fn a_node_that_is_given_up_is_left_as_it_was_found() {
+fn fault_46_a_node_that_is_given_up_is_left_as_it_was_found() {
     let mut pair = Pair::start(CLUSTER, ROUTER);
     let folder = folder(&pair.agent);
     pair.agent.await_log("CNI configuration is in place");

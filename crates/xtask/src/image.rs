@@ -79,12 +79,22 @@ impl Architecture {
     }
 }
 
-/// Builds the image for this machine; where it is.
-pub(crate) fn for_this_machine() -> Result<PathBuf> {
-    let output = Metadata::read()?.target_directory.join("image/muslin.tar");
-    let profile = GIVEN_AWAY.to_owned();
-    run(&Options { architectures: Vec::new(), output: Some(output.clone()), profile })?;
-    Ok(output)
+/// What a lab installs: the image, and the very programs that are in it.
+pub(crate) struct ForLab {
+    /// The archive.
+    pub(crate) image: PathBuf,
+    /// The program `muslin`; the plugin is beside it.
+    pub(crate) muslin: PathBuf,
+}
+
+/// Builds the image for this machine, as it is given away but for the minutes that making it smaller would take.
+pub(crate) fn for_lab() -> Result<ForLab> {
+    let target = Metadata::read()?.target_directory;
+    let image = target.join("image/muslin-lab.tar");
+    let profile = "release".to_owned();
+    run(&Options { architectures: Vec::new(), output: Some(image.clone()), profile })?;
+    let muslin = target.join(Architecture::of_this_machine().target()).join("release/muslin");
+    Ok(ForLab { image, muslin })
 }
 
 /// Builds the programs, packs them, and says how large the image is.

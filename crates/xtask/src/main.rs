@@ -31,6 +31,8 @@ struct Cli {
 enum Command {
     /// Run the tests: every tier, or those named.
     Test(test::Options),
+    /// Run Kubernetes' own tests on a cluster of the lab and write docs/kubernetes.md.
+    E2e(test::kubernetes::EndToEnd),
     /// Check formatting, clippy, documentation, licences, the crate graph and the sources.
     Lint(lint::Options),
     /// Measure speed and size beside others.
@@ -54,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(options) => test::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::E2e(options) => test::kubernetes::end_to_end(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint(options) => lint::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),

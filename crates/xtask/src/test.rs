@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the tiers, each with its needs, its time and its count.
 
 pub(crate) mod containerlab;
-mod kubernetes;
+pub(crate) mod kubernetes;
 mod lab;
 
 use std::collections::BTreeSet;

@@ -50,6 +50,7 @@ impl Cluster {
         };
         let mut lab = KubernetesLab::start(&options, Progress::Shown)?;
         lab.install(&chart()?)?;
+        lab.add_ingress_controller()?;
         let kubectl = lab.kubectl().clone();
         kubectl.apply(&web())?;
         kubectl.run(&["rollout", "status", "daemonset/web", "daemonset/second", "--timeout=120s"])?;
@@ -77,6 +78,13 @@ impl Cluster {
     pub(crate) fn one_per_node(&self) -> Vec<&Pod> {
         let first = |node: &str| self.web.iter().find(|pod| pod.node == node);
         self.nodes.iter().filter_map(|(name, _, _)| first(name)).collect()
+    }
+
+    /// A pod of now on each node, in the order of nodes: where nodes were lost, pods came in the place of those above.
+    pub(crate) fn present_pods(&self) -> Result<Vec<Pod>> {
+        let mut pods = self.kubectl.pods("default", "set=web")?;
+        pods.sort_by(|a, b| a.node.cmp(&b.node));
+        Ok(pods)
     }
 
     /// A Service's cluster IPs.

@@ -13,9 +13,9 @@ use crate::http::{PORT, client_address, host_name, same};
 use crate::traffic::Traffic;
 
 /// The agents' pods.
-const AGENTS: &str = "app.kubernetes.io/name=muslin";
+pub(crate) const AGENTS: &str = "app.kubernetes.io/name=muslin";
 /// Packets flow so long before and after a disturbance.
-const CALM: Duration = Duration::from_secs(2);
+pub(crate) const CALM: Duration = Duration::from_secs(2);
 
 pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
     let pods = cluster.one_per_node();
@@ -36,14 +36,14 @@ pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn restarts(cluster: &Cluster, node: &str) -> Result<u64> {
+pub(crate) fn restarts(cluster: &Cluster, node: &str) -> Result<u64> {
     let pods = cluster.kubectl.json(&["get", "pods", "--namespace", NAMESPACE, "--selector", AGENTS])?;
     let pods = pods["items"].as_array().cloned().unwrap_or_default();
     let pod = pods.iter().find(|pod| pod["spec"]["nodeName"] == node).context("no agent")?;
     Ok(pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default())
 }
 
-fn agents_ready(cluster: &Cluster) -> Result<()> {
+pub(crate) fn agents_ready(cluster: &Cluster) -> Result<()> {
     let wait = [
         "wait",
         "pod",

@@ -16,7 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The body of an answer.
 pub(crate) fn get(from: &Namespace, to: SocketAddr, path: &str) -> Result<String> {
-    let question = format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n");
+    get_from_host(from, to, "test", path)
+}
+
+/// The body of an answer of one of several hosts behind an address.
+pub(crate) fn get_from_host(from: &Namespace, to: SocketAddr, host: &str, path: &str) -> Result<String> {
+    let question = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     from.run(|| {
         let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -1,15 +1,21 @@
 //! The product on a real Kubernetes cluster: one cluster for all tests of a run, whose order is that of the list.
 //!
-//! `cargo xtask test --tier kubernetes` says by the environment where the programs and the image are, and which router
-//! and kube-proxy mode it is to be.
+//! `cargo xtask test --tier kubernetes` says by the environment where the programs and the image are, which router and
+//! kube-proxy mode it is to be, and which of the tests.
 
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
 mod cluster;
 mod disturb;
 mod dns;
+mod e2e;
+mod faults;
 mod http;
+mod ingress;
+mod leave;
+mod limits;
 mod pods;
+mod release;
 mod services;
 mod traffic;
 
@@ -22,8 +28,8 @@ use crate::cluster::Cluster;
 
 type Test = fn(&Cluster) -> anyhow::Result<()>;
 
-/// Those that disturb the cluster come last.
-const TESTS: &[(&str, Test)] = &[
+/// Those whose outcome another router or kube-proxy mode could change.
+const PACKETS: &[(&str, Test)] = &[
     ("containers_of_one_pod_meet_on_localhost", pods::localhost),
     ("pods_on_one_node_see_each_others_addresses", pods::one_node),
     ("pods_across_nodes_see_each_others_addresses_through_the_router", pods::across_nodes),
@@ -38,11 +44,32 @@ const TESTS: &[(&str, Test)] = &[
     ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
     ("session_affinity_sticks_to_one_endpoint", services::affinity),
     ("names_of_services_and_pods_resolve", dns::names),
+    ("limits_are_kept_by_the_bandwidth_plugin_behind_ours", limits::bandwidth),
+    ("an_ingress_controller_routes_by_host_and_path", ingress::by_host_and_path),
+    ("fault_43_a_service_is_withdrawn_before_its_last_local_endpoint_ends", faults::last_local_endpoint),
+    ("fault_01_a_killed_agent_loses_no_packet", disturb::kill_agent),
+    ("fault_02_a_rolled_daemon_set_loses_no_packet", disturb::roll),
+];
+
+/// Those that are run once. What is left of the cluster is less from one to the next.
+const LIFE: &[(&str, Test)] = &[
+    ("kubernetes_own_tests_of_the_core_pass", e2e::own_tests),
     ("a_churn_of_pods_leaves_no_address_behind", pods::churn),
-    ("a_killed_agent_loses_no_packet", disturb::kill_agent),
-    ("a_rolled_daemon_set_loses_no_packet", disturb::roll),
-    ("pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
-    ("a_node_comes_back_after_a_power_failure", disturb::power_failure),
+    ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
+    ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", faults::hostile_pod),
+    ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
+    ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
+    ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
+    (
+        "fault_04_a_node_that_is_drained_and_rebooted_leaves_no_question_unanswered",
+        leave::drained_and_rebooted,
+    ),
+    ("fault_05_and_27_a_node_comes_back_after_a_power_failure", disturb::power_failure),
+    ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
+    ("a_new_machine_in_a_nodes_place_joins", faults::node_replaced),
+    ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
+    ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
+    ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
 ];
 
 fn main() -> ExitCode {
@@ -62,7 +89,9 @@ fn main() -> ExitCode {
             test(&cluster).map_err(|error| format!("{error:#}").into())
         })
     };
-    let trials = TESTS.iter().map(trial).collect();
+    let only_packets = std::env::var("MUSLIN_TESTS").is_ok_and(|tests| tests == "packets");
+    let life = if only_packets { &[] } else { LIFE };
+    let trials = PACKETS.iter().chain(life).map(trial).collect();
     let conclusion = libtest_mimic::run(&Arguments { test_threads: Some(1), ..arguments }, trials);
     // Dropped here, since an exit runs no destructors.
     drop(cluster);

@@ -14,7 +14,7 @@ use crate::http::{PORT, UDP_PORT, client_address, get, host_name, same, seen_by_
 /// The container beside the server in each pod.
 const BESIDE: u16 = 8090;
 /// What our routes carry in the kernel.
-const OUR_PROTOCOL: u8 = 77;
+pub(crate) const OUR_PROTOCOL: u8 = 77;
 /// The kernel's own routes, and those that an administrator set.
 const KERNEL_AND_ADMINISTRATOR: [u8; 3] = [2, 3, 4];
 

@@ -25,7 +25,7 @@ fn everybody(from: &Namespace, to: SocketAddr, all: usize) -> Result<BTreeSet<St
     anyhow::bail!("only {names:?} of {all} answered on {to}")
 }
 
-fn service(name: &str, selector: &str, more: &str) -> String {
+pub(crate) fn service(name: &str, selector: &str, more: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Service
@@ -70,7 +70,7 @@ pub(crate) fn node_port(cluster: &Cluster) -> Result<()> {
 }
 
 /// Gives a Service the addresses that a controller of others would.
-fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Result<()> {
+pub(crate) fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Result<()> {
     let status = serde_json::json!({"status": {"loadBalancer": {"ingress": [
         {"ip": addresses.v4}, {"ip": addresses.v6},
     ]}}})
@@ -81,7 +81,7 @@ fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Result<()> {
 }
 
 /// The gateways of the router's route to an address.
-fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<IpAddr>> {
+pub(crate) fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<IpAddr>> {
     let routes = cluster.router.routes()?;
     let ours = routes.iter().filter(|route| route.prefix == address.into());
     let hops = ours.flat_map(|route| &route.next_hops);

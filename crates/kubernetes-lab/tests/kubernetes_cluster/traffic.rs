@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::pod::Pod;
 use muslin_kubernetes_lab::poll::rest;
 use muslin_netns::Namespace;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use crate::cluster::FAMILIES;
 
@@ -19,6 +20,11 @@ use crate::cluster::FAMILIES;
 const RATE: u32 = 1000;
 /// After the last datagram an answer may take so long.
 const LATE: Duration = Duration::from_secs(1);
+/// Octets that wait for a thread of ours which a busy machine does not run: some thirty seconds of datagrams. What
+/// overflowed here would not have been lost by the network.
+const BUFFER: usize = 32 << 20;
+/// A sender that was not run for longer goes on as if that time had not been, since a burst is another load.
+const BURST: u32 = 50;
 
 /// Streams in both families between two pods, until they are stopped.
 pub(crate) struct Traffic {
@@ -41,6 +47,7 @@ impl Traffic {
             let to = echo(&b.network, b.addresses.get(family), &echoes)?;
             let from = a.addresses.get(family);
             let socket = a.network.run(|| UdpSocket::bind((from, 0)))??;
+            set_socket_recv_buffer_size_force(&socket, BUFFER)?;
             socket.connect(to)?;
             let stop = stop.clone();
             let stream = thread::spawn(move || stream(&socket, &stop));
@@ -76,6 +83,7 @@ impl Traffic {
 /// Answers every datagram with itself.
 fn echo(at: &Namespace, address: IpAddr, end: &Arc<AtomicBool>) -> Result<SocketAddr> {
     let socket = at.run(|| UdpSocket::bind((address, 0)))??;
+    set_socket_recv_buffer_size_force(&socket, BUFFER)?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     let to = socket.local_addr()?;
     let end = end.clone();
@@ -106,9 +114,13 @@ fn stream(socket: &UdpSocket, stop: &AtomicBool) -> io::Result<Tally> {
         }
         seen
     });
-    let (begun, mut sent) = (Instant::now(), 0_u32);
+    let (mut begun, mut sent) = (Instant::now(), 0_u32);
     while !stop.load(Ordering::Relaxed) {
-        let due = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX) * RATE / 1000;
+        let mut due = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX) * RATE / 1000;
+        if due - sent > BURST {
+            begun += Duration::from_millis(u64::from(due - sent - BURST) * 1000 / u64::from(RATE));
+            due = sent + BURST;
+        }
         while sent < due {
             // A refusal by the own kernel is a datagram lost, too.
             drop(socket.send(&sent.to_be_bytes()));

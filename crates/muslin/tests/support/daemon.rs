@@ -26,7 +26,19 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(namespace: &Namespace, folder: &Path, args: &[&str], state: &Path) -> Self {
+        Self::start_with(namespace, folder, args, state, &[])
+    }
+
+    /// Starts it with variables in its environment.
+    pub fn start_with(
+        namespace: &Namespace,
+        folder: &Path,
+        args: &[&str],
+        state: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(MUSLIN);
+        command.envs(variables.iter().copied());
         command.args(args).arg("--state").arg(state).arg("--run-dir").arg(folder).stderr(Stdio::piped());
         if args[0] == "agent" {
             command.arg("--data-dir").arg(folder).arg("--cni-conf-dir").arg(folder.join("net.d"));

@@ -11,7 +11,7 @@ fn created(node: &str, time: &str) -> String {
 }
 
 #[test]
-fn of_two_nodes_with_overlapping_pod_cidrs_the_earlier_one_keeps_its_own_and_both_are_told() {
+fn fault_32_of_two_nodes_with_overlapping_pod_cidrs_the_earlier_one_keeps_its_own_and_both_are_told() {
     let a = created(&node("a", &[], &["10.244.1.0/24", "fd44:0:0:1::/64"]), "2026-02-01T00:00:00Z");
     let b = created(&node("b", &[], &["10.244.1.128/25", "fd44:0:0:2::/64"]), "2026-01-01T00:00:00Z");
     let manifest = format!("{a}{b}");
@@ -91,7 +91,7 @@ fn a_refused_block_is_not_learned_either() {
 }
 
 #[test]
-fn only_own_pod_blocks_become_blackholes() {
+fn fault_21_only_own_pod_blocks_become_blackholes() {
     let manifest = node("a", &[], &["10.244.1.0/24"])
         + &node("b", &[], &["10.244.2.0/24"])
         + &resource("BGPConfiguration", "default", "serviceClusterIPs: [{cidr: 10.96.0.0/16}]");

@@ -265,7 +265,7 @@ fn a_node_configuration_overrides_the_default_field_by_field() {
 }
 
 #[test]
-fn a_node_that_is_not_there_announces_nothing_and_has_no_peers() {
+fn fault_32_a_node_that_is_not_there_announces_nothing_and_has_no_peers() {
     let manifest =
         node("n1", &["172.30.1.2"], &["10.244.1.0/24"]) + &peer("peerAddress: 172.30.1.1, peerASN: 65000");
     let plan = plan_of(&manifest, &uplink(&["172.30.1.9/24"]), "n9");

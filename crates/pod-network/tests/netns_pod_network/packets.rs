@@ -188,7 +188,7 @@ fn fault_47_no_pod_opens_a_bgp_session_with_its_node() {
 }
 
 #[test]
-fn a_service_address_that_nothing_translates_goes_nowhere() {
+fn fault_21_a_service_address_that_nothing_translates_goes_nowhere() {
     let site = Site::new();
     for Addresses { a, node, inside, service, .. } in site.families {
         let (at_service, service) = receiver(&site.outside, service);

@@ -13,7 +13,7 @@ fn deletion(prefix: &str, metric: u32) -> ForeignMessage<'_> {
 }
 
 #[test]
-fn a_restart_adopts_everything_and_the_kernel_sees_no_change() {
+fn fault_01_a_restart_adopts_everything_and_the_kernel_sees_no_change() {
     for objects in BOTH {
         let host = Host::new();
         let routes = |running: &crate::host::Running<'_>| {
@@ -46,7 +46,7 @@ fn a_restart_adopts_everything_and_the_kernel_sees_no_change() {
 }
 
 #[test]
-fn leftovers_of_an_earlier_process_stay_until_synced() {
+fn fault_01_leftovers_of_an_earlier_process_stay_until_synced() {
     let host = Host::new();
     let first = host.start_with(NextHopObjects::WherePossible);
     let a = first.via("eth0", "10.0.0.2");
@@ -67,7 +67,7 @@ fn leftovers_of_an_earlier_process_stay_until_synced() {
 }
 
 #[test]
-fn deleted_routes_are_back_at_once() {
+fn fault_07_deleted_routes_are_back_at_once() {
     for objects in BOTH {
         let host = Host::new();
         let running = host.start_with(objects);
@@ -88,7 +88,7 @@ fn deleted_routes_are_back_at_once() {
 }
 
 #[test]
-fn a_next_hop_object_that_someone_deleted_is_back_with_its_routes() {
+fn fault_07_a_next_hop_object_that_someone_deleted_is_back_with_its_routes() {
     let host = Host::new();
     let running = host.start_with(NextHopObjects::WherePossible);
     let a = running.via("eth0", "10.0.0.2");
@@ -100,7 +100,7 @@ fn a_next_hop_object_that_someone_deleted_is_back_with_its_routes() {
 }
 
 #[test]
-fn routes_are_back_after_their_link_was_down() {
+fn fault_09_routes_are_back_after_their_link_was_down() {
     for objects in BOTH {
         let host = Host::new();
         let running = host.start_with(objects);
@@ -117,7 +117,7 @@ fn routes_are_back_after_their_link_was_down() {
 }
 
 #[test]
-fn a_group_does_without_the_link_that_is_down_and_takes_it_back() {
+fn fault_09_a_group_does_without_the_link_that_is_down_and_takes_it_back() {
     let host = Host::new();
     let running = host.start_with(NextHopObjects::WherePossible);
     let (a, b) = (running.via("eth0", "10.0.0.2"), running.via("eth1", "10.0.1.2"));
@@ -143,7 +143,7 @@ fn a_group_does_without_the_link_that_is_down_and_takes_it_back() {
 }
 
 #[test]
-fn routes_are_back_after_the_carrier_was_lost() {
+fn fault_09_routes_are_back_after_the_carrier_was_lost() {
     for objects in BOTH {
         let host = Host::new();
         let running = host.start_with(objects);
@@ -161,7 +161,7 @@ fn routes_are_back_after_the_carrier_was_lost() {
 }
 
 #[test]
-fn routes_are_back_after_addresses_were_flushed_and_set_again() {
+fn fault_09_routes_are_back_after_addresses_were_flushed_and_set_again() {
     for objects in BOTH {
         let host = Host::new();
         let running = host.start_with(objects);
@@ -177,7 +177,7 @@ fn routes_are_back_after_addresses_were_flushed_and_set_again() {
 }
 
 #[test]
-fn lost_events_are_made_up_for_by_a_full_read() {
+fn fault_06_lost_events_are_made_up_for_by_a_full_read() {
     let host = Host::new();
     let running = host.start(ProgrammerConfig { event_buffer: 4096, ..no_audits() });
     let a = running.via("eth0", "10.0.0.2");
@@ -202,7 +202,7 @@ fn lost_events_are_made_up_for_by_a_full_read() {
 }
 
 #[test]
-fn the_audit_finds_what_no_event_told() {
+fn fault_07_the_audit_finds_what_no_event_told() {
     let host = Host::new();
     let audit_interval = std::time::Duration::from_millis(20);
     let running = host.start(ProgrammerConfig { audit_interval, ..no_audits() });

@@ -81,7 +81,7 @@ fn rfc8950_2_one_link_local_address_on_two_links_is_two_next_hops() {
 }
 
 #[test]
-fn a_route_of_another_program_is_never_touched() {
+fn fault_08_a_route_of_another_program_is_never_touched() {
     let host = Host::new();
     let foreign = |act, prefix, metric, gateway| ForeignMessage { act, prefix, protocol: 4, metric, gateway };
     send_foreign(
@@ -136,7 +136,7 @@ fn a_route_of_another_program_is_never_touched() {
 }
 
 #[test]
-fn a_route_that_another_program_puts_in_the_place_of_ours_stays_theirs() {
+fn fault_08_a_route_that_another_program_puts_in_the_place_of_ours_stays_theirs() {
     let host = Host::new();
     let running = host.start_with(NextHopObjects::WherePossible);
     let (a, a6) = (running.via("eth0", "10.0.0.2"), running.via("eth0", "fd00::2"));
@@ -157,7 +157,7 @@ fn a_route_that_another_program_puts_in_the_place_of_ours_stays_theirs() {
 }
 
 #[test]
-fn a_connected_route_is_never_overruled() {
+fn fault_08_a_connected_route_is_never_overruled() {
     let host = Host::new();
     let running = host.start_with(NextHopObjects::WherePossible);
     // In IPv6 the kernel's own has metric 256, and ours would win.

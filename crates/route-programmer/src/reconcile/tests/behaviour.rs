@@ -127,7 +127,7 @@ fn a_former_metric_is_replaced_by_the_new_one_before_it_goes() {
 }
 
 #[test]
-fn a_foreign_route_with_our_key_blocks_ours_until_it_goes() {
+fn fault_08_a_foreign_route_with_our_key_blocks_ours_until_it_goes() {
     let mut machine = Machine::new(NextHopObjects::WherePossible);
     machine.kernel.foreign(NET.parse().unwrap(), METRIC, super::super::Change::Added);
     machine.apply(NET, Some(over(&[gateway(1, 1)])));
@@ -145,7 +145,7 @@ fn a_foreign_route_with_our_key_blocks_ours_until_it_goes() {
 }
 
 #[test]
-fn a_foreign_route_with_another_metric_lives_beside_ours_and_is_reported() {
+fn fault_08_a_foreign_route_with_another_metric_lives_beside_ours_and_is_reported() {
     let mut machine = Machine::new(NextHopObjects::WherePossible);
     machine.kernel.foreign(NET.parse().unwrap(), 0, super::super::Change::Added);
     machine.apply(NET, Some(over(&[gateway(1, 1)])));
@@ -156,7 +156,7 @@ fn a_foreign_route_with_another_metric_lives_beside_ours_and_is_reported() {
 }
 
 #[test]
-fn a_foreign_replacement_of_ours_is_reported_and_left_alone() {
+fn fault_08_a_foreign_replacement_of_ours_is_reported_and_left_alone() {
     let mut machine = settled(NextHopObjects::WherePossible, &[(NET, &[gateway(1, 1)])]);
     machine.kernel.foreign(NET.parse().unwrap(), METRIC, super::super::Change::Replaced);
     machine.settle();
@@ -229,7 +229,7 @@ fn a_path_that_is_refused_does_not_leave_the_old_one_in_place() {
 }
 
 #[test]
-fn lost_events_lead_to_a_full_read_that_finds_what_was_missed() {
+fn fault_06_lost_events_lead_to_a_full_read_that_finds_what_was_missed() {
     let mut machine = settled(NextHopObjects::WherePossible, &[(NET, &[gateway(1, 1)])]);
     machine.kernel.steal(NET.parse().unwrap(), METRIC);
     machine.kernel.lose_events();
@@ -251,7 +251,7 @@ fn the_audit_comes_with_time_and_not_before() {
 }
 
 #[test]
-fn sweeping_all_leaves_the_kernel_clean_but_for_foreign_routes() {
+fn fault_46_sweeping_all_leaves_the_kernel_clean_but_for_foreign_routes() {
     let mut machine =
         settled(NextHopObjects::WherePossible, &[(NET, &[gateway(1, 1)]), ("10.2.0.0/16", &[gateway(2, 1)])]);
     machine.kernel.foreign("10.2.0.0/16".parse().unwrap(), 9, super::super::Change::Added);
