@@ -228,6 +228,7 @@ impl Session {
         }
         let connection = Connection::new(now, id, local, remote);
         self.connections.push(connection);
+        self.doubt_late_rival(now, id);
         let open = connection::open(&self.own_open());
         self.counters.sent.open += 1;
         self.outputs.push_back(SessionOutput::Send(id, open));

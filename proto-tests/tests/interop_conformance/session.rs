@@ -94,10 +94,10 @@ fn collides(id: std::net::Ipv4Addr, tester_wins: bool) -> Result<()> {
         connection.send(&open.message())?;
     }
     let (winner, loser) = if tester_wins { (&mut mine, &mut theirs) } else { (&mut theirs, &mut mine) };
-    loser.expect_notification(6, 7, None).with_context(|| arena.log())?;
     winner.expect(OPEN)?;
     winner.expect(KEEPALIVE)?;
     winner.send(&wire::keepalive())?;
+    loser.expect_notification(6, 7, None).with_context(|| arena.log())?;
     winner.send(&announce(Peer::Active, &["10.66.0.0/24"]))?;
     b.await_route("10.66.0.0/24").map(drop).with_context(|| arena.log())
 }

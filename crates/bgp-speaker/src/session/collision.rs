@@ -62,6 +62,10 @@ impl Session {
                 self.close_collided(now, id);
                 return Collision::Closed;
             }
+            if self.is_for_the_peer_to_choose(rival.origin(), origin, negotiated) {
+                self.leave_to_peer(now, other);
+                continue;
+            }
             let newer_wins = match (rival.origin(), origin) {
                 (Origin::Dialed, Origin::Accepted) => !self.settings.outranks(negotiated),
                 (Origin::Accepted, Origin::Dialed) => self.settings.outranks(negotiated),
@@ -87,27 +91,41 @@ impl Session {
         for rival in rivals {
             let open = self.is_for_the_peer_to_choose(established.origin(), rival.origin(), negotiated);
             match self.connection_mut(rival) {
-                Some(rival) if open && rival.state() == State::OpenSent => rival.leave_to_peer(now + CHOICE),
+                Some(rival) if open => rival.leave_to_peer(now + CHOICE),
                 _ => self.close_collided(now, rival),
             }
         }
         self.cancel_dial();
     }
 
-    /// Both sides may establish a different one of two connections at the same moment: each has heard of
-    /// the peer on one of them only. If each then closed the other one, as RFC 4271 §6.8 has it for an
-    /// established session, none would be left, and a helper would take it for the second loss that ends a
-    /// graceful restart (RFC 4724 §4.2). So the side with the lower identifier leaves the choice to the
-    /// other one, which is sure to make it.
-    fn is_for_the_peer_to_choose(&self, established: Origin, newer: Origin, negotiated: &Negotiated) -> bool {
+    /// A connection that comes right after the established one may be what the peer has chosen, before a word
+    /// came on it.
+    pub(super) fn doubt_late_rival(&mut self, now: Instant, id: ConnId) {
+        let established = self.connections.iter().find_map(|c| Some((c, c.established()?)));
+        let open = established.is_some_and(|(established, negotiated)| {
+            established.began_with(now, now)
+                && self.is_for_the_peer_to_choose(established.origin(), id.origin(), negotiated)
+        });
+        if open {
+            self.leave_to_peer(now, id);
+        }
+    }
+
+    /// Both sides may settle for a different one of two connections at the same moment: each has heard of
+    /// the peer on one of them only. If each then closed the other one, as RFC 4271 §6.8 has it, none would
+    /// be left, and a helper would take it for the second loss that ends a graceful restart (RFC 4724 §4.2).
+    /// The side with the higher identifier compares the two as soon as it has our OPEN on both, or has
+    /// established the one that we opened; so the side with the lower identifier closes nothing before it has
+    /// heard of that choice: a KEEPALIVE on one connection, or the end of the other one.
+    fn is_for_the_peer_to_choose(&self, first: Origin, second: Origin, negotiated: &Negotiated) -> bool {
         #[cfg(feature = "planted-bugs")]
         if crate::planted::is_planted(crate::planted::Bug::CollisionClosesBoth) {
             return false;
         }
-        (established, newer) == (Origin::Dialed, Origin::Accepted) && !self.settings.outranks(negotiated)
+        (first, second) == (Origin::Dialed, Origin::Accepted) && !self.settings.outranks(negotiated)
     }
 
-    /// Puts off the answer to an OPEN until the peer has chosen.
+    /// Says nothing more on a connection until the peer has chosen.
     pub(super) fn leave_to_peer(&mut self, now: Instant, id: ConnId) {
         if let Some(connection) = self.connection_mut(id) {
             connection.leave_to_peer(now + CHOICE);

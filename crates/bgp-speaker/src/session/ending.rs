@@ -50,7 +50,7 @@ impl Session {
             return;
         };
         let connection = self.connections.remove(position);
-        let collided = reason.is_collision();
+        let collided = reason.is_collision() || connection.is_undecided();
         if !collided || connection.state() == State::Established {
             self.last_error = Some((now, reason.clone()));
         }

@@ -28,7 +28,7 @@ mod topology;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::invariants::violations;
@@ -36,6 +36,10 @@ use crate::world::World;
 
 /// Seeds of an ordinary run of the tests.
 const SEEDS: u64 = 1000;
+
+/// Seeds that found something once: both sides of a restart connect at the same moment, and each closed the connection
+/// that the other one had chosen.
+const REMEMBERED: [u64; 5] = [2767, 3127, 12216, 14008, 17248];
 
 /// What became of a seed.
 struct Outcome {
@@ -90,16 +94,14 @@ fn a_network_at_rest_is_right_whatever_happened_to_it() {
         return;
     }
     let (seeds, began) = (number("MUSLIN_SEEDS").unwrap_or(SEEDS), Instant::now());
-    let next = AtomicU64::new(0);
+    let to_run: Vec<u64> = (0..seeds).chain(REMEMBERED.into_iter().filter(|seed| *seed >= seeds)).collect();
+    let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let failures: Vec<String> = std::thread::scope(|scope| {
         let work = || {
             let mut failures = Vec::new();
             loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= seeds {
-                    return failures;
-                }
+                let Some(&seed) = to_run.get(next.fetch_add(1, Ordering::Relaxed)) else { return failures };
                 let outcome = run_caught(seed);
                 if !outcome.violations.is_empty() {
                     let Outcome { topology, violations, .. } = outcome;

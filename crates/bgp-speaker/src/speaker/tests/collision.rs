@@ -39,8 +39,13 @@ fn rfc4271_12_the_connection_of_the_higher_identifier_stays_whichever_open_comes
                 lone.send(conn, &open_of(id));
             }
             let (winner, loser) = if ours_stays { (dialed, accepted) } else { (accepted, dialed) };
-            assert_eq!(code_of(&mut lone, loser), COLLISION, "id {id}, dialed first: {dialed_first}");
+            assert_eq!(
+                lone.is_closed(loser),
+                ours_stays || !dialed_first,
+                "the peer may have established it"
+            );
             lone.send(winner, &keepalive());
+            assert_eq!(code_of(&mut lone, loser), COLLISION, "id {id}, dialed first: {dialed_first}");
             assert_eq!(lone.state(), State::Established);
             assert!(!lone.is_closed(winner));
             assert!(lone.status().last_error.is_none(), "a collision is no error");
@@ -54,6 +59,7 @@ fn rfc4271_12_equal_identifiers_are_decided_by_the_as() {
     for conn in [dialed, accepted] {
         lone.send(conn, &open_octets(&peer_open_with(PEER_AS, OUR_ID)));
     }
+    lone.send(accepted, &keepalive());
     assert_eq!(code_of(&mut lone, dialed), COLLISION, "AS 65002 is above AS 65001 (RFC 6286 §2.3)");
     assert!(!lone.is_closed(accepted));
 }
@@ -216,6 +222,50 @@ fn rfc4724_2_a_peer_that_chooses_the_other_connection_is_no_second_loss() {
         lone.send(accepted, &empty_update());
         assert_eq!(kernel(&mut lone).len(), 1, "until the End-of-RIB");
     }
+}
+
+#[test]
+fn rfc4724_2_a_reset_that_overtakes_the_open_on_the_chosen_connection_is_no_second_loss() {
+    for accepted_late in [false, true] {
+        let (mut lone, dialed, mut accepted) = established_beside_an_open_one();
+        if accepted_late {
+            lone.hang_up(accepted);
+            accepted = lone.accept();
+        }
+        lone.hang_up(dialed);
+        lone.send(accepted, &open_octets(&of_higher_id()));
+        lone.send(accepted, &keepalive());
+        assert_eq!(lone.state(), State::Established);
+        assert_eq!(kernel(&mut lone), [], "the stale route stays");
+    }
+}
+
+#[test]
+fn rfc4724_2_the_connection_that_the_peer_established_stays_though_its_open_came_on_the_other() {
+    let mut lone = Lone::new(open_session());
+    let accepted = lone.accept();
+    let dialed = lone.answer_dial();
+    lone.send(dialed, &open_octets(&of_higher_id()));
+    lone.send(accepted, &open_octets(&of_higher_id()));
+    // The peer got our KEEPALIVE on the one before our OPEN on the other, and closes that one.
+    lone.send(accepted, &message(3, &[6, 7]));
+    lone.send(dialed, &keepalive());
+    assert_eq!(lone.state(), State::Established);
+    assert!(!lone.is_closed(dialed));
+    assert!(lone.status().last_error.is_none(), "a collision is no error");
+}
+
+#[test]
+fn rfc4271_12_the_end_of_a_connection_that_the_peer_passed_over_is_no_error() {
+    let mut lone = Lone::new(open_session());
+    let accepted = lone.accept();
+    let dialed = lone.answer_dial();
+    lone.send(dialed, &open_octets(&of_higher_id()));
+    lone.send(accepted, &open_octets(&of_higher_id()));
+    lone.hang_up(dialed);
+    lone.send(accepted, &keepalive());
+    assert_eq!(lone.state(), State::Established);
+    assert!(lone.status().last_error.is_none());
 }
 
 #[test]
