@@ -40,18 +40,26 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
     let pause = Image {
         names: &[PAUSE],
         entrypoint: &["/pause"],
+        arguments: &[],
         user: "65535:65535",
         files: vec![(programs.get("pause"), "pause".into())],
     };
     let coredns = Image {
         names: &[COREDNS],
         entrypoint: &["/coredns"],
+        arguments: &[],
         user: "0:0",
         files: vec![(programs.get("coredns"), "coredns".into())],
     };
     let mut files = vec![(programs.get("agnhost"), "agnhost".into())];
     files.extend(tools());
-    let agnhost = Image { names: &[AGNHOST, DNSUTILS], entrypoint: &["/agnhost"], user: "0:0", files };
+    let agnhost = Image {
+        names: &[AGNHOST, DNSUTILS],
+        entrypoint: &["/agnhost"],
+        arguments: &["pause"],
+        user: "0:0",
+        files,
+    };
     [("pause", pause), ("coredns", coredns), ("agnhost", agnhost)]
         .into_iter()
         .map(|(name, image)| {
@@ -65,7 +73,13 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
 /// Writes the image of an Ingress controller.
 pub(crate) fn write_ingress_controller(program: PathBuf, folder: &Path) -> Result<PathBuf, LabError> {
     let files = vec![(program, "usr/bin/skipper".into())];
-    let image = Image { names: &[INGRESS], entrypoint: &["/usr/bin/skipper"], user: "65534:65534", files };
+    let image = Image {
+        names: &[INGRESS],
+        entrypoint: &["/usr/bin/skipper"],
+        arguments: &[],
+        user: "65534:65534",
+        files,
+    };
     let path = folder.join("ingress.tar");
     image.write(&path).map_err(LabError::file(&path))?;
     Ok(path)
@@ -83,7 +97,8 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
         files.insert((path, Path::new("usr/bin").join(program)));
     }
     let files = files.into_iter().collect();
-    let image = Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], user: "0:0", files };
+    let image =
+        Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], arguments: &[], user: "0:0", files };
     let path = folder.join("muslin.tar");
     image.write(&path).map_err(LabError::file(&path))?;
     Ok(path)
@@ -93,6 +108,8 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
 struct Image {
     names: &'static [&'static str],
     entrypoint: &'static [&'static str],
+    /// What it is told when nobody says more.
+    arguments: &'static [&'static str],
     user: &'static str,
     /// Programs of this machine, and where they go.
     files: Vec<(PathBuf, PathBuf)>,
@@ -113,6 +130,7 @@ impl Image {
             "os": "linux",
             "config": {
                 "Entrypoint": self.entrypoint,
+                "Cmd": self.arguments,
                 "User": self.user,
                 "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin:/"],
             },

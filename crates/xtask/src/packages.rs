@@ -24,6 +24,8 @@ pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbi
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
 pub(crate) const PMACCT: Package = Package { name: "pmacct", file: "/usr/sbin/pmbmpd" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
+/// Its library is where the architecture has libraries; this is what comes with it.
+pub(crate) const FAKETIME: Package = Package { name: "faketime", file: "/usr/bin/faketime" };
 pub(crate) const DOCKER: Package = Package { name: "docker.io", file: "/usr/sbin/dockerd" };
 pub(crate) const STRACE: Package = Package { name: "strace", file: "/usr/bin/strace" };
 pub(crate) const JQ: Package = Package { name: "jq", file: "/usr/bin/jq" };

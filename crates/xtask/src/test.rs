@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
-use crate::packages::{self, BIRD, EXABGP, FRR, GOBGP, NFTABLES, OPENBGPD, PMACCT};
+use crate::packages::{self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, NFTABLES, OPENBGPD, PMACCT};
 use crate::shell::{self, Count, Enter, cargo};
 
 /// What `cargo xtask test` may be told.
@@ -181,7 +181,7 @@ fn planted_bugs() -> Command {
 }
 
 fn netns(count: &mut Count) -> Result<()> {
-    packages::require(&[NFTABLES])?;
+    packages::require(&[NFTABLES, FAKETIME])?;
     shell::run_tests(&mut Enter::wrap(&integration_tests(Tier::Netns)?)?, count)
 }
 

@@ -63,13 +63,16 @@ fn collect(root: &Path, folder: &Path, tests: &mut Vec<Test>) -> Result<()> {
     Ok(())
 }
 
-/// Names of the test functions in a source file.
+/// Names of the test functions in a source file, and of rows `("name", function)` in tables of tests.
 fn tests_of(source: &str) -> impl Iterator<Item = &str> {
     let mut is_test = false;
     source.lines().map(str::trim_start).filter_map(move |line| {
         if line.starts_with("#[") {
             is_test |= line.contains("test]") || line.contains("test(");
             return None;
+        }
+        if let Some((name, _)) = line.strip_prefix("(\"").and_then(|row| row.split_once("\", ")) {
+            return Some(name);
         }
         let was_test = std::mem::take(&mut is_test);
         let function = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))?;
@@ -114,6 +117,6 @@ fn names_say_what_tests_show() {
     assert_eq!(subjects("fault_40_a_peer_reads_nothing"), [Subject::Fault(40)]);
     assert_eq!(subjects("crash_cycle_of_resets"), []);
     assert_eq!(subjects("a_route_is_withdrawn"), []);
-    let source = "    #[test]\n    #[allow(x)]\n    fn fault_1_a() {}\n  fn rfc1_1_helper() {}\n#[tokio::test]\nasync fn b() {}";
-    assert_eq!(tests_of(source).collect::<Vec<_>>(), ["fault_1_a", "b"]);
+    let source = "    #[test]\n    #[allow(x)]\n    fn fault_1_a() {}\n  fn rfc1_1_helper() {}\n#[tokio::test]\nasync fn b() {}\n    (\"fault_2_c\", m::c),";
+    assert_eq!(tests_of(source).collect::<Vec<_>>(), ["fault_1_a", "b", "fault_2_c"]);
 }
