@@ -79,6 +79,12 @@ ports: [{{port: 80}}]
     )
 }
 
+/// A hundred changes a second.
+#[expect(clippy::disallowed_methods, reason = "the pace is what is tested, not awaited")]
+fn pace() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
 #[test]
 fn fault_42_a_service_that_flaps_among_five_thousand_is_all_that_is_sent() {
     let mut steady = CLUSTER.to_owned();
@@ -106,7 +112,7 @@ fn fault_42_a_service_that_flaps_among_five_thousand_is_all_that_is_sent() {
         let new = pair.cluster.join("flapping.new");
         fs::write(&new, slice(0, change % 2 == 0)).unwrap();
         fs::rename(&new, &flapping).unwrap();
-        std::thread::sleep(Duration::from_millis(10));
+        pace();
     }
     let took = begun.elapsed();
     fs::write(&flapping, slice(0, true)).unwrap();

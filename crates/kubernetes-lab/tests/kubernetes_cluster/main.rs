@@ -60,10 +60,7 @@ const LIFE: &[(&str, Test)] = &[
     ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
     ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
     ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
-    (
-        "fault_04_a_node_that_is_drained_and_rebooted_leaves_no_question_unanswered",
-        leave::drained_and_rebooted,
-    ),
+    ("fault_04_a_node_is_drained_and_rebooted_without_an_unanswered_question", leave::drained_and_rebooted),
     ("fault_05_and_27_a_node_comes_back_after_a_power_failure", disturb::power_failure),
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
     ("a_new_machine_in_a_nodes_place_joins", faults::node_replaced),
