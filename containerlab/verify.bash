@@ -11,10 +11,15 @@ DEADLINE=$((SECONDS + WAIT))
 PASSED=0
 FAILED=0
 
-# on NODE COMMAND...: runs a command in a node of the lab.
+# on NODE COMMAND...: runs a command in a node of the lab. LAB_EXEC is what goes before `NODE -- COMMAND` where the nodes
+# are no containers, as in `muslin lab --topology`.
 on() {
     local node=$1
     shift
+    if [ -n "${LAB_EXEC:-}" ]; then
+        $LAB_EXEC "$node" -- "$@"
+        return
+    fi
     case $node in
         # A node of a kind cluster, which is no container of containerlab's.
         "$SCENARIO"-*) docker exec "$node" "$@" ;;

@@ -8,7 +8,6 @@
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use muslin_bgp_packet::Asn;
 use muslin_bgp_speaker::config::{
     OriginatedRoute, PeerConfig, Policy, RemoteAs, RouteSource, SessionConfig, SpeakerConfig,
 };
@@ -35,7 +34,7 @@ fn config(arguments: &[String]) -> Result<SpeakerConfig, Box<dyn Error>> {
     let local_address: Ipv4Addr = local_address.parse()?;
     let session = SessionConfig {
         local_address: Some(local_address.into()),
-        ..SessionConfig::external(RemoteAs::Is(peer_as.parse::<Asn>()?))
+        ..SessionConfig::external(RemoteAs::Is(peer_as.parse()?))
             // RFC 8212: without policies an external peer gets nothing and gives nothing.
             .with_policies(Policy::accept_all("all in"), Policy::accept_all("all out"))
     };
@@ -50,7 +49,10 @@ fn config(arguments: &[String]) -> Result<SpeakerConfig, Box<dyn Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let config = config(&arguments)?;
+    run(config(&arguments)?).await
+}
+
+async fn run(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
     let resolver = EverywhereIsNear(config.router_id.into());
     let speaker = spawn(config, Box::new(resolver))?;
 

@@ -1,7 +1,10 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::LabError;
 use crate::options::{LabOptions, RouterKind, Tamper, Topology};
 
 /// Arguments of `muslin lab`.
@@ -32,18 +35,19 @@ pub(crate) enum LabCommand {
 /// What to build.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BuildArgs {
-    /// Number of nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
-    nodes: u8,
-    /// Pods on every node
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
-    pods: u8,
-    /// Program of the external router
-    #[arg(long, value_enum, default_value_t)]
-    router: RouterKind,
-    /// Wiring of nodes and routers
-    #[arg(long, value_enum, default_value_t)]
-    topology: Topology,
+    /// Number of nodes; 3 if it is not said
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=16))]
+    nodes: Option<u8>,
+    /// Pods on every node; 2 if it is not said
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pods: Option<u8>,
+    /// Program of the external router; muslin if it is not said
+    #[arg(long, value_enum)]
+    router: Option<RouterKind>,
+    /// Wiring of nodes and routers: one of these, or a topology file of containerlab, NAME.clab.yml, whose nodes run
+    /// the programs of this machine; then its verify.sh is run, or with --keep the nodes stay
+    #[arg(long, value_parser = ShapeParser, default_value = "tor", value_name = "SHAPE|FILE")]
+    topology: Shape,
     /// How to print the result
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -59,6 +63,43 @@ pub(crate) struct BuildArgs {
     /// Break one thing before the proofs, to see them fail
     #[arg(long, value_enum, hide = true)]
     tamper: Option<Tamper>,
+}
+
+/// How a lab is wired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// In one of the ways that are proven.
+    Named(Topology),
+    /// As a file of containerlab says.
+    File(PathBuf),
+}
+
+/// Takes a name for a shape, and what looks like a path for a file.
+#[derive(Clone, Copy, Debug)]
+struct ShapeParser;
+
+impl TypedValueParser for ShapeParser {
+    type Value = Shape;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Shape, clap::Error> {
+        let path = Path::new(value);
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml");
+        if is_yaml || value.as_encoded_bytes().contains(&b'/') {
+            return Ok(Shape::File(path.to_path_buf()));
+        }
+        EnumValueParser::<Topology>::new().parse_ref(command, argument, value).map(Shape::Named)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<_> =
+            Topology::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        Some(Box::new(values.into_iter()))
+    }
 }
 
 /// A lab with a Kubernetes control plane, which is another crate's to build.
@@ -108,19 +149,59 @@ impl LabArgs {
         else {
             return None;
         };
-        Some(KubernetesRequest { nodes, router, proxy_mode, output, keep })
+        let usual = LabOptions::default();
+        Some(KubernetesRequest {
+            nodes: nodes.unwrap_or(usual.nodes),
+            router: router.unwrap_or(usual.router),
+            proxy_mode,
+            output,
+            keep,
+        })
     }
 }
 
+/// What `muslin lab` is to build.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// A lab that is proven.
+    Lab(LabOptions),
+    /// A topology file.
+    File(PathBuf),
+}
+
 impl BuildArgs {
-    pub(crate) fn options(&self) -> LabOptions {
-        LabOptions {
-            nodes: self.nodes,
-            pods: self.pods,
-            router: self.router,
-            topology: self.topology,
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] for a flag that says what a topology file says already.
+    pub(crate) fn request(&self) -> Result<Request, LabError> {
+        let usual = LabOptions::default();
+        let topology = match &self.topology {
+            Shape::Named(topology) => *topology,
+            Shape::File(path) => {
+                let said = [
+                    (self.nodes.is_some(), "--nodes"),
+                    (self.pods.is_some(), "--pods"),
+                    (self.router.is_some(), "--router"),
+                    (self.tamper.is_some(), "--tamper"),
+                    (self.output != Output::default(), "--output"),
+                ];
+                return match said.into_iter().find(|(said, _)| *said) {
+                    None => Ok(Request::File(path.clone())),
+                    Some((_, flag)) => Err(LabError::Missing(format!(
+                        "{flag} does not go with a topology file: what runs stands in {}",
+                        path.display()
+                    ))),
+                };
+            }
+        };
+        Ok(Request::Lab(LabOptions {
+            nodes: self.nodes.unwrap_or(usual.nodes),
+            pods: self.pods.unwrap_or(usual.pods),
+            router: self.router.unwrap_or(usual.router),
+            topology,
             tamper: self.tamper,
-            ..LabOptions::default()
-        }
+            ..usual
+        }))
     }
 }

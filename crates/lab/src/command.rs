@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use muslin_netns::{Entered, Inside, become_root_in_user_namespace};
 
 use crate::LabError;
-use crate::args::{BuildArgs, LabArgs, LabCommand, Output};
+use crate::args::{BuildArgs, LabArgs, LabCommand, Output, Request};
+use crate::containerlab::{self, Then};
 use crate::lab::{AfterProof, Lab};
 use crate::progress::Progress;
 use crate::report::{Report, Terminal};
@@ -36,7 +37,12 @@ pub fn run(args: LabArgs) -> ExitCode {
 }
 
 fn build(args: &BuildArgs) -> Result<ExitCode, LabError> {
-    let mut options = args.options();
+    let mut options = match args.request()? {
+        Request::Lab(options) => options,
+        Request::File(path) => {
+            return containerlab::run(&path, if args.keep { Then::Keep } else { Then::Verify });
+        }
+    };
     match become_root_in_user_namespace() {
         Ok(Entered::Inside(inside)) => {
             // Empty and private to this process tree: whatever happens, it goes with it.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use muslin_netns::Namespace;
@@ -34,10 +34,19 @@ impl Daemon {
         command: &mut Command,
         log: PathBuf,
     ) -> Result<Self, LabError> {
+        Self::spawn(name.into(), command, log, |command| Ok(namespace.spawn(command)?))
+    }
+
+    /// Starts `command` as `spawn` does.
+    pub(crate) fn spawn(
+        name: String,
+        command: &mut Command,
+        log: PathBuf,
+        spawn: impl FnOnce(&mut Command) -> Result<Child, LabError>,
+    ) -> Result<Self, LabError> {
         let output = File::create(&log).map_err(LabError::file(&log))?;
         let errors = output.try_clone().map_err(LabError::file(&log))?;
-        let child = namespace.spawn(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
-        let name = name.into();
+        let child = spawn(command.stdin(Stdio::null()).stdout(output).stderr(errors))?;
         let pid = rustix::process::Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(ended) => Ok(Self { name, child, ended, log }),
@@ -77,6 +86,17 @@ impl Daemon {
             Ok(Some(status)) => Err(self.failed(format!("ended by itself ({status})"))),
             Err(error) => Err(self.failed(format!("is lost: {error}"))),
         }
+    }
+
+    /// Waits for its end, no longer than `patience`; `None` if it still runs then.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] if it is lost.
+    pub fn wait(&mut self, patience: Duration) -> Result<Option<ExitStatus>, LabError> {
+        let mut ended = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        let lost = |error: std::io::Error| self.failed(format!("is lost: {error}"));
+        wait_for(&mut ended, patience).map_err(|errno| lost(errno.into()))?;
+        self.child.try_wait().map_err(|error| self.failed(format!("is lost: {error}")))
     }
 
     /// Waits until `path` exists, or the process ends, or patience does.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::LabError;
 use crate::agent::{Agent, AgentFolders};
@@ -20,6 +19,7 @@ use crate::progress::Progress;
 use crate::prove;
 use crate::report::{Convergence, NodeReport, PodReport, Proof, Report};
 use crate::router::{self, Router, RouterSetup, Seat};
+use crate::signals;
 use crate::standing;
 use crate::topology::Network;
 use crate::watch::{Goal, Watch, await_all, count};
@@ -184,24 +184,7 @@ impl Lab {
         &self,
         listening: impl FnOnce() -> Result<(), muslin_netns::NetnsError>,
     ) -> Result<(), LabError> {
-        let failed = LabError::system("wait for signals");
-        self.runtime.block_on(async {
-            let listen = || {
-                Ok((
-                    signal(SignalKind::terminate())?,
-                    signal(SignalKind::interrupt())?,
-                    signal(SignalKind::hangup())?,
-                ))
-            };
-            let (mut terminate, mut interrupt, mut hangup) = listen().map_err(failed)?;
-            listening()?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            Ok(())
-        })
+        signals::until_told_to_end(&self.runtime, listening)
     }
 
     /// The pods and the outside host, with where they are.

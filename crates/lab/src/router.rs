@@ -155,7 +155,7 @@ fn start_speaker(setup: &RouterSetup<'_>) -> Result<Daemon, LabError> {
 }
 
 /// The first folder of `PATH`, or of those where distributions keep daemons, that has all these programs.
-fn find(programs: &[&str]) -> Option<PathBuf> {
+pub(crate) fn find(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/lib/frr", "/usr/libexec/frr", "/usr/local/lib/frr"];
     let mut folders = std::env::split_paths(&path).chain(usual.map(PathBuf::from));

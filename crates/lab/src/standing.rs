@@ -120,17 +120,16 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
     };
     // Now: inside, this process has no entry in /proc.
     let own_folder = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
-    let host = place.process.as_deref().map(|file| read_process_id(&process, file)).transpose()?;
+    let host = place.process.as_deref().map(|file| Inhabitant::read(&process, file)).transpose()?;
     enter(&process, place.descriptor)?;
     let usual = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
     let words = if command.is_empty() { &usual } else { command };
     let mut shell = match host {
         None => Command::new(&words[0]),
-        Some(id) => {
+        Some(Inhabitant { id, namespaces }) => {
             // What is in front of a network namespace: the mounts and processes of a whole host.
             let mut nsenter = Command::new("nsenter");
-            nsenter.args(["--target", &id, "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--"]);
-            nsenter.arg(&words[0]);
+            nsenter.arg("--target").arg(id).args(namespaces).arg("--").arg(&words[0]);
             nsenter
         }
     };
@@ -157,10 +156,32 @@ pub(crate) fn shell(place: Option<&str>, command: &[OsString]) -> Result<ExitCod
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-/// The id of a process as the lab sees it; `file` is a path in the lab.
-fn read_process_id(lab: &Path, file: &Path) -> Result<String, LabError> {
-    let path = lab.join("root").join(file.strip_prefix("/").unwrap_or(file));
-    Ok(std::fs::read_to_string(&path).map_err(LabError::file(path))?.trim().to_owned())
+/// A process whose namespaces are entered.
+struct Inhabitant {
+    /// As the lab sees it.
+    id: String,
+    /// Options of `nsenter`: what it does not share with the lab, since what is shared needs, and may have, no entering.
+    namespaces: Vec<&'static str>,
+}
+
+impl Inhabitant {
+    /// `file` is a path in the lab, of a file with the id of the process.
+    fn read(lab: &Path, file: &Path) -> Result<Self, LabError> {
+        let root = lab.join("root");
+        let path = root.join(file.strip_prefix("/").unwrap_or(file));
+        let id = std::fs::read_to_string(&path).map_err(LabError::file(path))?.trim().to_owned();
+        let own = root.join("proc").join(&id).join("ns");
+        let link = |path: PathBuf| std::fs::read_link(&path).map_err(LabError::file(path));
+        let mut namespaces = Vec::new();
+        for (kind, option) in
+            [("mnt", "--mount"), ("pid", "--pid"), ("uts", "--uts"), ("ipc", "--ipc"), ("cgroup", "--cgroup")]
+        {
+            if link(own.join(kind))? != link(lab.join("ns").join(kind))? {
+                namespaces.push(option);
+            }
+        }
+        Ok(Self { id, namespaces })
+    }
 }
 
 /// Ends the standing lab and waits until it is gone.

@@ -14,7 +14,9 @@ use clap::ValueEnum;
 use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
-use crate::packages::{self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, NFTABLES, OPENBGPD, PMACCT};
+use crate::packages::{
+    self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, IPROUTE, JQ, NFTABLES, OPENBGPD, PING, PMACCT,
+};
 use crate::shell::{self, Count, Enter, cargo};
 
 /// What `cargo xtask test` may be told.
@@ -181,12 +183,12 @@ fn planted_bugs() -> Command {
 }
 
 fn netns(count: &mut Count) -> Result<()> {
-    packages::require(&[NFTABLES, FAKETIME])?;
+    packages::require(&[NFTABLES, FAKETIME, IPROUTE, PING, JQ])?;
     shell::run_tests(&mut Enter::wrap(&integration_tests(Tier::Netns)?)?, count)
 }
 
 fn interop(count: &mut Count) -> Result<()> {
-    packages::require(&[BIRD, FRR, GOBGP, OPENBGPD, EXABGP, PMACCT])?;
+    packages::require(&[BIRD, FRR, GOBGP, OPENBGPD, EXABGP, PMACCT, IPROUTE, PING, JQ])?;
     if !shell::is_root() {
         bail!(
             "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"
