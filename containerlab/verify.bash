@@ -1,15 +1,18 @@
 # What the verify.sh of all scenarios share. Source it from a scenario's folder.
 #
 # A check asks until it gets the answer that it expects; all checks of a run share WAIT seconds (30), so a lab that has
-# just been deployed has time to converge and a broken one does not take a minute for each line. A check that fails
-# says which node, which prefix, what was expected and what was found, and `finish` makes the script exit with 1.
+# just been deployed has time to converge and a broken one does not take a minute for each line. They run side by side,
+# and `finish` prints them in order. A check that fails says which node, which prefix, what was expected and what was
+# found, and `finish` makes the script exit with 1.
 
 set -u
 SCENARIO=$(basename "$PWD")
 WAIT=${WAIT:-30}
 DEADLINE=$((SECONDS + WAIT))
-PASSED=0
-FAILED=0
+AT_ONCE=8
+CHECKS=0
+RESULTS=$(mktemp -d)
+trap 'rm -rf "$RESULTS"' EXIT
 
 # on NODE COMMAND...: runs a command in a node of the lab. LAB_EXEC is what goes before `NODE -- COMMAND` where the nodes
 # are no containers, as in `muslin lab --topology`.
@@ -29,19 +32,23 @@ on() {
 
 # check NODE SUBJECT EXPECTED COMMAND...: COMMAND prints exactly EXPECTED.
 check() {
+    while [ "$(jobs -pr | wc -l)" -ge $AT_ONCE ]; do wait -n; done
+    CHECKS=$((CHECKS + 1))
+    check_now "$@" >"$RESULTS/$CHECKS" &
+}
+
+check_now() {
     local node=$1 subject=$2 expected=$3 found
     shift 3
     while :; do
         found=$("$@" 2>&1)
         [ "$found" = "$expected" ] && break
         if [ $SECONDS -ge $DEADLINE ]; then
-            FAILED=$((FAILED + 1))
             printf 'FAIL  %-8s %-26s expected: %s; found: %s\n' "$node" "$subject" "$expected" "${found:-nothing}"
             return
         fi
         sleep 0.2
     done
-    PASSED=$((PASSED + 1))
     printf 'ok    %-8s %-26s %s\n' "$node" "$subject" "$expected"
 }
 
@@ -105,6 +112,18 @@ pods_reach() {
     check "$2" "$source > $destination" answered ping_once "$2" "$source" "$destination" ip netns exec "$3"
 }
 
+# all_pods_reach NODE...: a packet from the pod `pod1` of every node to that of every other one, in both families.
+all_pods_reach() {
+    local node other
+    for node; do
+        for other; do
+            [ "$node" = "$other" ] && continue
+            pods_reach -4 "$node" pod1 "$other" pod1
+            pods_reach -6 "$node" pod1 "$other" pod1
+        done
+    done
+}
+
 # How many of the sessions of a Muslin node are established, as "3 of 4".
 established() {
     on "$1" muslin peers --output json | awk '
@@ -117,6 +136,11 @@ sessions() {
 }
 
 finish() {
-    printf '%s: %d passed, %d failed\n' "$SCENARIO" "$PASSED" "$FAILED"
-    [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
+    local failed passed
+    wait
+    [ $CHECKS -gt 0 ] && (cd "$RESULTS" && cat $(seq $CHECKS))
+    failed=$(cat "$RESULTS"/* 2>/dev/null | grep -c '^FAIL')
+    passed=$((CHECKS - failed))
+    printf '%s: %d passed, %d failed\n' "$SCENARIO" "$passed" "$failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }

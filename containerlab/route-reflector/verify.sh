@@ -30,12 +30,6 @@ for node in 3 4; do
     route rack2 fd44:0:0:$node::/64 "dev eth$((node - 2))"
 done
 
-for node in 1 2 3 4; do
-    for other in 1 2 3 4; do
-        [ $node = $other ] && continue
-        pods_reach -4 node$node pod1 node$other pod1
-        pods_reach -6 node$node pod1 node$other pod1
-    done
-done
+all_pods_reach node1 node2 node3 node4
 
 finish

@@ -8,9 +8,8 @@ for node in 1 2 3; do
         [ $node = $other ] && continue
         route n$node 10.244.$other.0/24 "via 192.168.30.1$other"
         route n$node fd44:0:0:$other::/64 "dev eth1"
-        pods_reach -4 n$node pod1 n$other pod1
-        pods_reach -6 n$node pod1 n$other pod1
     done
 done
+all_pods_reach n1 n2 n3
 
 finish

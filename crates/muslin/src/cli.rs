@@ -2,6 +2,8 @@
 
 mod diagnosis;
 mod node;
+#[cfg(test)]
+mod pages;
 mod peer;
 
 use std::net::IpAddr;

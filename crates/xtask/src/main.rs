@@ -51,6 +51,9 @@ enum Command {
     /// The part of the containerlab tier that runs in namespaces of its own.
     #[command(hide = true)]
     Containerlab(test::containerlab::Inside),
+    /// Remove what a run of the containerlab tier leaves, once it is over.
+    #[command(hide = true)]
+    Sweep(test::containerlab::sweep::Sweep),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Crds(options) => crds::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
         Command::Containerlab(inside) => inside.run().map(|()| ExitCode::SUCCESS),
+        Command::Sweep(sweep) => sweep.run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -149,6 +149,8 @@ pub(crate) struct Enter {
 impl Enter {
     /// Enters the namespaces and becomes the command.
     pub(crate) fn run(&self) -> Result<ExitCode> {
+        // Whoever wanted it may be killed; then nobody waits for it any more.
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
         match muslin_netns::become_root_in_user_namespace()? {
             Entered::Finished(code) => Ok(code),
             Entered::Inside(_) => {

@@ -85,20 +85,23 @@ fn every_rule_has_an_object_that_it_refuses() {
 }
 
 #[test]
-fn what_the_examples_have_is_accepted() {
-    let mut accepted = 0;
-    for folder in fs::read_dir(root().join("examples")).unwrap() {
-        for state in manifests_below(&folder.unwrap().path()) {
+fn what_the_examples_and_the_topologies_have_is_accepted_by_the_api_server_and_by_a_folder() {
+    for (folder, least) in [("examples", 50), ("containerlab", 20)] {
+        let mut accepted = 0;
+        for state in manifests_below(&root().join(folder)) {
             let text = fs::read_to_string(&state).unwrap();
-            for document in text.split("\n---") {
-                if document.contains("muslin.dev/v1alpha1") {
-                    assert_eq!(refusals(document), Vec::<String>::new(), "{}: {document}", state.display());
-                    accepted += 1;
-                }
+            let ours = || text.split("\n---").filter(|document| document.contains("muslin.dev/v1alpha1"));
+            for document in ours() {
+                assert_eq!(refusals(document), Vec::<String>::new(), "{}: {document}", state.display());
+                accepted += 1;
             }
+            let alone = tempfile::tempdir().unwrap();
+            fs::write(alone.path().join("objects.yaml"), ours().collect::<Vec<_>>().join("\n---\n")).unwrap();
+            let read = crate::load_folder(alone.path()).unwrap();
+            assert!(read.problems.is_empty(), "{}: {:?}", state.display(), read.problems);
         }
+        assert!(accepted >= least, "{folder}: {accepted}");
     }
-    assert!(accepted >= 5, "{accepted}");
 }
 
 fn manifests_below(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -11,6 +11,7 @@ mod engine;
 mod fault;
 mod program;
 mod scenario;
+pub(crate) mod sweep;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use self::engine::Engine;
 use self::scenario::{SCENARIOS, VALIDATED};
+use self::sweep::Sweeper;
 use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, DOCKER, FRR, GOBGP, IPROUTE, JQ, PING, STRACE};
 use crate::shell::{self, Count, Enter, cargo};
@@ -52,12 +54,14 @@ pub(super) fn run(count: &mut Count) -> Result<()> {
     shell::run(&mut cargo(["build", "--locked", "--package", "muslin"]))?;
     let folder = tempfile::Builder::new().prefix("muslin-clab-").tempdir()?;
     let cgroup = format!("muslin-containerlab-{}", std::process::id());
+    // Before anything that may be left: it is also there if this process is killed.
+    let sweeper = Sweeper::start(folder.path(), &cgroup)?;
     let mut inside = Command::new(std::env::current_exe()?);
     inside.arg("containerlab").arg("--folder").arg(folder.path());
     inside.arg("--programs").arg(Metadata::read()?.target_directory.join("debug"));
     inside.arg("--containerlab").arg(containerlab).arg("--cgroup").arg(&cgroup);
     let result = shell::run_tests(&mut Enter::wrap(&inside)?, count);
-    engine::remove_cgroups(&cgroup);
+    drop(sweeper);
     result
 }
 

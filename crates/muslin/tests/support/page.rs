@@ -1,0 +1,165 @@
+//! A page whose commands are run as they stand.
+//!
+//! `<!-- run: TIER -->` says which test runs the blocks that follow, until the next such line; `never` none, with its reason.
+//! A block of ```` ```sh ```` is run as a whole and has to succeed. In one of ```` ```console ````, a line that begins with
+//! `$ ` is a command, and what follows has to be among what it prints, in this order; `…` stands for anything, and
+//! the command is repeated until it says so. All commands of a test share one shell.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a command may be repeated until it says what the page says.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MARK: &str = "@@@";
+
+/// A command of a page, and what it prints.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    pub line: usize,
+    pub command: String,
+    /// `None` if success is all that is wanted.
+    pub expected: Option<Vec<String>>,
+}
+
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Runs what a page has for a tier.
+pub fn run(page: &str, tier: &str) {
+    let text = std::fs::read_to_string(repository().join(page)).unwrap();
+    let steps = steps(&text, tier);
+    assert!(!steps.is_empty(), "{page} has nothing for {tier}");
+    let mut shell = Shell::start();
+    for step in steps {
+        println!("{page}:{}: {}", step.line, step.command);
+        let begun = Instant::now();
+        loop {
+            let (code, said) = shell.ask(&step.command);
+            match &step.expected {
+                None => assert_eq!(code, 0, "{page}:{}: {}\n{said}", step.line, step.command),
+                Some(expected) => {
+                    if let Some(missing) = first_missing(&said, expected) {
+                        assert!(
+                            begun.elapsed() < PATIENCE,
+                            "{page}:{}: {}\nthe page says: {missing}\nfound:\n{said}",
+                            step.line,
+                            step.command
+                        );
+                        continue;
+                    }
+                }
+            }
+            break;
+        }
+    }
+}
+
+/// The commands of a page for a tier.
+pub fn steps(text: &str, tier: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut ours = false;
+    let mut block: Option<&str> = None;
+    for (index, line) in text.lines().enumerate() {
+        if let Some(kind) = block {
+            if line == "```" {
+                block = None;
+            } else if kind == "sh" && ours {
+                let step = steps.last_mut().unwrap();
+                step.command += line;
+                step.command.push('\n');
+            } else if kind == "console" && ours {
+                if let Some(command) = line.strip_prefix("$ ") {
+                    let expected = Some(Vec::new());
+                    steps.push(Step { line: index + 1, command: command.to_owned(), expected });
+                } else {
+                    steps.last_mut().unwrap().expected.as_mut().unwrap().push(line.to_owned());
+                }
+            }
+        } else if let Some(kind) = line.strip_prefix("```") {
+            block = Some(kind);
+            if kind == "sh" && ours {
+                steps.push(Step { line: index + 2, command: String::new(), expected: None });
+            }
+        } else if let Some(said) = line.strip_prefix("<!-- run: ") {
+            ours = said.trim_end_matches(" -->").split(',').next() == Some(tier);
+        }
+    }
+    steps
+}
+
+/// The first expected line that was not said after those before it.
+fn first_missing(said: &str, expected: &[String]) -> Option<String> {
+    let mut lines = said.lines();
+    expected
+        .iter()
+        .filter(|wanted| !wanted.trim().is_empty())
+        .find(|wanted| !lines.any(|line| matches(line, wanted)))
+        .cloned()
+}
+
+fn matches(line: &str, wanted: &str) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (line, wanted) = (words(line), words(wanted));
+    let parts: Vec<&str> = wanted.split('…').map(str::trim).collect();
+    let mut rest = line.as_str();
+    for (index, part) in parts.iter().enumerate() {
+        let Some(at) = rest.find(part) else { return false };
+        if index == 0 && at > 0 {
+            return false;
+        }
+        rest = &rest[at + part.len()..];
+    }
+    wanted.ends_with('…') || rest.is_empty() || parts.last() == Some(&"")
+}
+
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Shell {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Path::new(env!("CARGO_BIN_EXE_muslin")).parent().unwrap().display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut bash = Command::new("bash");
+        bash.current_dir(repository()).env("PATH", format!("{programs}:{path}")).env("TMPDIR", folder.path());
+        bash.env_remove("CARGO");
+        let mut child = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        writeln!(input, "exec 2>&1").unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, input, output, _folder: folder }
+    }
+
+    /// Exit code, and what was printed on both outputs.
+    fn ask(&mut self, command: &str) -> (i32, String) {
+        // Its own input is empty: what the shell has yet to read is not for it.
+        writeln!(self.input, "{{ {}\n}} </dev/null\necho \"{MARK}$?\"", command.trim_end()).unwrap();
+        let mut said = String::new();
+        for line in self.output.by_ref() {
+            let line = line.unwrap();
+            // What was printed before may lack an end of line.
+            if let Some((before, code)) = line.split_once(MARK) {
+                said += before;
+                return (code.parse().unwrap(), said);
+            }
+            said += &line;
+            said.push('\n');
+        }
+        panic!("the shell ended in `{command}`:\n{said}");
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // A topology that a failed page left standing.
+        let _ = writeln!(self.input, "muslin lab down >/dev/null\nexit");
+        let _ = self.child.wait();
+    }
+}
