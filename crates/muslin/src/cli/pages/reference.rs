@@ -27,7 +27,7 @@ fn hold(page: &str, text: &str) {
 #[test]
 fn the_reference_of_commands_is_what_the_command_line_says() {
     let mut text =
-        "# Commands\n\nMade from the command line's own definition; `muslin help COMMAND` prints the same.\n"
+        "# Commands\n\nMade from the command line's own definition; `muslin COMMAND --help` prints the same.\n"
             .to_owned();
     for command in Cli::command().get_subcommands() {
         describe(&mut text, "muslin", command, 2);
