@@ -134,6 +134,17 @@ impl Programs {
         Ok(programs)
     }
 
+    /// Builds what is missing of everything that tests of a lab want, too: a machine that builds is a slow cluster.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_for_tests(progress: Progress) -> Result<Self, LabError> {
+        let programs = Self::prepare(progress)?;
+        programs.ingress_controller(progress)?;
+        programs.end_to_end(progress)?;
+        Ok(programs)
+    }
+
     /// Finds an Ingress controller, or builds it.
     ///
     /// # Errors

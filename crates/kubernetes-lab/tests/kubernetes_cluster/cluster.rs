@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use muslin_kubernetes_lab::pod::Pod;
-use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, chart, poll};
+use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, Programs, chart, poll};
 use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
 use muslin_netns::Namespace;
 
@@ -48,6 +48,7 @@ impl Cluster {
             // Private to the namespaces that the tier runs its tests in.
             folder: PathBuf::from("/run"),
         };
+        Programs::prepare_for_tests(Progress::Shown)?;
         let mut lab = KubernetesLab::start(&options, Progress::Shown)?;
         lab.install(&chart()?)?;
         lab.add_ingress_controller()?;
