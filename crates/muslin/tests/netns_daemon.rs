@@ -38,7 +38,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/three-nodes");
         let (state, router_state) = (folder.path().join("state"), folder.path().join("router"));
-        copy(&example, &state);
+        copy(&example.join("cluster"), &state);
         copy(&example.join("router"), &router_state);
         let gateway = Namespace::new("router").unwrap();
         gateway.sysctl("net/ipv4/ip_forward", "1").unwrap();

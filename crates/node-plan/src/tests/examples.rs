@@ -11,7 +11,7 @@ fn example(path: &str) -> PathBuf {
 
 #[test]
 fn three_nodes_are_planned_from_their_manifests() {
-    let state = load_folder(&example("three-nodes")).unwrap();
+    let state = load_folder(&example("three-nodes/cluster")).unwrap();
     assert_eq!(state.problems, []);
     for (number, node) in [(1, "n1"), (2, "n2"), (3, "n3")] {
         let facts = uplink(&[&format!("172.30.{number}.2/24"), &format!("fd30:0:0:{number}::2/64")]);
@@ -47,7 +47,7 @@ fn heard(loopback: &[&str], routers: &[(&str, &str)]) -> KernelFacts {
 
 #[test]
 fn rfc8950_2_the_unnumbered_example_is_planned_from_its_manifests() {
-    let state = load_folder(&example("unnumbered")).unwrap();
+    let state = load_folder(&example("unnumbered/cluster")).unwrap();
     assert_eq!(state.problems, []);
     let facts = heard(&["10.255.0.1/32", "fd30::1/128"], &[("eth0", "fe80::1"), ("eth1", "fe80::1")]);
     let plan = plan(&state, &facts, "n1");
