@@ -5,6 +5,7 @@
 
 mod answer;
 mod drain;
+mod explain;
 mod foresee;
 mod handlers;
 mod peer;
@@ -88,7 +89,9 @@ impl Server {
             .route("/v1/peers", get(handlers::peers))
             .route("/v1/peers/{peer}", get(handlers::peer).post(peer::act))
             .route("/v1/routes/{view}", get(handlers::routes))
-            .route("/v1/explain", get(handlers::explain))
+            .route("/v1/explain", get(explain::explain))
+            .route("/v1/find", get(explain::find))
+            .route("/v1/plan", get(explain::plan))
             .route("/v1/drain", get(drain::state).post(drain::begin).delete(drain::end))
             .route("/v1/foresee", post(foresee::foresee))
             .route("/v1/policy/test", post(foresee::policy_test))

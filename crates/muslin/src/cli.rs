@@ -73,6 +73,23 @@ pub(crate) enum Command {
     LabNode(muslin_kubernetes_lab::NodeArgs),
 }
 
+impl Command {
+    /// The exit code of a command that could not do its work. Those that ask or judge use 1 for an answer that is
+    /// bad news, so theirs is another one.
+    pub(crate) fn trouble(&self) -> u8 {
+        match self {
+            Self::Agent(_)
+            | Self::Speaker(_)
+            | Self::Cni(_)
+            | Self::Probe(_)
+            | Self::Uninstall(_)
+            | Self::Lab(_)
+            | Self::LabNode(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
 /// Where a daemon keeps what is its own, and what it says.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DaemonArgs {
@@ -235,12 +252,21 @@ pub(crate) struct UndrainArgs {
 /// `muslin explain`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ExplainArgs {
-    /// The prefix, or an address: then the routes that cover it
-    #[arg(value_parser = prefix_or_address)]
-    pub(crate) prefix: IpNet,
+    /// A prefix; an address: then the routes that cover it; or a Service or pod as `namespace/name`
+    #[arg(value_name = "PREFIX|SERVICE|POD", value_parser = target)]
+    pub(crate) target: Target,
     /// Socket and output.
     #[command(flatten)]
     pub(crate) query: QueryArgs,
+}
+
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A prefix, or an address as a host prefix.
+    Prefix(IpNet),
+    /// An object of the cluster.
+    Name(String),
 }
 
 /// `muslin plan`
@@ -365,6 +391,8 @@ pub(crate) enum Output {
     Table,
     /// For programs
     Json,
+    /// For programs, and easier on the eye
+    Yaml,
 }
 
 /// Log formats.
@@ -402,6 +430,25 @@ fn prefix_or_address(text: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("'{text}' is neither a prefix (10.244.1.0/24) nor an address (10.244.1.7)"))
 }
 
+/// Reads a prefix, an address, or the name of an object.
+fn target(text: &str) -> Result<Target, String> {
+    match prefix_or_address(text) {
+        Ok(prefix) => Ok(Target::Prefix(prefix)),
+        // Names of objects are made of these, and no name begins like an address (RFC 1123).
+        Err(error) => {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/');
+            let like_address = text.split('/').next().is_some_and(|first| {
+                first.contains(':') || first.chars().all(|c| c.is_ascii_digit() || c == '.')
+            });
+            if text.chars().all(is_name) && !like_address {
+                Ok(Target::Name(text.to_owned()))
+            } else {
+                Err(format!("{error}, nor the name of a Service or pod (default/web)"))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -411,6 +458,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_to_be_explained_is_a_prefix_or_a_name_and_a_broken_address_is_neither() {
+        assert_eq!(target("10.0.0.1"), Ok(Target::Prefix("10.0.0.1/32".parse().unwrap())));
+        for name in ["default/web", "web", "pod/kube-system/coredns-7c.1"] {
+            assert_eq!(target(name), Ok(Target::Name(name.to_owned())));
+        }
+        for broken in ["10.244.300.0/24", "10.244.1.7/33", "fd44::g", "web server"] {
+            assert!(target(broken).is_err_and(|error| error.contains("default/web")), "{broken}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Asking a running daemon over its Unix socket: HTTP/1.1 and JSON.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -142,7 +143,7 @@ async fn send(
     socket: &Path,
     mut request: Request<Full<Bytes>>,
 ) -> anyhow::Result<(Response<Incoming>, AbortOnDrop)> {
-    let stream = UnixStream::connect(socket).await.with_context(|| no_daemon(socket))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| no_daemon(socket, error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = AbortOnDrop(tokio::spawn(connection));
     request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("muslin"));
@@ -160,9 +161,19 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn no_daemon(socket: &Path) -> String {
-    format!(
-        "{}: no daemon answers here; is `muslin agent` or `muslin speaker` running, and is --socket its socket (and yours to open)?",
-        socket.display()
-    )
+/// Why nobody answers, and what helps.
+fn no_daemon(socket: &Path, error: io::Error) -> anyhow::Error {
+    let words = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "the socket is for the daemon's user alone; run this as that user (`sudo muslin …`), or in the daemon's container (`kubectl exec`)"
+        }
+        io::ErrorKind::ConnectionRefused => {
+            "no daemon answers here, only its socket was left; start `muslin agent` or `muslin speaker` again, or see its log for why it ended"
+        }
+        _ => {
+            "no daemon answers here; is `muslin agent` or `muslin speaker` running, and is --socket its socket?"
+        }
+    };
+    let words = format!("{}: {words}", socket.display());
+    anyhow::Error::from(error).context(words)
 }

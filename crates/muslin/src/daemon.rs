@@ -30,6 +30,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use muslin_bgp_speaker::net::{Shutdown, SpeakerHandle};
+use muslin_cluster::ClusterState;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
@@ -84,6 +85,8 @@ pub(crate) struct NodeRole {
 pub(crate) struct Daemon {
     /// What it is.
     pub(crate) role: Role,
+    /// The cluster as it was last told.
+    pub(crate) state: watch::Receiver<Arc<ClusterState>>,
     /// Where the speaker's inputs are written, if anywhere.
     pub(crate) record: Option<PathBuf>,
     /// When it started.
@@ -120,6 +123,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
     let admission = Admission::at_start(&role);
     let daemon = Arc::new(Daemon {
         role,
+        state: source.state(),
         record: args.record.clone(),
         started: Instant::now(),
         plan: watch::Sender::new(None),

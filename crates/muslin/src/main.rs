@@ -32,11 +32,12 @@ fn main() -> ExitCode {
         Command::LabNode(args) => return muslin_kubernetes_lab::run_node(&args),
         command => command,
     };
+    let trouble = command.trouble();
     match commands::run(command) {
         Ok(code) => code,
         Err(error) => {
             commands::complain(&error);
-            ExitCode::FAILURE
+            ExitCode::from(trouble)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use muslin_cluster::ClusterState;
 use muslin_cluster::kubernetes::SERVICE_NAME;
 
@@ -16,6 +17,27 @@ pub(crate) enum Readiness {
     Ending,
     /// An endpoint takes new connections.
     Ready,
+}
+
+/// What an endpoint offers.
+pub(crate) fn readiness(endpoint: &Endpoint) -> Readiness {
+    let conditions = endpoint.conditions.as_ref();
+    let terminating = conditions.and_then(|conditions| conditions.terminating) == Some(true);
+    // The API: an unknown `ready` means ready; an unknown `serving` means what `ready` means.
+    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+    let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+    match (ready && !terminating, serving && terminating) {
+        (true, _) => Readiness::Ready,
+        (false, true) => Readiness::Ending,
+        (false, false) => Readiness::None,
+    }
+}
+
+/// The Service ("namespace/name") that a slice is of.
+pub(crate) fn service_of(slice: &EndpointSlice) -> Option<String> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    let namespace = slice.metadata.namespace.as_deref().unwrap_or("default");
+    Some(format!("{namespace}/{service}"))
 }
 
 /// What there is behind a Service, in one address family.
@@ -43,21 +65,10 @@ impl EndpointIndex {
                 "IPv6" => &mut index.v6,
                 _ => continue,
             };
-            let labels = slice.metadata.labels.as_ref();
-            let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) else { continue };
-            let namespace = slice.metadata.namespace.as_deref().unwrap_or("default");
-            let endpoints = services.entry(format!("{namespace}/{service}")).or_default();
+            let Some(service) = service_of(slice) else { continue };
+            let endpoints = services.entry(service).or_default();
             for endpoint in &slice.endpoints {
-                let conditions = endpoint.conditions.as_ref();
-                let terminating = conditions.and_then(|conditions| conditions.terminating) == Some(true);
-                // The API: an unknown `ready` means ready; an unknown `serving` means what `ready` means.
-                let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-                let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-                let readiness = match (ready && !terminating, serving && terminating) {
-                    (true, _) => Readiness::Ready,
-                    (false, true) => Readiness::Ending,
-                    (false, false) => Readiness::None,
-                };
+                let readiness = readiness(endpoint);
                 endpoints.anywhere = endpoints.anywhere.max(readiness);
                 if endpoint.node_name.as_deref() == Some(node) {
                     endpoints.here = endpoints.here.max(readiness);

@@ -119,4 +119,13 @@ pub(crate) struct Explained {
     pub(crate) kernel: Option<RouteReport>,
     /// Names of the interfaces that it names by index.
     pub(crate) interfaces: Interfaces,
+    /// Objects of the cluster that have the prefix, or an address in it, with the field.
+    #[serde(default)]
+    pub(crate) objects: Vec<String>,
+    /// Other programs' routes for the prefix in the kernel.
+    #[serde(default)]
+    pub(crate) foreign: Vec<String>,
+    /// What is missing on the way from the object to the kernel, each with the reason and what helps.
+    #[serde(default)]
+    pub(crate) missing: Vec<String>,
 }

@@ -19,7 +19,7 @@ use muslin_route_programmer::RouteReport;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
+use super::answer::{Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 use crate::daemon::{Daemon, Goal, Plan, Readiness, Role, liveness, wait};
 
 /// An answer, or a status with one sentence.
@@ -235,54 +235,11 @@ pub(super) async fn chosen_peers(
     Ok(vec![found.key.clone()])
 }
 
-/// The query of `/v1/explain`.
-#[derive(Deserialize)]
-pub(super) struct ExplainQuery {
-    prefix: IpNet,
-}
-
-pub(super) async fn explain(
-    State(daemon): State<Arc<Daemon>>,
-    Query(query): Query<ExplainQuery>,
-) -> Answered<Explained> {
-    let known = match daemon.speaker.get() {
-        Some(speaker) => match speaker.query(Ask::Explain(query.prefix)).await.map_err(gone)? {
-            Answer::Explanation(explanation) => explanation,
-            _ => None,
-        },
-        None => None,
-    };
-    let prefix = known.as_ref().map_or(query.prefix, |known| known.prefix);
-    let plan = daemon.plan.borrow().clone();
-    let kernel = daemon.programmer.route(prefix).await.map_err(gone)?;
-    Ok(Json(Explained {
-        asked: query.prefix,
-        plan: plan.as_deref().map(|plan| in_plan(plan, prefix)).unwrap_or_default(),
-        speaker: known,
-        interfaces: interfaces(&daemon, kernel.as_slice()),
-        kernel,
-    }))
-}
-
 /// Names of the interfaces of these routes.
-fn interfaces(daemon: &Daemon, routes: &[RouteReport]) -> Interfaces {
+pub(super) fn interfaces(daemon: &Daemon, routes: &[RouteReport]) -> Interfaces {
     let view = daemon.programmer.view();
     let indexes = routes.iter().flat_map(|route| &route.next_hops).map(|hop| hop.interface);
     indexes.filter_map(|index| Some((index, view.link(index)?.name.clone()))).collect()
-}
-
-/// What the plan says of a prefix.
-fn in_plan(plan: &Plan, prefix: IpNet) -> Vec<String> {
-    let originated = plan.speaker().originated.iter().filter(|route| route.prefix == prefix);
-    let originated = originated.map(|route| format!("originated because of {}", route.cause));
-    let withheld = match plan {
-        Plan::Node(plan) => plan.withheld.as_slice(),
-        Plan::Speaker(_) => &[],
-    };
-    let withheld = withheld.iter().filter(|route| route.prefix == prefix);
-    let withheld = withheld
-        .map(|route| format!("not originated, although {} asks for it: {}", route.cause, route.reason));
-    originated.chain(withheld).collect()
 }
 
 pub(super) fn gone(error: impl std::fmt::Display) -> (StatusCode, String) {

@@ -1,22 +1,68 @@
-//! `muslin explain PREFIX`: from the object that caused it to the kernel, or why it is missing.
+//! `muslin explain PREFIX|SERVICE|POD`: from the object that caused it to the kernel, or why it is missing.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use muslin_bgp_speaker::rib::{Explanation, RouteView};
-use muslin_route_programmer::RouteState;
+use muslin_node_plan::Inquired;
+use serde::Serialize;
 
-use super::output::{next_hops, print};
+use super::output::{age, next_hops, print, route_state};
 use crate::api::Explained;
-use crate::cli::ExplainArgs;
+use crate::cli::{ExplainArgs, Target};
 use crate::client;
 
-/// Prints the chain; fails when nothing is known of the prefix.
+/// An object and the routes to its addresses.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedObject {
+    /// What was asked for.
+    #[serde(flatten)]
+    object: Inquired,
+    /// Of each of its addresses, in their order.
+    routes: Vec<Explained>,
+}
+
+/// Prints the chain; fails when nothing is known.
 pub(crate) async fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
-    let query = [("prefix", args.prefix.to_string())];
-    let explained: Explained = client::get_with(&args.query.socket, "/v1/explain", &query).await?;
-    print(args.query.output, &explained, render)?;
-    let known = explained.speaker.is_some() || !explained.plan.is_empty();
+    let socket = &args.query.socket;
+    let explain = async |prefix: String| -> anyhow::Result<Explained> {
+        client::get_with(socket, "/v1/explain", &[("prefix", prefix)]).await
+    };
+    let known = match &args.target {
+        Target::Prefix(prefix) => {
+            let explained = explain(prefix.to_string()).await?;
+            print(args.query.output, &explained, render)?;
+            is_known(&explained)
+        }
+        Target::Name(name) => {
+            let object: Inquired = client::get_with(socket, "/v1/find", &[("name", name)]).await?;
+            let mut routes = Vec::new();
+            for address in &object.addresses {
+                routes.push(explain(address.address.to_string() + host_length(address.address)).await?);
+            }
+            let whole = ExplainedObject { object, routes };
+            print(args.query.output, &whole, render_object)?;
+            whole.routes.iter().any(is_known)
+        }
+    };
     Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn host_length(address: std::net::IpAddr) -> &'static str {
+    if address.is_ipv4() { "/32" } else { "/128" }
+}
+
+fn is_known(explained: &Explained) -> bool {
+    explained.speaker.is_some() || !explained.plan.is_empty()
+}
+
+fn render_object(whole: &ExplainedObject) -> String {
+    let mut parts = vec![format!("{}: {}", whole.object.object, whole.object.remarks.join("; "))];
+    for (address, route) in whole.object.addresses.iter().zip(&whole.routes) {
+        parts.push(format!("{} {}", address.field, render(route)));
+    }
+    parts.join("\n\n")
 }
 
 fn render(explained: &Explained) -> String {
@@ -30,6 +76,9 @@ fn render(explained: &Explained) -> String {
         lines.push(format!("  {title}"));
         lines.extend(items.into_iter().map(|item| format!("    {item}")));
     };
+    if !explained.objects.is_empty() {
+        section("objects", explained.objects.clone());
+    }
     if explained.plan.is_empty() {
         section("plan", vec!["this node does not originate it".to_owned()]);
     } else {
@@ -43,6 +92,9 @@ fn render(explained: &Explained) -> String {
         }
     }
     section("kernel", kernel(explained));
+    if !explained.missing.is_empty() {
+        section("missing", explained.missing.clone());
+    }
     lines.join("\n")
 }
 
@@ -55,7 +107,8 @@ fn paths(known: &Explanation) -> Vec<String> {
             if route.as_path.is_empty() { String::new() } else { format!(", AS path {}", route.as_path) };
         let why = route.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let state = format!("{:?}", route.state).to_lowercase();
-        format!("{state}: {from}{next_hop}{path}{why} [{cause}]")
+        let since = age(Duration::from_secs(route.age.into()));
+        format!("{state}: {from}{next_hop}{path}{why}, for {since} [{cause}]")
     };
     known.paths.iter().map(|path| one(&path.route, &path.cause)).collect()
 }
@@ -75,13 +128,13 @@ fn exports(known: &Explanation) -> Vec<String> {
 }
 
 fn kernel(explained: &Explained) -> Vec<String> {
-    let Some(report) = &explained.kernel else {
-        return vec!["nothing is wanted in the kernel for it".to_owned()];
+    let ours = match &explained.kernel {
+        None => "nothing is wanted in the kernel for it".to_owned(),
+        Some(report) => {
+            let way = next_hops(&report.next_hops, &explained.interfaces);
+            format!("{way}, metric {}: {}", report.metric, route_state(&report.state))
+        }
     };
-    let way = next_hops(&report.next_hops, &explained.interfaces);
-    let state = match &report.state {
-        RouteState::Installed => "installed".to_owned(),
-        other => format!("{other:?}"),
-    };
-    vec![format!("{way}, metric {}: {state}", report.metric)]
+    let others = explained.foreign.iter().map(|route| format!("another program's: {route}"));
+    [ours].into_iter().chain(others).collect()
 }

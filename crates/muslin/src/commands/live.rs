@@ -11,7 +11,7 @@ use muslin_bgp_speaker::rib::RouteView;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::output::write_line;
+use super::output::{write_line, yaml};
 use crate::api::{PeerRoutes, RouteLine};
 use crate::cli::Output;
 use crate::client;
@@ -28,6 +28,7 @@ pub(super) async fn states<T: Serialize + DeserializeOwned>(
 ) -> anyhow::Result<ExitCode> {
     client::follow(socket, path, |states: Vec<T>| match output {
         Output::Json => states.iter().try_for_each(json),
+        Output::Yaml => states.iter().try_for_each(document),
         // Only the newest one is worth drawing.
         Output::Table => states.last().map_or(Ok(()), |state| draw(&render(state))),
     })
@@ -46,6 +47,7 @@ pub(super) async fn routes(
     let mut tables = Tables::default();
     client::follow(socket, path, |lines: Vec<RouteLine>| match output {
         Output::Json => lines.iter().try_for_each(json),
+        Output::Yaml => lines.iter().try_for_each(document),
         Output::Table => {
             for line in lines {
                 tables.take(line);
@@ -59,6 +61,11 @@ pub(super) async fn routes(
 
 fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     write_line(&serde_json::to_string(value)?)
+}
+
+/// One of several YAML documents.
+fn document<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    write_line(&format!("---\n{}", yaml(value)?.trim_end()))
 }
 
 fn draw(text: &str) -> anyhow::Result<()> {

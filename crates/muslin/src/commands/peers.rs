@@ -43,6 +43,22 @@ fn is_well(peer: &PeerStatus) -> bool {
 
 /// A line a peer, then what is wrong with each, with its remedy.
 pub(crate) fn render(peers: &[PeerStatus]) -> String {
+    let mut text = lines(peers);
+    for peer in peers {
+        for line in remarks(peer).into_iter().chain(refused(peer)) {
+            text.extend(["\n", &*peer.key.0, ": ", &line]);
+        }
+    }
+    text
+}
+
+/// A line a peer, then how many of its routes were refused.
+pub(super) fn render_without_remarks(peers: &[PeerStatus]) -> String {
+    let refused = peers.iter().filter_map(|peer| Some(format!("\n{}: {}", peer.key, refused(peer)?)));
+    lines(peers) + &refused.collect::<String>()
+}
+
+fn lines(peers: &[PeerStatus]) -> String {
     if peers.is_empty() {
         return "no peers".to_owned();
     }
@@ -61,14 +77,7 @@ pub(crate) fn render(peers: &[PeerStatus]) -> String {
             Cell::new(&peer.cause),
         ]
     });
-    let mut text =
-        table(["PEER", "ADDRESS", "AS", "STATE", "SINCE", "ACCEPTED", "REJECTED", "SENT", "CAUSE"], rows);
-    for peer in peers {
-        for line in remarks(peer).into_iter().chain(refused(peer)) {
-            text.extend(["\n", &*peer.key.0, ": ", &line]);
-        }
-    }
-    text
+    table(["PEER", "ADDRESS", "AS", "STATE", "SINCE", "ACCEPTED", "REJECTED", "SENT", "CAUSE"], rows)
 }
 
 fn sum(peer: &PeerStatus, count: impl Fn(&FamilyStatus) -> u32) -> u32 {

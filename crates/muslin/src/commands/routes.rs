@@ -8,7 +8,7 @@ use muslin_bgp_speaker::rib::RouteView as Route;
 use muslin_route_programmer::RouteState;
 
 use super::live;
-use super::output::{age, next_hops, print, table, verdict};
+use super::output::{age, next_hops, print, route_state, table, verdict};
 use crate::api::{KernelRoutes, PeerRoutes, RouteQuery, Routes};
 use crate::cli::{RouteView, RoutesArgs};
 use crate::client;
@@ -88,12 +88,11 @@ fn kernel(kernel: &KernelRoutes) -> String {
     }
     let rows = kernel.routes.iter().map(|route| {
         let installed = route.state == RouteState::Installed;
-        let state = if installed { "installed".to_owned() } else { format!("{:?}", route.state) };
         [
             Cell::new(route.prefix),
             Cell::new(next_hops(&route.next_hops, &kernel.interfaces)),
             Cell::new(route.metric),
-            verdict(state, installed),
+            verdict(route_state(&route.state), installed),
         ]
     });
     table(["PREFIX", "NEXT HOPS", "METRIC", "STATE"], rows)

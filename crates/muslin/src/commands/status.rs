@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use muslin_bgp_speaker::net::CollectorState;
+use muslin_route_programmer::{ClashEffect, Refused};
 
 use super::output::{age, list, print, table, verdict};
 use super::{live, peers};
@@ -34,7 +35,11 @@ fn render(status: &Status) -> String {
         parts.push(format!("DRAIN\n{}; `muslin undrain` takes it back", super::drain::words(drain)));
     }
     let awaited = status.awaited.iter().map(|peer| format!("\n{peer}"));
-    parts.push(format!("PEERS\n{}{}", peers::render(&status.peers), awaited.collect::<String>()));
+    parts.push(format!(
+        "PEERS\n{}{}",
+        peers::render_without_remarks(&status.peers),
+        awaited.collect::<String>()
+    ));
     parts.push(format!("ROUTES\n{}", routes(status)));
     if !status.collectors.is_empty() {
         parts.push(format!("COLLECTORS\n{}", collectors(status)));
@@ -42,25 +47,70 @@ fn render(status: &Status) -> String {
     if !status.blocks.is_empty() {
         parts.push(format!("ADDRESSES\n{}", addresses(status)));
     }
-    if !status.notes.is_empty() {
-        parts.push(format!("NOTES\n{}", status.notes.join("\n")));
+    let notes = notes(status);
+    if !notes.is_empty() {
+        parts.push(format!("NOTES\n{}", notes.join("\n")));
     }
     parts.join("\n\n")
 }
 
-/// What a person has to look at, each with its remedy where one is known.
+/// What a person has to look at, each with its remedy where one is known: the worst first.
 pub(super) fn problems(status: &Status) -> Vec<String> {
+    let down = status.peers.iter().filter(|peer| !peer.established && !peer.shut_down);
+    let sessions = down.flat_map(|peer| {
+        let mut lines = peers::remarks(peer);
+        if lines.is_empty() {
+            lines.push(format!(
+                "no session yet ({}); is the peer there, and does it know our address?",
+                peer.state
+            ));
+        }
+        lines.into_iter().map(|line| format!("peer {}: {line}", peer.key)).collect::<Vec<_>>()
+    });
     let manifests = status.problems.iter().map(ToString::to_string);
     let refusals = status.kernel.refusals.iter().map(|refused| {
-        format!("kernel: {:?} refused: {} ({} routes)", refused.subject, refused.refusal, refused.routes)
-    });
-    let clashes = status.kernel.clashes.iter().map(|clash| {
+        let what = match &refused.subject {
+            Refused::Route(prefix) => format!("the route to {prefix}"),
+            Refused::NextHop(hop) => match hop.gateway {
+                Some(gateway) => format!("the next hop {gateway}"),
+                None => "a next hop on a link".to_owned(),
+            },
+            Refused::Group(members) => format!("a group of {members} next hops"),
+        };
+        let (why, routes) = (&refused.refusal, refused.routes);
         format!(
-            "kernel: {} has a foreign route too (protocol {}, metric {}): {:?}; remove one of them",
-            clash.prefix, clash.protocol, clash.metric, clash.effect
+            "kernel: it refused {what}: {why}; {routes} routes are missing until the link or its addresses change (`ip -d route`, `ip nexthop`)"
         )
     });
-    manifests.chain(status.faults.iter().cloned()).chain(refusals).chain(clashes).collect()
+    let clashes = status.kernel.clashes.iter().filter(|clash| clash.effect != ClashEffect::OursPreferred).map(|clash| {
+        let effect = match clash.effect {
+            ClashEffect::OursBlocked => "keeps ours out",
+            ClashEffect::TheirsPreferred => "is used instead of ours",
+            ClashEffect::OursPreferred => "is not used",
+        };
+        format!(
+            "kernel: a route of another program to {} (protocol {}, metric {}) {effect}; remove it: ip route del {} proto {} metric {}",
+            clash.prefix, clash.protocol, clash.metric, clash.prefix, clash.protocol, clash.metric
+        )
+    });
+    let full = status.blocks.iter().filter(|block| block.free == 0 && block.allocated > 0).map(|block| {
+        format!(
+            "addresses: none is free in {} ({} rest), so pods that want one do not start; give the node another block",
+            block.block, block.resting
+        )
+    });
+    let faults = status.faults.iter().cloned();
+    manifests.chain(faults).chain(sessions).chain(refusals).chain(clashes).chain(full).collect()
+}
+
+/// What is worth knowing, also of peers that are up or are meant to be down.
+fn notes(status: &Status) -> Vec<String> {
+    let quiet = status.peers.iter().filter(|peer| peer.established || peer.shut_down);
+    let of_peers = quiet.flat_map(|peer| {
+        let lines = peers::remarks(peer);
+        lines.into_iter().map(|line| format!("peer {}: {line}", peer.key)).collect::<Vec<_>>()
+    });
+    status.notes.iter().cloned().chain(of_peers).collect()
 }
 
 fn headline(status: &Status) -> String {
@@ -105,3 +155,6 @@ fn addresses(status: &Status) -> String {
     });
     table(["BLOCK", "PODS", "RESTING", "FREE"], rows)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::facts::{Agent, Facts, Filter, Link, Looked};
 use crate::api::Status;
 use crate::cli::DoctorArgs;
 use crate::client;
-use crate::commands::{peers, status};
+use crate::commands::status;
 use crate::error::sentence;
 use crate::kernel::facts as kernel_facts;
 
@@ -108,19 +108,11 @@ fn filter() -> Looked<Filter> {
 
 fn agent(status: anyhow::Result<Status>) -> Looked<Agent> {
     match status {
-        Ok(status) => {
-            let down = status.peers.iter().filter(|peer| !peer.established && !peer.shut_down);
-            let down = down.map(|peer| {
-                let why = peers::remarks(peer);
-                let why = if why.is_empty() { "no reason is known yet".to_owned() } else { why.join("; ") };
-                format!("the session with {} is {}: {why}", peer.key, peer.state)
-            });
-            Looked::Seen(Agent {
-                problems: status::problems(&status).into_iter().chain(down).collect(),
-                on_node: status.node.is_some(),
-                version: status.version,
-            })
-        }
+        Ok(status) => Looked::Seen(Agent {
+            problems: status::problems(&status),
+            on_node: status.node.is_some(),
+            version: status.version,
+        }),
         Err(error) => {
             let denied = error
                 .chain()
