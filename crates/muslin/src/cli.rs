@@ -1,10 +1,12 @@
 //! The command line, as clap sees it.
 
 mod diagnosis;
+mod help;
 mod node;
 #[cfg(test)]
 mod pages;
 mod peer;
+mod target;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,9 +17,12 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::probe::{AnyCommunity, Asn};
 use muslin_cluster::resources::TimeSpan;
 
-pub(crate) use self::diagnosis::DoctorArgs;
+pub(crate) use self::diagnosis::{CollectArgs, DoctorArgs, ExamineArgs, TraceArgs, WatchArgs};
+pub(crate) use self::help::{CompletionArgs, ManArgs};
 pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe, ProbeArgs, UninstallArgs};
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
+pub(crate) use self::target::Target;
+use self::target::target;
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -46,8 +51,14 @@ pub(crate) enum Command {
     Routes(RoutesArgs),
     /// Why a prefix is here (or is not): from the object that caused it to the kernel
     Explain(ExplainArgs),
+    /// The way of a packet from one pod to another: the kernel's own look-up on each hop, MTU, and where it breaks
+    Trace(TraceArgs),
     /// What on this node is in the way: kernel, settings, other managers of routes, MTU, CNI; each with what helps
     Doctor(DoctorArgs),
+    /// Everything that helps to find a fault from afar, in one archive without secrets
+    Collect(CollectArgs),
+    /// Sessions, addresses and routes as they change: one screen, or lines of JSON with `--output json`
+    Watch(WatchArgs),
     /// Print what a node would do with a folder of manifests, without doing it
     Plan(PlanArgs),
     /// Try a route on import guard and policies, without sending or receiving it
@@ -66,6 +77,11 @@ pub(crate) enum Command {
     Probe(ProbeArgs),
     /// Leave this node as if Muslin had never been there; the agent must have ended
     Uninstall(UninstallArgs),
+    /// Print a script that completes commands and flags: `source <(muslin completion bash)`
+    Completion(CompletionArgs),
+    /// Write manual pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
     /// A cluster of namespaces on this machine, proven with real packets
     Lab(muslin_lab::LabArgs),
     /// Be a node of the lab with Kubernetes
@@ -260,15 +276,6 @@ pub(crate) struct ExplainArgs {
     pub(crate) query: QueryArgs,
 }
 
-/// What is to be explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A prefix, or an address as a host prefix.
-    Prefix(IpNet),
-    /// An object of the cluster.
-    Name(String),
-}
-
 /// `muslin plan`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlanArgs {
@@ -430,25 +437,6 @@ fn prefix_or_address(text: &str) -> Result<IpNet, String> {
         .map_err(|_| format!("'{text}' is neither a prefix (10.244.1.0/24) nor an address (10.244.1.7)"))
 }
 
-/// Reads a prefix, an address, or the name of an object.
-fn target(text: &str) -> Result<Target, String> {
-    match prefix_or_address(text) {
-        Ok(prefix) => Ok(Target::Prefix(prefix)),
-        // Names of objects are made of these, and no name begins like an address (RFC 1123).
-        Err(error) => {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/');
-            let like_address = text.split('/').next().is_some_and(|first| {
-                first.contains(':') || first.chars().all(|c| c.is_ascii_digit() || c == '.')
-            });
-            if text.chars().all(is_name) && !like_address {
-                Ok(Target::Name(text.to_owned()))
-            } else {
-                Err(format!("{error}, nor the name of a Service or pod (default/web)"))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -458,17 +446,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn what_is_to_be_explained_is_a_prefix_or_a_name_and_a_broken_address_is_neither() {
-        assert_eq!(target("10.0.0.1"), Ok(Target::Prefix("10.0.0.1/32".parse().unwrap())));
-        for name in ["default/web", "web", "pod/kube-system/coredns-7c.1"] {
-            assert_eq!(target(name), Ok(Target::Name(name.to_owned())));
-        }
-        for broken in ["10.244.300.0/24", "10.244.1.7/33", "fd44::g", "web server"] {
-            assert!(target(broken).is_err_and(|error| error.contains("default/web")), "{broken}");
-        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The operator's commands: ask, then print.
 
 mod cni;
+mod collect;
 mod diff;
 mod doctor;
 mod drain;
 mod explain;
+mod help;
 mod live;
 mod output;
 mod peer;
@@ -16,7 +18,9 @@ mod probe;
 mod replay;
 mod routes;
 mod status;
+mod trace;
 mod uninstall;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -57,6 +61,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Peer(command) => peer_action::run(&command).await,
             Command::Routes(args) => routes::run(&args).await,
             Command::Explain(args) => explain::run(&args).await,
+            Command::Trace(args) => trace::run(&args).await,
+            Command::Collect(args) => collect::run(&args).await,
+            Command::Watch(args) => watch::run(&args).await,
+            Command::Completion(args) => help::completion(&args).map(|()| ExitCode::SUCCESS),
+            Command::Man(args) => help::man(&args).map(|()| ExitCode::SUCCESS),
             Command::Doctor(args) => doctor::run(&args).await,
             Command::Plan(args) => plan::run(&args).await,
             Command::Drain(args) => drain::drain(&args).await,

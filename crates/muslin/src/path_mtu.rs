@@ -2,7 +2,8 @@
 //! that nobody on the way may cut.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{
@@ -39,6 +40,94 @@ pub(crate) fn largest_answered(address: IpAddr, interface: u32, limit: u32) -> i
     // Once more: one packet may be lost for other reasons.
     steps.push(limit);
     Ok(pinger.round(&steps).into_iter().max().or(Some(least)))
+}
+
+/// Who is on the way to `address`: for each lifetime from 1 on the one that answered, the destination last. Routers
+/// that keep silent, and a destination that does, are `None`.
+///
+/// # Errors
+/// This process may not open a raw socket.
+pub(crate) fn hops(address: IpAddr, most: u8) -> io::Result<Vec<Option<IpAddr>>> {
+    let (domain, protocol) = match address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+    let token: [u8; 2] = rand::random();
+    for lifetime in 1..=most {
+        match address {
+            IpAddr::V4(_) => socket.set_ttl_v4(lifetime.into())?,
+            IpAddr::V6(_) => socket.set_unicast_hops_v6(lifetime.into())?,
+        }
+        // Where one cannot be sent, the others cannot either, and nobody answers.
+        let _sent = socket.send_to(&echo(address, token, lifetime), &SocketAddr::new(address, 0).into());
+    }
+    // A datagram socket of the standard library tells who sent what it read.
+    let socket = UdpSocket::from(OwnedFd::from(socket));
+    let deadline = Instant::now() + ROUND;
+    let (mut hops, mut last) = (vec![None; usize::from(most)], usize::from(most));
+    let mut buffer = [0; 2_048];
+    while hops[..last].iter().any(Option::is_none) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || socket.set_read_timeout(Some(left)).is_err() {
+            break;
+        }
+        let Ok((length, sender)) = socket.recv_from(&mut buffer) else { continue };
+        let Some((lifetime, end)) = answered(&buffer[..length], address, token) else { continue };
+        let place = usize::from(lifetime).wrapping_sub(1);
+        if let Some(hop) = hops.get_mut(place) {
+            *hop = Some(sender.ip());
+            if end == End::Reached {
+                last = last.min(place + 1);
+            }
+        }
+    }
+    let known = hops[..last].iter().rposition(Option::is_some).map_or(0, |place| place + 1);
+    hops.truncate(if known == last { last } else { (known + 1).min(last) });
+    Ok(hops)
+}
+
+/// Whether an answer ends the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Reached,
+    OnTheWay,
+}
+
+/// An echo request whose sequence number is its lifetime.
+fn echo(address: IpAddr, token: [u8; 2], lifetime: u8) -> Vec<u8> {
+    let kind = if address.is_ipv4() { 8 } else { 128 };
+    let mut packet = vec![kind, 0, 0, 0, token[0], token[1], 0, lifetime];
+    packet.extend_from_slice(&[0; 24]);
+    if address.is_ipv4() {
+        let sum = checksum(&packet);
+        packet[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    packet
+}
+
+/// The lifetime of the request that a packet answers: an echo reply, or an error that quotes it.
+fn answered(packet: &[u8], address: IpAddr, token: [u8; 2]) -> Option<(u8, End)> {
+    let beyond_ip = |packet: &'_ [u8]| {
+        if address.is_ipv4() { usize::from(packet.first().copied().unwrap_or(0) & 0xf) * 4 } else { 40 }
+    };
+    let icmp = if address.is_ipv4() { packet.get(beyond_ip(packet)..)? } else { packet };
+    let (reply, request, unreachable, exceeded) =
+        if address.is_ipv4() { (0, 8, 3, 11) } else { (129, 128, 1, 3) };
+    let kind = *icmp.first()?;
+    let (echo, end) = if kind == reply {
+        (icmp, End::Reached)
+    } else if kind == exceeded || kind == unreachable {
+        let quoted = icmp.get(ECHO_HEADER..)?;
+        let quoted = quoted.get(beyond_ip(quoted)..)?;
+        if *quoted.first()? != request {
+            return None;
+        }
+        (quoted, if kind == exceeded { End::OnTheWay } else { End::Reached })
+    } else {
+        return None;
+    };
+    (echo.get(4..6)? == token).then_some((*echo.get(7)?, end))
 }
 
 /// An open socket for echo requests.
@@ -147,6 +236,23 @@ fn checksum(packet: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_an_answer_to_the_request_that_it_quotes() {
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let request = echo(address, [7, 9], 3);
+        let header = [0x45; 20];
+        let mut exceeded = [&header[..], &[11, 0, 0, 0, 0, 0, 0, 0], &header[..], &request[..8]].concat();
+        assert_eq!(answered(&exceeded, address, [7, 9]), Some((3, End::OnTheWay)));
+        assert_eq!(answered(&exceeded, address, [7, 8]), None, "somebody else's");
+        exceeded[20] = 3;
+        assert_eq!(answered(&exceeded, address, [7, 9]), Some((3, End::Reached)), "nobody is beyond");
+        let mut reply = [&header[..], &request[..]].concat();
+        assert_eq!(answered(&reply, address, [7, 9]), None, "a request of ours that came back is no answer");
+        reply[20] = 0;
+        assert_eq!(answered(&reply, address, [7, 9]), Some((3, End::Reached)));
+        assert_eq!(answered(&reply[..22], address, [7, 9]), None, "cut short");
+    }
 
     #[test]
     fn a_packet_with_its_checksum_sums_up_to_nothing() {

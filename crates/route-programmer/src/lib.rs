@@ -43,6 +43,7 @@
 
 mod config;
 mod dump;
+mod lookup;
 mod mirror;
 mod monitor;
 mod path;
@@ -56,6 +57,7 @@ mod wire;
 mod writer;
 
 pub use config::{NextHopObjects, ProgrammerConfig, Resilience};
+pub use lookup::{Decision, LookupError, Packet, link_of, look_up};
 pub use programmer::{Programmer, StartError, Stopped};
 pub use route::{DesiredRoute, NextHop, RouteChange, RouteKind};
 pub use status::{

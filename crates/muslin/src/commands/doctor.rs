@@ -7,20 +7,27 @@ mod checks;
 mod facts;
 mod gather;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use self::checks::{Finding, Report, Severity};
+pub(super) use self::checks::Report;
+use self::checks::{Finding, Severity};
 use super::output::{list, print};
-use crate::cli::DoctorArgs;
+use crate::cli::{DoctorArgs, ExamineArgs};
 
 /// The port that peers connect to.
 const BGP_PORT: u16 = 179;
 
 /// Prints what was found; fails if something has to be done.
 pub(super) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let report = checks::examine(&gather::gather(args).await);
+    let report = report(&args.examine, &args.query.socket).await;
     print(args.query.output, &report, render)?;
     Ok(if report.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Looks at the node, and asks the daemon at `socket` if there is one.
+pub(super) async fn report(args: &ExamineArgs, socket: &Path) -> Report {
+    checks::examine(&gather::gather(args, socket).await)
 }
 
 fn render(report: &Report) -> String {

@@ -27,8 +27,7 @@ pub(super) async fn states<T: Serialize + DeserializeOwned>(
     render: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
     client::follow(socket, path, |states: Vec<T>| match output {
-        Output::Json => states.iter().try_for_each(json),
-        Output::Yaml => states.iter().try_for_each(document),
+        Output::Json | Output::Yaml => states.iter().try_for_each(|state| line(output, state)),
         // Only the newest one is worth drawing.
         Output::Table => states.last().map_or(Ok(()), |state| draw(&render(state))),
     })
@@ -46,8 +45,7 @@ pub(super) async fn routes(
 ) -> anyhow::Result<ExitCode> {
     let mut tables = Tables::default();
     client::follow(socket, path, |lines: Vec<RouteLine>| match output {
-        Output::Json => lines.iter().try_for_each(json),
-        Output::Yaml => lines.iter().try_for_each(document),
+        Output::Json | Output::Yaml => lines.iter().try_for_each(|one| line(output, one)),
         Output::Table => {
             for line in lines {
                 tables.take(line);
@@ -59,16 +57,16 @@ pub(super) async fn routes(
     Ok(ExitCode::SUCCESS)
 }
 
-fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    write_line(&serde_json::to_string(value)?)
+/// One of many answers for programs: a line of JSON, or a YAML document.
+pub(super) fn line<T: Serialize>(output: Output, value: &T) -> anyhow::Result<()> {
+    match output {
+        Output::Yaml => write_line(&format!("---\n{}", yaml(value)?.trim_end())),
+        Output::Json | Output::Table => write_line(&serde_json::to_string(value)?),
+    }
 }
 
-/// One of several YAML documents.
-fn document<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    write_line(&format!("---\n{}", yaml(value)?.trim_end()))
-}
-
-fn draw(text: &str) -> anyhow::Result<()> {
+/// Draws the screen anew; where there is none, below what was there before.
+pub(super) fn draw(text: &str) -> anyhow::Result<()> {
     if io::stdout().is_terminal() {
         write!(io::stdout().lock(), "{CLEAR}")?;
         write_line(text)

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn render(status: &Status) -> String {
+pub(super) fn render(status: &Status) -> String {
     let problems = problems(status);
     let mut parts = Vec::new();
     if !problems.is_empty() {

@@ -45,6 +45,8 @@ pub(crate) const RTNLGRP_IPV6_ROUTE: u32 = 11;
 pub(crate) const RTNLGRP_NEXTHOP: u32 = 32;
 
 pub(crate) const RTA_DST: u16 = 1;
+pub(crate) const RTA_SRC: u16 = 2;
+pub(crate) const RTA_IIF: u16 = 3;
 pub(crate) const RTA_OIF: u16 = 4;
 pub(crate) const RTA_GATEWAY: u16 = 5;
 pub(crate) const RTA_PRIORITY: u16 = 6;
@@ -58,6 +60,7 @@ pub(crate) const RTAX_MTU: u16 = 2;
 
 pub(crate) const RTN_UNSPEC: u8 = 0;
 pub(crate) const RTN_UNICAST: u8 = 1;
+pub(crate) const RTN_LOCAL: u8 = 2;
 pub(crate) const RTN_BLACKHOLE: u8 = 6;
 pub(crate) const RTN_UNREACHABLE: u8 = 7;
 pub(crate) const RTN_PROHIBIT: u8 = 8;
@@ -74,6 +77,10 @@ pub(crate) const RTPROT_KERNEL: u8 = 2;
 pub(crate) const IP6_RT_PRIO_USER: u32 = 1024;
 
 pub(crate) const RTNH_F_ONLINK: u8 = 4;
+/// The answer to a look-up has the table that decided.
+pub(crate) const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
+/// The answer is the route that decides, not the decision (Linux 5.9, IPv6 and IPv4).
+pub(crate) const RTM_F_FIB_MATCH: u32 = 0x2000;
 pub(crate) const RTM_F_CLONED: u32 = 0x200;
 
 // linux/nexthop.h

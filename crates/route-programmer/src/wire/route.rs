@@ -43,19 +43,22 @@ pub(crate) struct HopMessage {
 }
 
 impl RouteMessage {
-    /// Nothing for other families, for cached copies, and for what is cut short.
+    /// Nothing for other families, for cached copies, for routes by source, and for what is cut short.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
+        let by_source = *body.get(2)? != 0;
+        if u32_at(body, 8)? & RTM_F_CLONED != 0 || by_source { None } else { Self::read(body) }
+    }
+
+    /// The same of answers to a look-up, which are cached copies.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let (fixed, rest) = body.split_first_chunk::<RTMSG>()?;
-        let [family, prefix_length, source_length, tos, table, protocol, _scope, kind, ..] = *fixed;
+        let [family, prefix_length, _source_length, tos, table, protocol, _scope, kind, ..] = *fixed;
         let flags = u32_at(fixed, 8)?;
         let unspecified: IpAddr = match family {
             AF_INET => std::net::Ipv4Addr::UNSPECIFIED.into(),
             AF_INET6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
             _ => return None,
         };
-        if flags & RTM_F_CLONED != 0 || source_length != 0 {
-            return None;
-        }
         let mut destination = unspecified;
         let mut route = Self {
             prefix: IpNet::new(unspecified, prefix_length).ok()?,
@@ -82,7 +85,8 @@ impl RouteMessage {
                 RTA_GATEWAY | RTA_VIA => single.gateway = gateway(attribute),
                 RTA_MULTIPATH => route.hops.extend(parse_hops(attribute.value)),
                 RTA_METRICS => {
-                    route.mtu = attribute.nested().find(|metric| metric.kind == RTAX_MTU)?.u32();
+                    let mtu = attribute.nested().find(|metric| metric.kind == RTAX_MTU);
+                    route.mtu = mtu.and_then(Attribute::u32);
                 }
                 _ => {}
             }

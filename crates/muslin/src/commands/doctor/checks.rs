@@ -14,7 +14,7 @@ use super::facts::Facts;
 /// How bad a finding is; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Severity {
+pub(in crate::commands) enum Severity {
     /// Packets or routes are lost.
     Error,
     /// It works now, and may stop, or does not work in some cases.
@@ -28,7 +28,7 @@ pub(super) enum Severity {
 /// One thing that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Finding {
+pub(in crate::commands) struct Finding {
     /// The check, by a name that stays.
     pub(super) check: &'static str,
     /// How bad it is.
@@ -44,7 +44,7 @@ pub(super) struct Finding {
 /// What all checks say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     /// The worst first.
     pub(super) findings: Vec<Finding>,
     /// Checks without one.

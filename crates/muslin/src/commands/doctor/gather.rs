@@ -14,7 +14,7 @@ use muslin_router_discovery::Found;
 
 use super::facts::{Agent, Facts, Filter, Link, Looked};
 use crate::api::Status;
-use crate::cli::DoctorArgs;
+use crate::cli::ExamineArgs;
 use crate::client;
 use crate::commands::status;
 use crate::error::sentence;
@@ -38,7 +38,7 @@ const LINK_SETTINGS: [(&str, &str); 3] =
     [("ipv4", "rp_filter"), ("ipv4", "forwarding"), ("ipv6", "accept_ra")];
 
 /// Looks at the node.
-pub(super) async fn gather(args: &DoctorArgs) -> Facts {
+pub(super) async fn gather(args: &ExamineArgs, socket: &Path) -> Facts {
     let mut facts = Facts {
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
         processes: files::processes(&args.root.join("proc")),
@@ -52,7 +52,7 @@ pub(super) async fn gather(args: &DoctorArgs) -> Facts {
         cni_plugins: files::cni_plugins(&args.plugins.bin_dir),
         ..Facts::default()
     };
-    let status = client::get::<Status>(&args.query.socket, "/v1/status").await;
+    let status = client::get::<Status>(socket, "/v1/status").await;
     let mut targets = Vec::new();
     if let Ok(programmer) = Programmer::spawn(ProgrammerConfig::default()).await {
         facts.next_hop_objects = Some(programmer.status().uses_next_hop_objects);
