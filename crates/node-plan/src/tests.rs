@@ -5,6 +5,7 @@ mod blocks;
 mod bmp;
 mod documents;
 mod examples;
+mod inquiry;
 mod mesh;
 mod peers;
 mod policies;
