@@ -2,12 +2,12 @@
 
 #![allow(clippy::format_push_string, reason = "configurations are put together line by line, to be read")]
 
-mod bird;
+pub(crate) mod bird;
 mod exabgp;
 pub mod frr;
-mod gobgp;
+pub(crate) mod gobgp;
 pub mod muslin;
-mod openbgpd;
+pub(crate) mod openbgpd;
 
 use std::fmt::Write;
 use std::process::Command;

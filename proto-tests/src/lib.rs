@@ -21,6 +21,7 @@ pub mod muslin;
 pub mod peering;
 pub mod release;
 pub mod route;
+pub mod router;
 pub mod segment;
 pub mod setup;
 pub mod tester;

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Community, Family, FamilySet, LargeCommunity};
 use serde::{Deserialize, Serialize};
 
+pub use muslin_bgp_packet::Role;
+
 mod bmp;
 mod defaults;
 mod guard;

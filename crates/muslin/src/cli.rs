@@ -7,6 +7,7 @@ mod node;
 mod pages;
 mod peer;
 mod target;
+mod router;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe,
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
 pub(crate) use self::target::Target;
 use self::target::target;
+pub(crate) use self::router::RouterConfigArgs;
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -68,6 +70,8 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Take a drain back
     Undrain(UndrainArgs),
+    /// Write the configuration of the router that nodes peer with, from the cluster's state
+    RouterConfig(RouterConfigArgs),
     /// Run a record of `--record` through the same core: what happened, what came of it, where it differs
     Replay(ReplayArgs),
     /// Install the CNI plugin on this node, or take it away

@@ -16,6 +16,7 @@ mod plan;
 mod policy;
 mod probe;
 mod replay;
+mod router_config;
 mod routes;
 mod status;
 mod trace;
@@ -71,6 +72,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Drain(args) => drain::drain(&args).await,
             Command::Undrain(args) => drain::undrain(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
+            Command::RouterConfig(args) => router_config::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Replay(args) => replay::run(&args),
             Command::Cni(command) => cni::run(&command).map(|()| ExitCode::SUCCESS),
             Command::Probe(args) => probe::run(&args).await,

@@ -12,6 +12,7 @@ mod error;
 mod kernel;
 mod logging;
 mod path_mtu;
+mod router_config;
 
 use std::process::ExitCode;
 

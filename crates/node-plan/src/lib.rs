@@ -36,6 +36,7 @@ mod mesh;
 mod peers;
 mod plan;
 mod policy;
+mod router;
 mod services;
 mod settings;
 mod speaker;
@@ -47,6 +48,10 @@ pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAd
 pub use inquiry::{AddressOf, Inquired, find, objects_at};
 pub use peers::{AwaitedPeer, Discovery};
 pub use plan::{NodePlan, plan};
+pub use router::{
+    Members, NodeGroup, PrefixRange, RouterError, RouterPlan, RouterRequest, RouterSession, Secrets,
+    router_plan,
+};
 pub use speaker::{SpeakerPlan, speaker_plan};
 pub use view::{GuardView, PeerView, PlanView, PolicyView, RouteView};
 

@@ -17,7 +17,7 @@ use crate::release::Release;
 use crate::route::{Announcement, End, Route};
 use crate::setup::{AddPath, Session, Setup};
 
-pub(super) const PROGRAM: &str = "/usr/sbin/bird";
+pub(crate) const PROGRAM: &str = "/usr/sbin/bird";
 
 /// Some commands are called otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::route::{Announcement, Route};
 use crate::setup::{AddPath, Session, Setup};
 use crate::wait;
 
-pub(super) const PROGRAM: &str = "/usr/bin/gobgpd";
+pub(crate) const PROGRAM: &str = "/usr/bin/gobgpd";
 
 /// A running gobgpd.
 pub(super) struct GoBgp {

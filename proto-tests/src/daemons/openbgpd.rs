@@ -78,11 +78,16 @@ impl OpenBgpd {
 /// Its children change root to the home of their user below /run, which only a service manager makes: they get a /run
 /// of their own.
 fn command(release: &Release) -> Command {
+    command_for(release, "bgpd.conf")
+}
+
+/// The same with a configuration file of this name.
+pub(crate) fn command_for(release: &Release, file: &str) -> Command {
     let inner = release.command(PROGRAM);
     let mut command = Command::new("unshare");
     let script = "mount -t tmpfs run /run && mkdir -m 755 /run/openbgpd && exec \"$@\"";
     command.args(["--mount", "sh", "-c", script, "sh"]);
-    command.arg(inner.get_program()).args(inner.get_args()).args(["-d", "-v", "-f", "bgpd.conf"]);
+    command.arg(inner.get_program()).args(inner.get_args()).args(["-d", "-v", "-f", file]);
     command
 }
 
