@@ -8,6 +8,7 @@ mod drain;
 mod explain;
 mod foresee;
 mod handlers;
+mod log;
 mod peer;
 mod watch;
 
@@ -95,6 +96,7 @@ impl Server {
             .route("/v1/drain", get(drain::state).post(drain::begin).delete(drain::end))
             .route("/v1/foresee", post(foresee::foresee))
             .route("/v1/policy/test", post(foresee::policy_test))
+            .route("/v1/log", get(log::state).post(log::change))
             .route("/v1/watch/status", get(watch::status))
             .route("/v1/watch/peers", get(watch::peers))
             .route("/v1/watch/peers/{peer}", get(watch::peer))

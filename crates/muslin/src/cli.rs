@@ -2,6 +2,7 @@
 
 mod diagnosis;
 mod help;
+mod log;
 mod node;
 #[cfg(test)]
 mod pages;
@@ -20,6 +21,8 @@ use muslin_cluster::resources::TimeSpan;
 
 pub(crate) use self::diagnosis::{CollectArgs, DoctorArgs, ExamineArgs, TraceArgs, WatchArgs};
 pub(crate) use self::help::{CompletionArgs, ManArgs};
+pub(crate) use self::diagnosis::DoctorArgs;
+pub(crate) use self::log::LogArgs;
 pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe, ProbeArgs, UninstallArgs};
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
 pub(crate) use self::target::Target;
@@ -70,6 +73,8 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Take a drain back
     Undrain(UndrainArgs),
+    /// What the daemon logs, and a change of it while it runs
+    Log(LogArgs),
     /// Write the configuration of the router that nodes peer with, from the cluster's state
     RouterConfig(RouterConfigArgs),
     /// Run a record of `--record` through the same core: what happened, what came of it, where it differs

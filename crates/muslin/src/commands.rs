@@ -8,6 +8,7 @@ mod drain;
 mod explain;
 mod help;
 mod live;
+mod log;
 mod output;
 mod peer;
 mod peer_action;
@@ -73,6 +74,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Undrain(args) => drain::undrain(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
             Command::RouterConfig(args) => router_config::run(&args).await.map(|()| ExitCode::SUCCESS),
+            Command::Log(args) => log::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Replay(args) => replay::run(&args),
             Command::Cni(command) => cni::run(&command).map(|()| ExitCode::SUCCESS),
             Command::Probe(args) => probe::run(&args).await,
