@@ -23,6 +23,7 @@ mod connection;
 mod dial;
 mod driver;
 mod handle;
+mod latency;
 mod listener;
 mod log;
 mod recorder;
@@ -37,4 +38,5 @@ pub use self::handle::{
     ConfigureError, FibStream, FibUpdate, Shutdown, SpawnError, SpeakerGone, SpeakerHandle, spawn,
     spawn_recorded, spawn_started,
 };
+pub use self::latency::{FibCause, Histogram, HistogramReading, Latencies};
 pub use self::recorder::RecordConfig;

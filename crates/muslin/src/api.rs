@@ -9,6 +9,7 @@ mod explain;
 mod foresee;
 mod handlers;
 mod log;
+mod metrics;
 mod peer;
 mod watch;
 
@@ -27,6 +28,7 @@ use tokio::net::UnixListener;
 pub(crate) use self::answer::{Explained, Interfaces, KernelRoutes, PeerRoutes, RouteQuery, Routes, Status};
 pub(crate) use self::drain::DrainAnswer;
 pub(crate) use self::handlers::status_of;
+pub(crate) use self::metrics::serve_metrics;
 pub(crate) use self::peer::{PeerAction, PeerRequest};
 pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;
@@ -97,6 +99,7 @@ impl Server {
             .route("/v1/foresee", post(foresee::foresee))
             .route("/v1/policy/test", post(foresee::policy_test))
             .route("/v1/log", get(log::state).post(log::change))
+            .route("/metrics", get(metrics::metrics))
             .route("/v1/watch/status", get(watch::status))
             .route("/v1/watch/peers", get(watch::peers))
             .route("/v1/watch/peers/{peer}", get(watch::peer))

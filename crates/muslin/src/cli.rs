@@ -10,7 +10,7 @@ mod peer;
 mod target;
 mod router;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,6 +124,9 @@ pub(crate) struct DaemonArgs {
     /// Write everything that goes into the speaker to files in this folder, for `muslin replay`; 64 MiB at most
     #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
+    /// Answer Prometheus here, at `/metrics`, as `0.0.0.0:9179`; without it, only on the local socket
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MUSLIN_METRICS_LISTEN")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// What to log, e.g. `info` or `muslin_bgp_speaker=debug`
     #[arg(long, value_name = "FILTER", env = "MUSLIN_LOG", default_value = "info")]
     pub(crate) log: String,

@@ -45,6 +45,7 @@ pub(crate) use self::readiness::{Admission, Goal, Readiness, wait};
 pub(crate) use self::source::Source;
 use crate::api;
 use crate::cli::DaemonArgs;
+use crate::metrics::KernelWays;
 
 /// What this daemon is.
 #[derive(Clone, Debug)]
@@ -107,6 +108,8 @@ pub(crate) struct Daemon {
     pub(crate) programmer: Programmer,
     /// Routers at the other ends of links.
     pub(crate) discovery: Discovery,
+    /// How long routes take into the kernel.
+    pub(crate) ways: Arc<KernelWays>,
 }
 
 /// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay. Only a
@@ -134,6 +137,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         speaker: OnceLock::new(),
         programmer,
         discovery: Discovery::spawn(),
+        ways: Arc::default(),
     });
     let server =
         api::listen(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
@@ -149,6 +153,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,
         ended = server.run(daemon.clone()) => ended,
+        ended = api::serve_metrics(args.metrics_listen, daemon.clone()) => ended,
         () = drain::run(daemon.clone()) => Ok(()),
         never = readiness::admit(&daemon) => match never {},
         () = reports => Ok(()),

@@ -11,6 +11,7 @@ mod daemon;
 mod error;
 mod kernel;
 mod logging;
+mod metrics;
 mod path_mtu;
 mod router_config;
 

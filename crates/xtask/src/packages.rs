@@ -26,6 +26,8 @@ pub(crate) const PMACCT: Package = Package { name: "pmacct", file: "/usr/sbin/pm
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
 /// Its library is where the architecture has libraries; this is what comes with it.
 pub(crate) const FAKETIME: Package = Package { name: "faketime", file: "/usr/bin/faketime" };
+/// For its `promtool`.
+pub(crate) const PROMETHEUS: Package = Package { name: "prometheus", file: "/usr/bin/promtool" };
 pub(crate) const DOCKER: Package = Package { name: "docker.io", file: "/usr/sbin/dockerd" };
 pub(crate) const STRACE: Package = Package { name: "strace", file: "/usr/bin/strace" };
 pub(crate) const JQ: Package = Package { name: "jq", file: "/usr/bin/jq" };

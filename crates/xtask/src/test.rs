@@ -15,7 +15,7 @@ use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
 use crate::packages::{
-    self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, IPROUTE, JQ, NFTABLES, OPENBGPD, PING, PMACCT,
+    self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, IPROUTE, JQ, NFTABLES, OPENBGPD, PING, PMACCT, PROMETHEUS,
 };
 use crate::shell::{self, Count, Enter, cargo};
 
@@ -183,7 +183,7 @@ fn planted_bugs() -> Command {
 }
 
 fn netns(count: &mut Count) -> Result<()> {
-    packages::require(&[NFTABLES, FAKETIME, IPROUTE, PING, JQ])?;
+    packages::require(&[NFTABLES, FAKETIME, IPROUTE, PING, JQ, PROMETHEUS])?;
     shell::run_tests(&mut Enter::wrap(&integration_tests(Tier::Netns)?)?, count)
 }
 

@@ -16,6 +16,7 @@ use super::bmp::{Collector, CollectorStatus};
 use super::connection::{LINGERERS, Line, pump};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
+use super::latency::{FibCause, Latencies, Ways};
 use super::listener::{Listeners, Refused};
 use super::log::log;
 use super::recorder::Recorder;
@@ -81,7 +82,7 @@ pub(super) struct Driver {
     requests: mpsc::Receiver<Request>,
     next_hops: Arc<Notify>,
     events: broadcast::Sender<SpeakerEvent>,
-    fib: mpsc::Sender<FibUpdate>,
+    fib: mpsc::Sender<(FibUpdate, FibCause)>,
     revision: watch::Sender<u64>,
     incoming: mpsc::Receiver<Incoming>,
     report: mpsc::Sender<Incoming>,
@@ -94,6 +95,7 @@ pub(super) struct Driver {
     sync: SyncMark,
     /// Whether something was given to pumps since they last ran.
     sent: bool,
+    ways: Ways,
 }
 
 /// An open connection: what is to be written, and its socket for options that change.
@@ -118,7 +120,7 @@ impl Driver {
         requests: mpsc::Receiver<Request>,
         next_hops: Arc<Notify>,
         events: broadcast::Sender<SpeakerEvent>,
-        fib: mpsc::Sender<FibUpdate>,
+        fib: mpsc::Sender<(FibUpdate, FibCause)>,
     ) -> Self {
         let (report, incoming) = mpsc::channel(INCOMING);
         Self {
@@ -141,12 +143,18 @@ impl Driver {
             accepted: 0,
             sync: SyncMark::Pending,
             sent: false,
+            ways: Ways::default(),
         }
     }
 
     /// Changes whenever there may be something new to see.
     pub(super) fn revision(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// How long things take.
+    pub(super) fn latencies(&self) -> Arc<Latencies> {
+        self.ways.latencies.clone()
     }
 
     /// Runs until the handle is dropped or asks for the end.
@@ -168,6 +176,12 @@ impl Driver {
         let more = self.speaker.advance(Instant::now());
         self.perform();
         self.feed_fib();
+        if !more {
+            self.ways.all_sent();
+            if !self.fib_waits() {
+                self.ways.all_in_kernel();
+            }
+        }
         let timeout = self.speaker.poll_timeout();
         let flow = tokio::select! {
             biased;
@@ -264,6 +278,7 @@ impl Driver {
                 if let Some(connection) = self.connections.get(&conn) {
                     connection.line.took_in(octets.len());
                 }
+                self.ways.received(now);
                 self.speaker.handle_input(now, Input::Received { conn, octets });
             }
             Incoming::Written { conn, octets } => {
@@ -318,6 +333,7 @@ impl Driver {
             match output {
                 Output::Send { conn, octets } => {
                     self.sent = true;
+                    self.ways.sent(&octets);
                     if let Some(connection) = self.connections.get(&conn) {
                         connection.line.push(octets);
                     }
@@ -354,7 +370,15 @@ impl Driver {
                     let refused = self.listeners.apply(plan, &self.report);
                     self.tell_refused(refused);
                 }
-                Output::Event(event) => self.tell(event),
+                Output::Event(event) => {
+                    if matches!(
+                        event,
+                        SpeakerEvent::SessionDown { .. } | SpeakerEvent::RetentionExpired { .. }
+                    ) {
+                        self.ways.lost(Instant::now());
+                    }
+                    self.tell(event);
+                }
             }
         }
         while self.pumps.try_join_next().is_some() {}
@@ -375,7 +399,8 @@ impl Driver {
     fn handle_request(&mut self, request: Request) -> Flow {
         let now = Instant::now();
         match request {
-            Request::Configure(config, answer) => {
+            Request::Configure(config, event, answer) => {
+                self.ways.configured(event);
                 let result = self.speaker.configure(now, *config);
                 // When the answer is there, sockets have their new keys as well.
                 self.perform();
@@ -441,16 +466,16 @@ impl Driver {
         let mut changes = Vec::new();
         self.speaker.fib_changes(FIB_BATCH, &mut changes);
         if !changes.is_empty() {
-            permit.send(FibUpdate::Changes(changes));
+            permit.send((FibUpdate::Changes(changes), self.ways.fib_cause()));
         } else if self.sync == SyncMark::Pending && self.speaker.is_synced() {
             self.sync = SyncMark::Told;
-            permit.send(FibUpdate::Synced);
+            permit.send((FibUpdate::Synced, FibCause::default()));
         }
     }
 }
 
 /// Waits until the route programmer has taken its batch.
-async fn room(fib: &mpsc::Sender<FibUpdate>) {
+async fn room(fib: &mpsc::Sender<(FibUpdate, FibCause)>) {
     if fib.reserve().await.is_err() {
         // Nobody programs routes: never again.
         std::future::pending::<()>().await;

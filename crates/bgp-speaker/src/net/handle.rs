@@ -8,6 +8,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::bmp::CollectorStatus;
 use super::driver::Driver;
+use super::latency::{FibCause, Latencies};
 use super::recorder::{RecordConfig, Recorder, wall};
 use crate::config::{ConfigError, SpeakerConfig};
 use crate::record::Recorded;
@@ -72,7 +73,8 @@ type Look = dyn FnOnce(&Speaker, Instant) + Send;
 
 /// What is asked of the driver.
 pub(super) enum Request {
-    Configure(Box<SpeakerConfig>, oneshot::Sender<Result<(), ConfigError>>),
+    /// With the time of the event that it follows from.
+    Configure(Box<SpeakerConfig>, Instant, oneshot::Sender<Result<(), ConfigError>>),
     Command(Command),
     Look(Box<Look>),
     Collectors(oneshot::Sender<Vec<CollectorStatus>>),
@@ -91,11 +93,16 @@ pub enum FibUpdate {
 
 /// The route programmer's end: at most one batch waits here, everything else waits in the RIB and coalesces.
 #[derive(Debug)]
-pub struct FibStream(pub(super) mpsc::Receiver<FibUpdate>);
+pub struct FibStream(pub(super) mpsc::Receiver<(FibUpdate, FibCause)>);
 
 impl FibStream {
     /// The next batch; `None` when the speaker has ended.
     pub async fn next(&mut self) -> Option<FibUpdate> {
+        self.next_with_cause().await.map(|(update, _)| update)
+    }
+
+    /// The next batch and what it follows from; `None` when the speaker has ended.
+    pub async fn next_with_cause(&mut self) -> Option<(FibUpdate, FibCause)> {
         self.0.recv().await
     }
 }
@@ -108,6 +115,7 @@ pub struct SpeakerHandle {
     events: broadcast::WeakSender<SpeakerEvent>,
     fib: Arc<Mutex<Option<FibStream>>>,
     revision: watch::Receiver<u64>,
+    latencies: Arc<Latencies>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -159,7 +167,7 @@ fn spawn_driver(speaker: Recorded, recorder: Option<Recorder>) -> Result<Speaker
         events,
         fib_sender,
     );
-    let revision = driver.revision();
+    let (revision, latencies) = (driver.revision(), driver.latencies());
     let thread = std::thread::Builder::new().name("bgp-speaker".into()).spawn(move || {
         runtime.block_on(driver.run());
     })?;
@@ -169,6 +177,7 @@ fn spawn_driver(speaker: Recorded, recorder: Option<Recorder>) -> Result<Speaker
         events: weak_events,
         fib: Arc::new(Mutex::new(Some(FibStream(fib)))),
         revision,
+        latencies,
         thread: Arc::new(Mutex::new(Some(thread))),
     })
 }
@@ -179,9 +188,22 @@ impl SpeakerHandle {
     /// # Errors
     /// [`ConfigureError::Refused`] when it cannot be: the one in force stays.
     pub async fn configure(&self, config: SpeakerConfig) -> Result<(), ConfigureError> {
+        self.configure_after(Instant::now(), config).await
+    }
+
+    /// The same for an event of that time: how long peers wait for word of it is measured from there.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn configure_after(&self, event: Instant, config: SpeakerConfig) -> Result<(), ConfigureError> {
         let (answer, result) = oneshot::channel();
-        self.request(Request::Configure(Box::new(config), answer)).await?;
+        self.request(Request::Configure(Box::new(config), event, answer)).await?;
         Ok(result.await.map_err(|_| SpeakerGone)??)
+    }
+
+    /// How long things take.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
     }
 
     /// Tells that the resolver's answers may have changed. Costs nothing; calls coalesce.

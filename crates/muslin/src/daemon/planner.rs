@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
@@ -48,6 +48,7 @@ pub(crate) async fn run(
     let mut drain = daemon.drain.watch();
     let mut admission = daemon.admission.subscribe();
     let mut configured = None;
+    let mut event = Instant::now();
     loop {
         daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
@@ -63,7 +64,7 @@ pub(crate) async fn run(
                 if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
                     faults.pods = pods.apply(plan, &kernel).err().map(|error| sentence(&error));
                 }
-                faults.speaker = configure(&daemon, &wanted).await?.err();
+                faults.speaker = configure(&daemon, &wanted, event).await?.err();
                 configured = Some(wanted);
                 report(&daemon, &plan, &faults);
                 daemon.faults.send_replace(faults);
@@ -103,6 +104,7 @@ pub(crate) async fn run(
             changed = found.changed() => changed.context("routers on the links are no longer looked for")?,
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
+        event = Instant::now();
     }
 }
 
@@ -122,11 +124,15 @@ fn announce(daemon: &Daemon, pods: &Pods) {
 }
 
 /// Starts the speaker with the first plan, then changes it. The inner error is a configuration that cannot be.
-async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Result<(), String>> {
+async fn configure(
+    daemon: &Daemon,
+    wanted: &SpeakerConfig,
+    event: Instant,
+) -> anyhow::Result<Result<(), String>> {
     use muslin_bgp_speaker::net::{ConfigureError, RecordConfig, SpawnError, spawn_recorded, spawn_started};
 
     if let Some(speaker) = daemon.speaker.get() {
-        return match speaker.configure(wanted.clone()).await {
+        return match speaker.configure_after(event, wanted.clone()).await {
             Ok(()) => Ok(Ok(())),
             Err(ConfigureError::Refused(error)) => Ok(Err(error.to_string())),
             Err(ConfigureError::Gone(error)) => Err(error.into()),
@@ -147,7 +153,7 @@ async fn configure(daemon: &Daemon, wanted: &SpeakerConfig) -> anyhow::Result<Re
     match daemon.role {
         Role::Speaker(Learned::PassedOn) => daemon.programmer.mark_synced().await?,
         Role::Node(_) | Role::Speaker(Learned::Installed) => {
-            tokio::spawn(fib::run(stream, daemon.programmer.clone()));
+            tokio::spawn(fib::run(stream, daemon.programmer.clone(), daemon.ways.clone()));
         }
     }
     if daemon.speaker.set(speaker).is_err() {

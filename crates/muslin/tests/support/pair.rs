@@ -23,6 +23,11 @@ pub struct Pair {
 impl Pair {
     /// Starts both with their manifests.
     pub fn start(cluster: &str, router: &str) -> Self {
+        Self::start_with(cluster, router, &[])
+    }
+
+    /// The same with more arguments for the agent.
+    pub fn start_with(cluster: &str, router: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (gateway, node) = (Namespace::new("tor").unwrap(), Namespace::new("n1").unwrap());
         connect(&node, "eth0", &gateway, "n1").unwrap();
@@ -41,7 +46,7 @@ impl Pair {
         };
         let router = Daemon::start(&gateway, &own("tor"), &["speaker"], &manifests("router", router));
         let cluster = manifests("cluster", cluster);
-        let agent = Daemon::start(&node, &own("n1"), &["agent", "--node", "n1"], &cluster);
+        let agent = Daemon::start(&node, &own("n1"), &[&["agent", "--node", "n1"], more].concat(), &cluster);
         Self { node, agent, router, cluster, gateway, folder }
     }
 
