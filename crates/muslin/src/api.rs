@@ -11,6 +11,7 @@ mod handlers;
 mod log;
 mod metrics;
 mod peer;
+mod router;
 mod watch;
 
 use std::fs;
@@ -98,6 +99,7 @@ impl Server {
             .route("/v1/drain", get(drain::state).post(drain::begin).delete(drain::end))
             .route("/v1/foresee", post(foresee::foresee))
             .route("/v1/policy/test", post(foresee::policy_test))
+            .route("/v1/router-check", get(router::check))
             .route("/v1/log", get(log::state).post(log::change))
             .route("/metrics", get(metrics::metrics))
             .route("/v1/watch/status", get(watch::status))

@@ -7,8 +7,8 @@ mod node;
 #[cfg(test)]
 mod pages;
 mod peer;
-mod target;
 mod router;
+mod target;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -21,13 +21,12 @@ use muslin_cluster::resources::TimeSpan;
 
 pub(crate) use self::diagnosis::{CollectArgs, DoctorArgs, ExamineArgs, TraceArgs, WatchArgs};
 pub(crate) use self::help::{CompletionArgs, ManArgs};
-pub(crate) use self::diagnosis::DoctorArgs;
 pub(crate) use self::log::LogArgs;
 pub(crate) use self::node::{CniCommand, CniInstallArgs, CniUninstallArgs, Probe, ProbeArgs, UninstallArgs};
 pub(crate) use self::peer::{PeerArgs, PeerCommand};
+pub(crate) use self::router::{RouterCheckArgs, RouterConfigArgs};
 pub(crate) use self::target::Target;
 use self::target::target;
-pub(crate) use self::router::RouterConfigArgs;
 
 /// A BGP-routed pod network for Kubernetes: native pod routing, no overlay, no NAT.
 #[derive(Debug, Parser)]
@@ -77,6 +76,9 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Write the configuration of the router that nodes peer with, from the cluster's state
     RouterConfig(RouterConfigArgs),
+    /// What the routers beside this node do otherwise than they should. Exit code 0: nothing but advice, 1: a
+    /// problem, 2: trouble
+    RouterCheck(RouterCheckArgs),
     /// Run a record of `--record` through the same core: what happened, what came of it, where it differs
     Replay(ReplayArgs),
     /// Install the CNI plugin on this node, or take it away

@@ -17,6 +17,7 @@ mod plan;
 mod policy;
 mod probe;
 mod replay;
+mod router_check;
 mod router_config;
 mod routes;
 mod status;
@@ -73,6 +74,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Drain(args) => drain::drain(&args).await,
             Command::Undrain(args) => drain::undrain(&args).await,
             Command::Policy(command) => Ok(policy::run(&command).await),
+            Command::RouterCheck(args) => Ok(router_check::run(&args).await),
             Command::RouterConfig(args) => router_config::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Log(args) => log::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Replay(args) => replay::run(&args),

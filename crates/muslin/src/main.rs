@@ -13,6 +13,7 @@ mod kernel;
 mod logging;
 mod metrics;
 mod path_mtu;
+mod router_check;
 mod router_config;
 
 use std::process::ExitCode;

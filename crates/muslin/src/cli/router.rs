@@ -7,6 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 use muslin_bgp_speaker::probe::Asn;
 
+use super::QueryArgs;
 use crate::router_config::{Daemon, Release};
 
 /// `muslin router-config`
@@ -48,4 +49,15 @@ pub(crate) struct RouterConfigArgs {
     /// The daemon's version, where its language has changed; the newest if absent
     #[arg(long, value_name = "VERSION")]
     pub(crate) release: Option<Release>,
+}
+
+/// `muslin router-check`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RouterCheckArgs {
+    /// Only this peer; all that are no nodes of the mesh if absent
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// Socket and output.
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
 }
