@@ -66,9 +66,13 @@ fn samples(body: &str) -> String {
     lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
+fn found(text: &str, sample: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap())
+}
+
 fn value(text: &str, sample: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().unwrap()
+    found(text, sample).unwrap_or_else(|| panic!("no {sample} in\n{text}"))
 }
 
 /// Asks until a sample is as wanted.
@@ -76,7 +80,7 @@ fn await_value(pair: &Pair, sample: &str, wanted: impl Fn(u64) -> bool) -> Strin
     let begun = Instant::now();
     loop {
         let text = samples(&asked(UnixStream::connect(&pair.agent.socket).unwrap(), "/metrics"));
-        if wanted(value(&text, sample)) {
+        if found(&text, sample).is_some_and(&wanted) {
             return text;
         }
         assert!(begun.elapsed() < PATIENCE, "{sample} does not come about:\n{text}");
