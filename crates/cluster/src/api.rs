@@ -16,9 +16,13 @@
 //! trimmed to what is read of it, and of Secrets only those that its own peers name.
 
 mod backoff;
+mod board;
+mod election;
 mod index;
 mod last_good;
+mod objects;
 mod report;
+mod snapshot;
 mod trim;
 mod watch;
 
@@ -36,10 +40,13 @@ use tracing::{info, warn};
 use self::index::{Index, Told, Watched};
 use crate::state::{ClusterState, Kind};
 
+pub use self::board::peer_of_cause;
 pub use self::last_good::LastGoodError;
+pub use self::objects::report_objects;
 pub use self::report::{
     NodeEvent, NodeNetwork, NodeReporter, STARTUP_TAINT, TellError, carry_over, condition,
 };
+pub use self::snapshot::{Snapshot, connect_as_user};
 
 /// The kinds that are watched whole. Nothing that a plan decides depends on Pods: the node knows its own.
 const KINDS: [Kind; 7] = [

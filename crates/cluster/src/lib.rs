@@ -37,7 +37,7 @@ mod state;
 
 pub use api::{
     ApiClient, ApiSource, ConnectError, LastGoodError, NodeEvent, NodeNetwork, NodeReporter, STARTUP_TAINT,
-    TellError, carry_over, condition, connect,
+    Snapshot, TellError, carry_over, condition, connect, connect_as_user, peer_of_cause, report_objects,
 };
 pub use crds::{Crd, crds};
 pub use folder::{FolderError, FolderSource, load_folder};

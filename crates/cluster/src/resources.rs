@@ -40,8 +40,8 @@ pub use route_advertisement::{
 };
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};
 pub use status::{
-    BgpPeerStatus, BlockStatus, Condition, NodeNetworkStatusStatus, ResourceStatus, RouteCounts,
-    SessionStatus,
+    BgpPeerStatus, BlockStatus, Condition, NodeNetworkStatusStatus, ProblemStatus, ResourceStatus,
+    RouteCounts, SessionStatus,
 };
 
 use crate::problem::Fault;

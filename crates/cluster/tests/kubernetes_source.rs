@@ -4,17 +4,17 @@
 
 #[path = "support/control_plane.rs"]
 mod control_plane;
+#[path = "support/objects.rs"]
+mod objects;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ControlPlane;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
-use kube::core::ApiResource;
-use kube::{Client, Resource};
-use muslin_cluster::{ApiSource, ClusterState, connect, crds};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use muslin_cluster::{ApiSource, ClusterState, connect};
+use objects::{install_crds, resource, resources};
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
@@ -23,35 +23,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 async fn until(state: &mut Receiver<Arc<ClusterState>>, what: &str, holds: impl Fn(&ClusterState) -> bool) {
     let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| holds(state))).await.map(|_| ());
     assert!(found.is_ok(), "{what}: {:#?}", state.borrow().problems);
-}
-
-fn resources(client: &Client, kind: &str) -> Api<DynamicObject> {
-    let gvk = GroupVersionKind::gvk("muslin.dev", "v1alpha1", kind);
-    let plural = format!("{}{}", kind.to_lowercase(), if kind.ends_with('s') { "es" } else { "s" });
-    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, &plural))
-}
-
-fn resource(kind: &str, name: &str, spec: &Value) -> DynamicObject {
-    let object =
-        json!({"apiVersion": "muslin.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
-    serde_json::from_value(object).unwrap()
-}
-
-async fn install_crds(client: &Client) {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let mut names = Vec::new();
-    for crd in crds() {
-        let crd: CustomResourceDefinition = serde_saphyr::from_str(&crd.yaml).unwrap();
-        let name = crd.meta().name.clone().unwrap();
-        let made = api.create(&PostParams::default(), &crd).await;
-        made.unwrap_or_else(|error| panic!("{name}: {error}"));
-        names.push(name);
-    }
-    for name in names {
-        let established = kube::runtime::conditions::is_crd_established();
-        let waited = kube::runtime::wait::await_condition(api.clone(), &name, established);
-        tokio::time::timeout(PATIENCE, waited).await.unwrap().unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,7 +145,8 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
     let reports = async {
         match (source.client(), &daemon.role) {
             (Some(client), Role::Node(node)) => {
-                report::run(daemon.clone(), client.clone(), node.name.clone(), args.run_dir.clone()).await;
+                let (name, run_dir) = (node.name.clone(), args.run_dir.clone());
+                report::run(daemon.clone(), client.clone(), name, run_dir, source.state()).await;
             }
             _ => std::future::pending().await,
         }

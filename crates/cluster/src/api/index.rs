@@ -377,6 +377,10 @@ impl Index {
                     "the API server does not have this kind",
                     "install Muslin's resource definitions: `kubectl apply -f deploy/crds`",
                 ),
+                Failure::Forbidden if matches!(watched, Watched::One(_)) => (
+                    "the agent may not read it",
+                    "name it in the chart's `rbac.secrets`, or give the agent a Role with list and watch for it",
+                ),
                 Failure::Forbidden => (
                     "the agent may not watch them",
                     "give the agent's ClusterRole the verbs get, list and watch for them",

@@ -16,7 +16,7 @@ use crate::resources::{Condition, NodeNetworkStatusStatus};
 use crate::{API_VERSION, chain, plural};
 
 /// Who owns the fields that we write.
-const MANAGER: &str = "muslin-agent";
+pub(super) const MANAGER: &str = "muslin-agent";
 
 /// The taint that keeps pods from a node whose routes are not there yet: whoever registers nodes may give it to
 /// them, and the agent takes it away.
@@ -29,7 +29,7 @@ const NETWORK_UNAVAILABLE: &str = "NetworkUnavailable";
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Longest note of an event (`events.k8s.io/v1`), in octets.
-const LONGEST_NOTE: usize = 1024;
+pub(super) const LONGEST_NOTE: usize = 1024;
 
 /// The API server did not take what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,8 @@ pub struct NodeEvent {
     pub note: String,
     /// The `BGPPeer` that it concerns; the Node if there is none.
     pub peer: Option<String>,
+    /// The uid of that object, by which `kubectl describe` finds the event.
+    pub uid: Option<String>,
 }
 
 /// Tells of one node.
@@ -104,13 +106,13 @@ pub fn carry_over(before: &[Condition], now: &mut [Condition]) {
     }
 }
 
-fn resource(kind: &str) -> ApiResource {
+pub(super) fn resource(kind: &str) -> ApiResource {
     let (group, version) = API_VERSION.split_once('/').unwrap_or(("", API_VERSION));
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural(kind))
 }
 
 /// The answer, within bounded time.
-async fn answered<T>(
+pub(super) async fn answered<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, TellError> {
@@ -244,6 +246,7 @@ impl NodeReporter {
                 api_version: Some(API_VERSION.to_owned()),
                 kind: Some("BGPPeer".to_owned()),
                 name: Some(peer.clone()),
+                uid: event.uid.clone(),
                 ..ObjectReference::default()
             },
             None => ObjectReference {

@@ -74,7 +74,7 @@ fn checked<T>(value: T, check: fn(&T, &mut Vec<Fault>)) -> Result<Object<T>, Vec
     if faults.is_empty() { Ok(value.into()) } else { Err(faults) }
 }
 
-fn typed(kind: Kind, mut object: DynamicObject) -> Result<AnyObject, Vec<Fault>> {
+pub(super) fn typed(kind: Kind, mut object: DynamicObject) -> Result<AnyObject, Vec<Fault>> {
     trim::metadata(&mut object.metadata);
     if let Some(fields) = object.data.as_object_mut() {
         fields.remove("status");
@@ -174,7 +174,7 @@ fn after(error: &watcher::Error, broken_for: Duration) -> After {
 }
 
 /// The key in the state: `name`, or `namespace/name`.
-fn name<K: Resource>(object: &K) -> Arc<str> {
+pub(super) fn name<K: Resource>(object: &K) -> Arc<str> {
     match object.namespace() {
         Some(namespace) => format!("{namespace}/{}", object.name_any()).into(),
         None => object.name_any().into(),

@@ -1,6 +1,8 @@
 //! `BGPPeer`: whom to speak BGP with.
 
 mod place;
+mod times;
+mod transport;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,9 @@ use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
 pub use self::place::{AutoDiscovery, AutoDiscoveryMode, interface_matches};
+pub use self::times::GracefulRestart;
+pub(crate) use self::times::check_hold_time;
+pub use self::transport::{PasswordSource, SecretKeyRef, TcpAo, TcpAoAlgorithm};
 use super::fields::{AsNumber, Cidr, TimeSpan, from_text, usable_asn};
 use super::selector::LabelSelector;
 use super::{Check, schema};
@@ -323,128 +328,6 @@ impl Serialize for SentPaths {
     }
 }
 
-/// Graceful restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = super::rules::GRACEFUL_RESTART))]
-pub struct GracefulRestart {
-    /// Whether routes outlive a restart; `true` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// How long the peer keeps our routes, at most 4095 seconds; `120s` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restart_time: Option<TimeSpan>,
-    /// Long-lived graceful restart (RFC 9494): how long routes stay as last resort after the restart time, on
-    /// either side, at most 16777215 seconds; they go with the restart time if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub long_lived_stale_time: Option<TimeSpan>,
-}
-
-impl GracefulRestart {
-    pub(crate) fn check(self, field: &str, faults: &mut Vec<Fault>) {
-        let mut fault = |name: &str, message: &str, remedy: &str| {
-            faults.push(Fault::new(format!("{field}.{name}"), message, remedy));
-        };
-        if self.restart_time.is_some_and(|time| !(1..=4095).contains(&time.0.as_secs())) {
-            fault("restartTime", "found a time that RFC 4724 cannot carry", "write 1s to 4095s");
-        }
-        let Some(stale_time) = self.long_lived_stale_time else { return };
-        if !(1..1 << 24).contains(&stale_time.0.as_secs()) {
-            fault(
-                "longLivedStaleTime",
-                "found a time that RFC 9494 cannot carry",
-                "write 1s to 16777215s, or leave it out",
-            );
-        }
-        if self.enabled == Some(false) {
-            fault(
-                "longLivedStaleTime",
-                "there is no graceful restart that it could follow",
-                "leave it out, or set `enabled: true`",
-            );
-        }
-    }
-}
-
-/// A key of TCP-AO.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TcpAo {
-    /// The Secret and its key.
-    pub secret_key_ref: SecretKeyRef,
-    /// Identifier of the key in what we send, the peer's receive id; 1 if absent.
-    #[serde(rename = "sendID", default, skip_serializing_if = "Option::is_none")]
-    pub send_id: Option<u8>,
-    /// Identifier of the key in what we receive, the peer's send id; as `sendID` if absent.
-    #[serde(rename = "receiveID", default, skip_serializing_if = "Option::is_none")]
-    pub receive_id: Option<u8>,
-    /// How segments are signed (RFC 5926); `HMAC-SHA-1-96` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<TcpAoAlgorithm>,
-}
-
-/// How segments are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-pub enum TcpAoAlgorithm {
-    /// HMAC with SHA-1, cut to 96 bits.
-    #[serde(rename = "HMAC-SHA-1-96")]
-    HmacSha1,
-    /// CMAC with AES-128, cut to 96 bits.
-    #[serde(rename = "AES-128-CMAC-96")]
-    AesCmac,
-}
-
-/// Where a password comes from.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PasswordSource {
-    /// The Secret and its key.
-    pub secret_key_ref: SecretKeyRef,
-}
-
-/// A key of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SecretKeyRef {
-    /// The Secret's name.
-    pub name: String,
-    /// The Secret's namespace; [`crate::DEFAULT_NAMESPACE`] if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-muslin-default" = crate::DEFAULT_NAMESPACE))]
-    pub namespace: Option<String>,
-    /// The key within the Secret; `password` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-muslin-default" = "password"))]
-    pub key: Option<String>,
-}
-
-/// RFC 4271 §4.2: zero, or at least three seconds; whole seconds in sixteen bits.
-pub(crate) fn check_hold_time(field: &str, TimeSpan(time): TimeSpan, faults: &mut Vec<Fault>) {
-    let whole = time.subsec_nanos() == 0;
-    let fits = time.is_zero() || (3..=u64::from(u16::MAX)).contains(&time.as_secs());
-    if !(whole && fits) {
-        let found = format!("found {}", TimeSpan(time));
-        faults.push(Fault::new(field, found, "write 0, or whole seconds from 3s to 65535s"));
-    }
-}
-
-/// RFC 4271 §4.4: at most one a second, at least three in a hold time.
-fn check_keepalive_time(TimeSpan(keepalive): TimeSpan, hold_time: Option<TimeSpan>, faults: &mut Vec<Fault>) {
-    let hold_time = hold_time.map_or(Duration::from_secs(90), |time| time.0);
-    let (found, remedy) = if hold_time.is_zero() {
-        (
-            "found a pause, but with a hold time of 0 there are no KEEPALIVEs".to_owned(),
-            "leave it out".to_owned(),
-        )
-    } else if keepalive < Duration::from_secs(1) || keepalive > hold_time / 3 {
-        let longest = TimeSpan(hold_time / 3);
-        (format!("found {}", TimeSpan(keepalive)), format!("write 1s to {longest}, a third of the hold time"))
-    } else {
-        return;
-    };
-    faults.push(Fault::new(".spec.keepaliveTime", found, remedy));
-}
-
 impl BgpPeerSpec {
     /// Whether the session carries a family: one that is named, else that of its addresses.
     fn carries(&self, family: AddressFamily) -> bool {
@@ -468,50 +351,6 @@ impl BgpPeerSpec {
         }
         if self.route_reflector_client == Some(true) && self.peer_asn == PeerAs::External {
             fault(".routeReflectorClient", "found a client that is external", "write `peerASN: internal`");
-        }
-    }
-
-    fn check_times(&self, faults: &mut Vec<Fault>) {
-        for (time, field) in
-            [(self.connect_retry, ".spec.connectRetry"), (self.tcp_user_timeout, ".spec.tcpUserTimeout")]
-        {
-            if time.is_some_and(|time| time.0 < Duration::from_secs(1)) {
-                faults.push(Fault::new(field, "found less than a second", "write 1s or more"));
-            }
-        }
-        if let Some(restart) = self.graceful_restart {
-            restart.check(".spec.gracefulRestart", faults);
-        }
-        if let Some(hold_time) = self.hold_time {
-            check_hold_time(".spec.holdTime", hold_time, faults);
-        }
-        if let Some(keepalive) = self.keepalive_time {
-            check_keepalive_time(keepalive, self.hold_time, faults);
-        }
-        let hold_time = self.hold_time.map_or(Duration::from_secs(90), |time| time.0);
-        if let Some(time) = self.send_hold_time.filter(|time| time.0 < hold_time.max(Duration::from_secs(3)))
-        {
-            let remedy =
-                format!("write the hold time, {}, or more", TimeSpan(hold_time.max(Duration::from_secs(3))));
-            faults.push(Fault::new(".spec.sendHoldTime", format!("found {time}"), remedy));
-        }
-    }
-
-    fn check_transport(&self, fault: &mut impl FnMut(&str, &str, &str)) {
-        if self.password.is_some() && self.tcp_ao.is_some() {
-            fault(".tcpAO", "there is a `password` too", "keep one: a segment is signed in one way");
-        }
-        if self.source_interface.is_some() && self.local_address.is_some() {
-            fault(".sourceInterface", "there is a `localAddress` too", "keep one");
-        }
-        if self.source_interface.is_some() && self.listen_range.is_some() {
-            fault(".sourceInterface", "peers of a listen range connect to us", "leave it out");
-        }
-        // IFNAMSIZ, with its terminating zero.
-        for (name, field) in [(&self.source_interface, ".sourceInterface"), (&self.vrf, ".vrf")] {
-            if name.as_ref().is_some_and(|name| !(1..=15).contains(&name.len())) {
-                fault(field, "found a name that no interface has", "write 1 to 15 characters");
-            }
         }
     }
 

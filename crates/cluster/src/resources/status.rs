@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Effect;
+
 /// One aspect of an object's state, as everywhere in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,10 +81,35 @@ pub struct NodeNetworkStatusStatus {
     /// Blocks that pods of the node have their addresses from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<BlockStatus>,
+    /// What is wrong with objects, as this node sees them, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 32))]
+    pub problems: Vec<ProblemStatus>,
     /// What is true of the node's network, with cause and remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What is wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemStatus {
+    /// The object: `BGPPeer tor`.
+    pub object: String,
+    /// The field; the whole object if absent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("maxLength" = 1024))]
+    pub field: String,
+    /// What was found.
+    #[schemars(extend("maxLength" = 1024))]
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("maxLength" = 1024))]
+    pub remedy: String,
+    /// What became of the object.
+    pub effect: Effect,
 }
 
 /// A session of a node.
@@ -93,14 +120,28 @@ pub struct SessionStatus {
     pub peer: String,
     /// The object and field that it comes from.
     pub cause: String,
-    /// The peer's address.
-    #[schemars(with = "String")]
-    pub address: IpAddr,
+    /// The peer's address, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub address: Option<IpAddr>,
     /// The peer's AS, once it has told.
     #[serde(rename = "peerASN", default, skip_serializing_if = "Option::is_none")]
     pub peer_asn: Option<u32>,
-    /// State of RFC 4271 §8.2.2.
+    /// State of RFC 4271 §8.2.2; `Awaited` for a peer whose address is not known yet.
     pub state: String,
+    /// Since when it is established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Time>,
+    /// Routes that the peer has announced.
+    #[serde(default)]
+    pub received: u64,
+    /// Those of them that import accepts.
+    #[serde(default)]
+    pub accepted: u64,
+    /// Routes that the peer was sent.
+    #[serde(default)]
+    pub advertised: u64,
     /// Why it is down, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 1024))]

@@ -1,5 +1,7 @@
 //! A real etcd and kube-apiserver on loopback.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

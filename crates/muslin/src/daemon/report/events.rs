@@ -1,12 +1,13 @@
 //! Which of the speaker's events the cluster is told, and how many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muslin_bgp_speaker::SpeakerEvent;
 use muslin_bgp_speaker::config::PeerKey;
-use muslin_cluster::NodeEvent;
+use muslin_bgp_speaker::{PeerStatus, SpeakerEvent};
+use muslin_cluster::{NodeEvent, peer_of_cause};
 
+use super::bucket::Bucket;
 use crate::daemon::Plan;
 
 /// Events of one peer and reason are told at most so often.
@@ -18,6 +19,9 @@ const ONE_MORE: Duration = Duration::from_secs(6);
 
 /// Most peers whose last events are remembered.
 const REMEMBERED: usize = 1_000;
+
+/// Most reasons of refusal that one event gives.
+const REASONS: usize = 3;
 
 /// The event as the cluster is told it, if it is.
 pub(super) fn event(event: &SpeakerEvent, plan: Option<&Plan>) -> Option<NodeEvent> {
@@ -37,48 +41,134 @@ pub(super) fn event(event: &SpeakerEvent, plan: Option<&Plan>) -> Option<NodeEve
             let why = because(reason, remedy);
             (peer, true, "SessionFailed", format!("there is no session with {}: {why}", peer.0))
         }
+        SpeakerEvent::PrefixLimitNear { peer, family, received, most } => {
+            let note = format!(
+                "{} has sent {received} of at most {most} {family} prefixes; raise `maxPrefixes`, or see what it \
+                 announces",
+                peer.0
+            );
+            (peer, true, "PrefixLimitNear", note)
+        }
+        SpeakerEvent::PrefixLimitExceeded { peer, family, most, discarded } => {
+            let fate = if *discarded { "what comes beyond is refused" } else { "nothing is refused" };
+            let note = format!(
+                "{} has sent more than {most} {family} prefixes, and {fate}; raise `maxPrefixes`, or see what it \
+                 announces",
+                peer.0
+            );
+            (peer, true, "PrefixLimitExceeded", note)
+        }
+        SpeakerEvent::FamilyDisabled { peer, family } => {
+            let note = format!(
+                "{family} of {} is off until the session is reset: an UPDATE could not be read (RFC 7606)",
+                peer.0
+            );
+            (peer, true, "FamilyDisabled", note)
+        }
+        SpeakerEvent::RetentionExpired { peer } => {
+            let note = format!("{} did not come back in its restart time: its routes are removed", peer.0);
+            (peer, true, "RoutesExpired", note)
+        }
+        SpeakerEvent::LongLivedStale { peer, families } => {
+            let families = families.join(", ");
+            let note = format!("{} did not come back: its routes ({families}) are a last resort now", peer.0);
+            (peer, true, "RoutesStale", note)
+        }
+        SpeakerEvent::SharedIdentifier { peer, id, other } => {
+            let note = format!("{} and {} have one BGP identifier, {id}; give each its own", peer.0, other.0);
+            (peer, true, "SharedIdentifier", note)
+        }
+        SpeakerEvent::OwnIdentifierSeen { peer, id, prefix } => {
+            let note = format!(
+                "{} reflects {prefix} with our BGP identifier {id}, which another router must have too; give each \
+                 its own",
+                peer.0
+            );
+            (peer, true, "OwnIdentifierSeen", note)
+        }
         _ => return None,
     };
     let peer_object = plan.and_then(|plan| bgp_peer(plan, peer));
-    Some(NodeEvent { warning, reason, about: peer.0.to_string(), note, peer: peer_object })
+    Some(NodeEvent { warning, reason, about: peer.0.to_string(), note, peer: peer_object, uid: None })
 }
 
 /// The `BGPPeer` that a session comes from; those of the mesh come from none.
 fn bgp_peer(plan: &Plan, key: &PeerKey) -> Option<String> {
     let cause = plan.speaker().peers.iter().find(|peer| peer.key == *key).map(|peer| peer.cause.clone())?;
-    named(&cause).map(ToOwned::to_owned)
+    peer_of_cause(&cause).map(ToOwned::to_owned)
 }
 
-/// The name in `BGPPeer NAME …`.
-pub(super) fn named(cause: &str) -> Option<&str> {
-    cause.strip_prefix("BGPPeer ")?.split([' ', ',']).next()
+/// Says which peers' routes began to be refused, and why, each reason once a session.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals(BTreeMap<PeerKey, BTreeSet<String>>);
+
+impl Refusals {
+    /// What is new since the last look.
+    pub(super) fn look(&mut self, peers: &[PeerStatus]) -> Vec<NodeEvent> {
+        self.0.retain(|key, _| peers.iter().any(|peer| peer.key == *key && peer.established));
+        let established = peers.iter().filter(|peer| peer.established);
+        let events = established.filter_map(|peer| {
+            let known = self.0.entry(peer.key.clone()).or_default();
+            let new: Vec<_> = peer
+                .refused
+                .iter()
+                .filter(|(reason, count)| **count > 0 && is_worth_telling(reason))
+                .filter(|(reason, _)| known.insert((*reason).clone()))
+                .map(|(reason, count)| format!("{count}: {reason}"))
+                .collect();
+            let key = &peer.key.0;
+            (!new.is_empty()).then(|| NodeEvent {
+                warning: true,
+                reason: "RoutesRefused",
+                about: key.to_string(),
+                note: format!(
+                    "routes of {key} are refused ({}); see `muslin routes received --peer {key} --rejected`",
+                    new.iter().take(REASONS).cloned().collect::<Vec<_>>().join(", ")
+                ),
+                peer: peer_of_cause(&peer.cause).map(ToOwned::to_owned),
+                uid: None,
+            })
+        });
+        events.collect()
+    }
+}
+
+/// Routes that come back to us, Services of other nodes and what a filter refuses are as they should be.
+fn is_worth_telling(reason: &str) -> bool {
+    use muslin_bgp_speaker::rib::Refusal;
+    let ordinary = [
+        Refusal::OwnAs,
+        Refusal::OwnOriginator,
+        Refusal::OwnCluster,
+        Refusal::OwnBlock,
+        Refusal::ServiceRange,
+        Refusal::Policy,
+    ];
+    ordinary.iter().all(|ordinary| ordinary.name() != reason)
 }
 
 /// Keeps a flapping peer from filling the cluster's events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct EventLimit {
     last: BTreeMap<(String, &'static str), Instant>,
-    spent: u32,
-    refilled: Option<Instant>,
+    bucket: Bucket,
+}
+
+impl Default for EventLimit {
+    fn default() -> Self {
+        Self { last: BTreeMap::new(), bucket: Bucket::new(BURST, ONE_MORE) }
+    }
 }
 
 impl EventLimit {
     /// Whether one more may be told.
     pub(super) fn allows(&mut self, now: Instant, event: &NodeEvent) -> bool {
-        let refilled = *self.refilled.get_or_insert(now);
-        let more =
-            u32::try_from(now.duration_since(refilled).as_secs() / ONE_MORE.as_secs()).unwrap_or(u32::MAX);
-        if more > 0 {
-            self.spent = self.spent.saturating_sub(more);
-            self.refilled = Some(now);
-        }
         self.last.retain(|_, at| now.duration_since(*at) < SAME_AGAIN);
         let key = (event.about.clone(), event.reason);
-        if self.spent >= BURST || self.last.len() >= REMEMBERED || self.last.contains_key(&key) {
+        if self.last.len() >= REMEMBERED || self.last.contains_key(&key) || !self.bucket.take(now) {
             return false;
         }
         self.last.insert(key, now);
-        self.spent += 1;
         true
     }
 }
@@ -94,6 +184,7 @@ mod tests {
             about: peer.to_owned(),
             note: String::new(),
             peer: None,
+            uid: None,
         }
     }
 
@@ -114,9 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_comes_back_is_not_told_and_one_that_covers_our_address_is() {
+        assert!(!is_worth_telling("own-as") && !is_worth_telling("policy"));
+        assert!(is_worth_telling("own-address") && is_worth_telling("prefix-limit"));
+    }
+
+    #[test]
     fn a_cause_names_the_peer_object() {
-        assert_eq!(named("BGPPeer tor"), Some("tor"));
-        assert_eq!(named("BGPPeer tor .spec.interfaces[0]"), Some("tor"));
-        assert_eq!(named("Node n2 .status.addresses[0].address, the node mesh"), None);
+        assert_eq!(peer_of_cause("BGPPeer tor"), Some("tor"));
+        assert_eq!(peer_of_cause("BGPPeer tor .spec.interfaces[0]"), Some("tor"));
+        assert_eq!(peer_of_cause("Node n2 .status.addresses[0].address, the node mesh"), None);
     }
 }

@@ -1,0 +1,200 @@
+//! What agents tell of the resources, on a real etcd and kube-apiserver.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test")]
+
+#[path = "support/control_plane.rs"]
+mod control_plane;
+#[path = "support/objects.rs"]
+mod objects;
+
+use std::time::Duration;
+
+use control_plane::ControlPlane;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use muslin_cluster::resources::{NodeNetworkStatusStatus, ProblemStatus, SessionStatus};
+use muslin_cluster::{ApiClient, ApiSource, Effect, NodeReporter, connect, report_objects};
+use objects::{install_crds, resource, resources};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Looks until it holds; the API has no way to wait for a table.
+async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let mut last = String::new();
+    let found = tokio::time::timeout(PATIENCE, async {
+        let mut pause = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            pause.tick().await;
+            match look().await {
+                Ok(found) => return found,
+                Err(seen) => last = seen,
+            }
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("{what}: {last}"))
+}
+
+/// The row of `kubectl get KIND NAME`, by column.
+async fn columns(client: &Client, plural: &str, name: &str) -> Value {
+    let request = http::Request::get(format!("/apis/muslin.dev/v1alpha1/{plural}/{name}"))
+        .header("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1")
+        .body(Vec::new())
+        .unwrap();
+    let table: Value = client.request(request).await.unwrap();
+    let names = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].as_str());
+    let cells = table["rows"][0]["cells"].as_array().unwrap().iter().cloned();
+    names.map(|name| name.unwrap().to_owned()).zip(cells).collect::<serde_json::Map<_, _>>().into()
+}
+
+async fn until_columns(client: &Client, plural: &str, name: &str, wanted: &Value) {
+    eventually(&format!("{plural} {name}"), async || {
+        let row = columns(client, plural, name).await;
+        let differs = wanted.as_object().unwrap().iter().any(|(column, value)| row[column] != *value);
+        if differs { Err(row.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+async fn condition(client: &Client, kind: &str, name: &str, wanted: &str) -> Value {
+    let object = resources(client, kind).get(name).await.unwrap();
+    let conditions = object.data["status"]["conditions"].as_array().unwrap().clone();
+    conditions.into_iter().find(|condition| condition["type"] == wanted).unwrap()
+}
+
+/// The agent of a node, as far as it tells of objects.
+fn agent(client: &ApiClient, node: &str) -> (ApiSource, JoinHandle<()>) {
+    let source = ApiSource::watch(client, node, None);
+    let told = tokio::spawn(report_objects(client.clone(), node.to_owned(), source.state()));
+    (source, told)
+}
+
+fn status(state: &str, problems: &[ProblemStatus]) -> NodeNetworkStatusStatus {
+    let session = SessionStatus {
+        peer: "tor".to_owned(),
+        cause: "BGPPeer tor".to_owned(),
+        address: Some("10.0.0.1".parse().unwrap()),
+        peer_asn: None,
+        state: state.to_owned(),
+        since: None,
+        received: 0,
+        accepted: 0,
+        advertised: 0,
+        last_error: (state != "Established").then(|| "connection refused; start the peer".to_owned()),
+    };
+    NodeNetworkStatusStatus {
+        sessions: vec![session],
+        problems: problems.to_vec(),
+        ..NodeNetworkStatusStatus::default()
+    }
+}
+
+async fn holder(client: &Client) -> Option<String> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    leases.get_opt("muslin-status").await.unwrap()?.spec?.holder_identity
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_agent_writes() {
+    let Some(plane) = ControlPlane::start().await else { return };
+    let client = plane.client().await;
+    install_crds(&client).await;
+    let nodes: Api<Node> = Api::all(client.clone());
+    for name in ["n1", "n2"] {
+        let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+    }
+    let make = async |kind: &str, name: &str, spec: Value| {
+        let object = resource(kind, name, &spec);
+        resources(&client, kind).create(&PostParams::default(), &object).await.unwrap();
+    };
+    make("BGPPeer", "tor", json!({"peerAddress": "10.0.0.1", "peerASN": 65000, "filters": ["none"]})).await;
+    make("BGPFilter", "f", json!({"import": [{"action": "Accept"}]})).await;
+    make("BGPConfiguration", "default", json!({"asn": 64512})).await;
+    let pods = json!({"advertisements": [{"advertisementType": "PodCIDR"}]});
+    make("RouteAdvertisement", "pods", pods).await;
+
+    let ours = connect(Some(&plane.kubeconfig())).await.unwrap();
+    let mut reporters = ["n1", "n2"].map(|node| NodeReporter::new(&ours, node));
+    reporters[0].tell_status(&status("Established", &[])).await.unwrap();
+    reporters[1].tell_status(&status("Connect", &[])).await.unwrap();
+    let (_first_source, first) = agent(&ours, "n1");
+    eventually("a holder", async || holder(&client).await.ok_or_else(String::new)).await;
+    let (_second_source, _second) = agent(&ours, "n2");
+
+    until_columns(&client, "bgppeers", "tor", &json!({"Established": "1/2", "Accepted": "True"})).await;
+    for (plural, name) in
+        [("bgpfilters", "f"), ("bgpconfigurations", "default"), ("routeadvertisements", "pods")]
+    {
+        until_columns(&client, plural, name, &json!({"Accepted": "True"})).await;
+    }
+    let down = condition(&client, "BGPPeer", "tor", "Established").await;
+    assert_eq!((&down["status"], &down["reason"]), (&json!("False"), &json!("SomeDown")));
+    let message = "1 of 2 sessions are down\nn2: 10.0.0.1 is in Connect: connection refused; start the peer";
+    assert_eq!(down["message"], message);
+    assert_eq!(down["observedGeneration"], 1);
+
+    // A session comes up.
+    reporters[1].tell_status(&status("Established", &[])).await.unwrap();
+    until_columns(&client, "bgppeers", "tor", &json!({"Established": "2/2"})).await;
+
+    // Every node refuses a field of it.
+    let refused = ProblemStatus {
+        object: "BGPPeer tor".to_owned(),
+        field: ".spec.filters[0]".to_owned(),
+        message: "there is no BGPFilter none".to_owned(),
+        remedy: "make the filter".to_owned(),
+        effect: Effect::Refused,
+    };
+    for reporter in &mut reporters {
+        reporter.tell_status(&status("Established", std::slice::from_ref(&refused))).await.unwrap();
+    }
+    until_columns(&client, "bgppeers", "tor", &json!({"Accepted": "False"})).await;
+    let events: Api<Event> = Api::all(client.clone());
+    let event = eventually("an event of it", async || {
+        let found = events.list(&ListParams::default()).await.unwrap().items.into_iter();
+        let of_refusal = |event: &Event| {
+            event.reason.as_deref() == Some("Refused") && event.type_.as_deref() == Some("Warning")
+        };
+        found.into_iter().find(of_refusal).ok_or_else(String::new)
+    })
+    .await;
+    let of = event.regarding.clone().unwrap();
+    let tor = resources(&client, "BGPPeer").get("tor").await.unwrap();
+    assert_eq!((of.kind.as_deref(), of.name.as_deref(), of.uid), (Some("BGPPeer"), Some("tor"), tor.uid()));
+    let note = ".spec.filters[0]: there is no BGPFilter none; make the filter (not applied)";
+    assert_eq!(event.note.as_deref(), Some(note));
+    let accepted = condition(&client, "BGPPeer", "tor", "Accepted").await;
+    assert_eq!((&accepted["reason"], &accepted["message"]), (&json!("Refused"), &json!(note)));
+
+    // The agent that writes dies: another one goes on, and says the new generation.
+    assert_eq!(holder(&client).await.as_deref(), Some("n1"));
+    first.abort();
+    let corrected = Patch::Merge(json!({"spec": {"filters": []}}));
+    resources(&client, "BGPPeer").patch("tor", &PatchParams::default(), &corrected).await.unwrap();
+    for reporter in &mut reporters {
+        reporter.tell_status(&status("Established", &[])).await.unwrap();
+    }
+    until_columns(&client, "bgppeers", "tor", &json!({"Established": "2/2", "Accepted": "True"})).await;
+    assert_eq!(holder(&client).await.as_deref(), Some("n2"));
+    assert_eq!(condition(&client, "BGPPeer", "tor", "Accepted").await["observedGeneration"], 2);
+
+    // Nothing is written that has not changed.
+    let version = async || resources(&client, "BGPPeer").get("tor").await.unwrap().resource_version();
+    let before = version().await;
+    for asn in [64513, 64514] {
+        let change = Patch::Merge(json!({"spec": {"asn": asn}}));
+        let configurations = resources(&client, "BGPConfiguration");
+        configurations.patch("default", &PatchParams::default(), &change).await.unwrap();
+    }
+    eventually("the configuration", async || {
+        let accepted = condition(&client, "BGPConfiguration", "default", "Accepted").await;
+        if accepted["observedGeneration"] == 3 { Ok(()) } else { Err(accepted.to_string()) }
+    })
+    .await;
+    assert_eq!(version().await, before);
+}
