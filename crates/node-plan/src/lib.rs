@@ -31,11 +31,13 @@ mod endpoints;
 mod facts;
 mod firewall;
 mod guard;
+mod handover;
 mod inquiry;
 mod mesh;
 mod peers;
 mod plan;
 mod policy;
+mod reflectors;
 mod router;
 mod services;
 mod settings;
@@ -45,9 +47,10 @@ mod view;
 pub use causes::{Caused, Withheld};
 pub use drain::{DrainPhase, draining};
 pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour};
+pub use handover::Handover;
 pub use inquiry::{AddressOf, Inquired, find, objects_at};
 pub use peers::{AwaitedPeer, Discovery};
-pub use plan::{NodePlan, plan};
+pub use plan::{Announced, NodePlan, announced, plan};
 pub use router::{
     Members, NodeGroup, PrefixRange, RouterError, RouterPlan, RouterRequest, RouterSession, Secrets,
     router_plan,

@@ -1,14 +1,19 @@
-//! Sessions between nodes that share a link, without being asked for.
+//! Sessions between nodes, without being asked for: with those that share a link, or with route reflectors.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use muslin_bgp_speaker::config::{ConnectMode, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig};
+use muslin_bgp_speaker::config::{
+    ConnectMode, PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs, SessionConfig,
+};
 use muslin_cluster::{ClusterState, Effect, Problem, kubernetes};
 
+use crate::blocks::Ownership;
 use crate::causes::Caused;
 use crate::peers::{Local, restart_time, stale_time, transport_family, usual};
+use crate::policy::reflecting;
+use crate::reflectors::{self, Reflectors, Standing};
 use crate::settings::{BGP_PORT, Settings};
 
 /// The mesh as one node sees it.
@@ -24,13 +29,14 @@ pub(crate) struct Mesh {
 const SHOWN_NAMES: usize = 3;
 
 impl Mesh {
-    /// One session per address family with every other node on a link of this one. An address in `explicit`
-    /// has a `BGPPeer` of its own and is left to it.
+    /// One session per address family with every other node on a link of this one; where nodes reflect routes, with
+    /// them instead, wherever they are. An address in `explicit` has a `BGPPeer` of its own and is left to it.
     pub(crate) fn of(
         local: &Local<'_>,
         settings: &Settings,
         node: &str,
         explicit: &BTreeSet<IpAddr>,
+        ownership: &Ownership,
         import: &Arc<Policy>,
         export: &Arc<Policy>,
     ) -> Self {
@@ -50,16 +56,28 @@ impl Mesh {
                 return mesh;
             }
         };
+        let reflectors = Reflectors::of(local.state);
+        let reflected = reflectors.is_reflector(node).then(|| reflecting(export, ownership, node));
         let mut elsewhere: Vec<&Arc<str>> = Vec::new();
         for (name, other) in local.state.nodes.iter().filter(|(name, _)| &***name != node) {
-            let addresses: Vec<_> = kubernetes::internal_ips(other)
-                .into_iter()
-                .filter(|address| local.facts.link_of(address.value).is_some())
-                .collect();
-            if addresses.is_empty() {
-                elsewhere.push(name);
-                continue;
+            let standing = reflectors.standing(node, name);
+            let mut addresses = kubernetes::internal_ips(other);
+            match standing {
+                Standing::Indirect => continue,
+                Standing::Neighbour => {
+                    addresses.retain(|address| local.facts.link_of(address.value).is_some());
+                    if addresses.is_empty() {
+                        elsewhere.push(name);
+                        continue;
+                    }
+                }
+                Standing::Fellow | Standing::Reflector | Standing::Client => {}
             }
+            let cause = match standing {
+                Standing::Reflector | Standing::Fellow => format!("{cause}, {}", reflectors::cause(name)),
+                Standing::Client => format!("{cause}, {}", reflectors::cause(&node.into())),
+                Standing::Neighbour | Standing::Indirect => cause.to_string(),
+            };
             let theirs = Settings::of(local.state, Some(name));
             for (is_v4, family) in [(true, "ipv4"), (false, "ipv6")] {
                 let Some(address) = addresses.iter().find(|address| address.value.is_ipv4() == is_v4) else {
@@ -86,7 +104,14 @@ impl Mesh {
                         families: vec![transport_family(is_v4)],
                         password: password.clone(),
                         import: import.clone(),
-                        export: export.clone(),
+                        export: match (standing, &reflected) {
+                            (Standing::Fellow | Standing::Client, Some(reflected)) => reflected.clone(),
+                            _ => export.clone(),
+                        },
+                        reflector: match standing {
+                            Standing::Client => ReflectorRole::Client,
+                            _ => ReflectorRole::NonClient,
+                        },
                         ..usual
                     },
                     cause: format!("Node {name} {}, {cause}", address.path).into(),

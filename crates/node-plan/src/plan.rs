@@ -1,13 +1,14 @@
 //! The plan of one node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource, SpeakerConfig};
 use muslin_cluster::kubernetes;
-use muslin_cluster::{ClusterState, Effect, Kind, ObjectRef, Origin, Problem};
+use muslin_cluster::{ClusterState, Effect, Kind, Object, ObjectRef, Origin, Problem};
 use muslin_pod_network::FirewallPlan;
 
 use crate::advertisement::{Advertisements, Askers, ExportRules, Origination, Routes};
@@ -81,19 +82,9 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         Some(object) => {
             let labels = object.object.metadata.labels.as_ref();
             let advertisements = Advertisements::of(state, labels);
-            let mut routes = Origination::default();
-            originate_pods(&ownership, node, &advertisements, &mut routes);
-            let services = Services {
-                state,
-                settings: &settings,
-                ownership: &ownership,
-                advertisements: &advertisements,
-            };
-            withheld = services.announce(node, Some(object.object), &mut routes);
-            for route in &settings.originate {
-                routes.add(route.clone(), Askers::USUAL);
-            }
-            routes.add_prefixes(&advertisements);
+            let routes;
+            (routes, withheld) =
+                originate(state, &settings, &ownership, node, object.object, &advertisements);
             speaker.originated = routes.routes(&advertisements);
 
             let local = Local { state, facts, asn: settings.asn, node_addresses: &addresses };
@@ -127,7 +118,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             let explicit: BTreeSet<_> = peers.named.iter().map(|peer| peer.address).collect();
             let told = advertisements.export_rules(&routes, None, settings.asn);
             let export = before(&told.first, &told_or_usual(&told, "the node mesh"));
-            let mesh = Mesh::of(&local, &settings, node, &explicit, &import, &export);
+            let mesh = Mesh::of(&local, &settings, node, &explicit, &ownership, &import, &export);
             speaker.peers = peers.named;
             speaker.peers.extend(mesh.peers);
             speaker.listen_ranges = peers.ranges;
@@ -157,6 +148,47 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         notes,
         problems,
     }
+}
+
+/// What a node announces.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Announced {
+    /// The prefixes.
+    pub originated: Vec<OriginatedRoute>,
+    /// What is asked for but not announced by this node, with the reason.
+    pub withheld: Vec<Withheld>,
+}
+
+/// What every node of the cluster announces, as its plan has it. For who looks at all of them: a plan of each would
+/// also need the facts of its kernel.
+pub fn announced(state: &ClusterState) -> BTreeMap<Arc<str>, Announced> {
+    let ownership = Ownership::of(state, &Settings::of(state, None));
+    let of_node = |(name, node): (&Arc<str>, &Object<Node>)| {
+        let settings = Settings::of(state, Some(name));
+        let advertisements = Advertisements::of(state, node.metadata.labels.as_ref());
+        let (routes, withheld) = originate(state, &settings, &ownership, name, node, &advertisements);
+        (name.clone(), Announced { originated: routes.routes(&advertisements), withheld })
+    };
+    state.nodes.iter().map(of_node).collect()
+}
+
+fn originate(
+    state: &ClusterState,
+    settings: &Settings,
+    ownership: &Ownership,
+    name: &str,
+    node: &Node,
+    advertisements: &Advertisements<'_>,
+) -> (Origination, Vec<Withheld>) {
+    let mut routes = Origination::default();
+    originate_pods(ownership, name, advertisements, &mut routes);
+    let services = Services { state, settings, ownership, advertisements };
+    let withheld = services.announce(name, Some(node), &mut routes);
+    for route in &settings.originate {
+        routes.add(route.clone(), Askers::USUAL);
+    }
+    routes.add_prefixes(advertisements);
+    (routes, withheld)
 }
 
 fn internal_addresses(node: &Node) -> Vec<IpAddr> {

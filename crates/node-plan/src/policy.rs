@@ -73,6 +73,17 @@ pub(crate) fn derived_export(told: &ExportRules, peer: &str) -> Arc<Policy> {
     Policy { name, rules: told.last.iter().cloned().chain(all).collect(), otherwise: Verdict::Reject }.into()
 }
 
+/// What a reflector announces: what it originates, and the blocks of other nodes as it learned them.
+pub(crate) fn reflecting(export: &Arc<Policy>, ownership: &Ownership, node: &str) -> Arc<Policy> {
+    let others = ownership.blocks.iter().filter(|(_, block)| &*block.owner != node);
+    let blocks: Vec<_> = others.map(|(range, _)| PrefixMatch::exact(*range)).collect();
+    let learned = accept(blocks, "pod blocks of other nodes, reflected".into())
+        .when(Condition::Source(vec![RouteSource::Learned]));
+    let name = format!("{}, and reflects pods of other nodes", export.name).into();
+    let rules = export.rules.iter().cloned().chain([learned]).collect();
+    Policy { name, rules, ..Policy::clone(export) }.into()
+}
+
 /// The policy with rules before it.
 pub(crate) fn before(first: &[Rule], rest: &Arc<Policy>) -> Arc<Policy> {
     if first.is_empty() {

@@ -152,6 +152,11 @@ impl Settings {
     }
 }
 
+/// The AS of a node.
+pub(crate) fn asn_of(state: &ClusterState, node: &str) -> Asn {
+    Layers::of(state, Some(node)).find(|spec| spec.asn.as_ref()).map_or(DEFAULT_ASN, |(_, asn)| asn.0)
+}
+
 fn range(range: &AdvertisedRange) -> IpNet {
     range.cidr.0
 }

@@ -10,6 +10,7 @@ mod mesh;
 mod peers;
 mod policies;
 mod properties;
+mod reflectors;
 mod services;
 mod standalone;
 mod unnumbered;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::SpeakerConfig;
-use muslin_bgp_speaker::{Family, FamilySet, Start};
+use muslin_bgp_speaker::{Family, FamilySet, PeerStatus, Start};
 use muslin_cluster::ClusterState;
+use muslin_node_plan::Handover;
 use muslin_route_programmer::{Adopted, DesiredRoute, RouteChange};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -49,6 +50,7 @@ pub(crate) async fn run(
     let mut admission = daemon.admission.subscribe();
     let mut configured = None;
     let mut event = Instant::now();
+    let mut handover = Handover::default();
     loop {
         daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
@@ -57,6 +59,8 @@ pub(crate) async fn run(
             let changed = daemon.plan.borrow().as_deref() != Some(&plan);
             drain.mark_unchanged();
             let wanted = daemon.drain.applied(plan.speaker());
+            // The audit's tick looks again as long as it takes.
+            let wanted = hand_over(&daemon, &mut handover, wanted, &cluster, changed).await?;
             if changed || configured.as_ref() != Some(&wanted) {
                 let mut faults = Faults { cni: daemon.faults.borrow().cni.clone(), ..Faults::default() };
                 // Unused addresses of our blocks lead nowhere before anyone is told to send packets for them.
@@ -106,6 +110,35 @@ pub(crate) async fn run(
         }
         event = Instant::now();
     }
+}
+
+/// What the speaker is to be while one topology of nodes takes the place of another.
+async fn hand_over(
+    daemon: &Daemon,
+    handover: &mut Handover,
+    wanted: SpeakerConfig,
+    cluster: &ClusterState,
+    changed: bool,
+) -> anyhow::Result<SpeakerConfig> {
+    let before = handover.is_under_way();
+    let mut ready = BTreeSet::new();
+    if let Some(speaker) = daemon.speaker.get().filter(|_| changed || before) {
+        let complete = |peer: &PeerStatus| {
+            peer.established
+                && peer.families.iter().all(|family| !family.negotiated || family.end_of_rib_received)
+        };
+        ready = speaker.peers().await?.into_iter().filter(complete).map(|peer| peer.key).collect();
+    }
+    let nodes = cluster.nodes.keys().cloned().collect();
+    let applied = handover.apply(Instant::now(), wanted, &nodes, &ready);
+    match (before, handover.is_under_way()) {
+        (false, true) => {
+            info!("sessions between nodes change: the old ones stay until the new ones carry their routes")
+        }
+        (true, false) => info!("the new sessions between nodes carry the routes: the old ones end"),
+        (false, false) | (true, true) => {}
+    }
+    Ok(applied)
 }
 
 /// Writes the CNI configuration; what does not work is tried again with every audit.
