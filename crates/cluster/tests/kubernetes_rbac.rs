@@ -127,7 +127,9 @@ async fn an_agent_writes_of_its_own_node_only_and_reads_only_secrets_that_are_na
     patch(&client, n1, "/api/v1/nodes/n1", &json!({"spec": {"taints": others}})).await.unwrap();
     let told = words(patch(&client, n1, "/api/v1/nodes/n2", &json!({"spec": {"taints": [other]}})).await);
     assert!(told.contains("its own node only"), "{told}");
-    patch(&client, As::Admin, "/api/v1/nodes/n1", &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    patch(&client, As::Admin, "/api/v1/nodes/n1", &json!({"metadata": {"labels": {"a": "b"}}}))
+        .await
+        .unwrap();
 
     let statuses = "/apis/muslin.dev/v1alpha1/nodenetworkstatuses";
     let status = |name: &str| json!({"apiVersion": "muslin.dev/v1alpha1", "kind": "NodeNetworkStatus", "metadata": {"name": name}});

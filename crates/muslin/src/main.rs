@@ -16,6 +16,7 @@ mod path_mtu;
 mod router_check;
 mod router_config;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,6 +24,10 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Under that name it is the plugin of `kubectl`, as the image has it.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("kubectl-muslin")) {
+        return muslin_kubectl::main();
+    }
     let cli = Cli::parse();
     // The lab enters namespaces, which only a process without threads may do: no runtime exists yet.
     let command = match cli.command {

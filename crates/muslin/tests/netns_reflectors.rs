@@ -90,6 +90,7 @@ impl World {
         self.nodes.iter().map(|(_, daemon, _)| of(daemon)).collect()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "no event tells of the sessions of all four")]
     fn until_sessions(&self, wanted: [&[&str]; 4]) {
         let deadline = Instant::now() + HANDOVER;
         loop {
@@ -108,8 +109,9 @@ impl World {
             let blocks: Vec<ipnet::IpNet> =
                 others.map(|other| format!("10.244.{other}.0/24").parse().unwrap()).collect();
             let found = namespace.await_routes(HANDOVER, |routes| {
-                let is_there =
-                    |block| routes.iter().any(|route| route.prefix == *block && route.protocol == OURS);
+                let is_there = |block: &ipnet::IpNet| {
+                    routes.iter().any(|route| route.prefix == *block && route.protocol == OURS)
+                };
                 blocks.iter().all(is_there)
             });
             assert!(found.unwrap(), "{}", daemon.text(&["status"]));

@@ -273,7 +273,9 @@ fn a_secret_that_may_not_be_read_holds_up_nothing_else() {
     cluster.wait(PATIENCE);
     let problem = cluster.state().problems[0].to_string();
     assert!(
-        problem.starts_with("the watch of Secret muslin-system/tor: the agent may not read it; name it in the chart"),
+        problem.starts_with(
+            "the watch of Secret muslin-system/tor: the agent may not read it; name it in the chart"
+        ),
         "{problem}"
     );
 }
