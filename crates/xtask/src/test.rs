@@ -144,19 +144,15 @@ fn tier_of(test: &str) -> Tier {
 /// `cargo test` of every integration test of a tier.
 fn integration_tests(tier: Tier) -> Result<Command> {
     let metadata = Metadata::read()?;
-    let mut packages = BTreeSet::new();
-    let mut tests = BTreeSet::new();
-    for package in metadata.members() {
-        for test in package.integration_tests().filter(|test| tier_of(test) == tier) {
-            packages.insert(&*package.name);
-            tests.insert(test);
-        }
-    }
+    let members = metadata.members();
+    let tests: BTreeSet<_> = members
+        .flat_map(|package| package.integration_tests().filter(|test| tier_of(test) == tier))
+        .collect();
     if tests.is_empty() {
         bail!("there is no integration test of the tier {}", tier.name());
     }
-    let mut command = cargo(["test", "--locked", "--no-fail-fast"]);
-    command.args(packages.into_iter().flat_map(|package| ["--package", package]));
+    // Of the whole workspace: with a choice of packages goes a choice of features, and all that depends on them is built anew.
+    let mut command = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(tests.into_iter().flat_map(|test| ["--test", test]));
     Ok(command)
 }
@@ -177,8 +173,14 @@ fn unit(count: &mut Count) -> Result<()> {
 
 /// The simulation of the speaker has to find the bugs that a feature plants.
 fn planted_bugs() -> Command {
-    let mut command = cargo(["test", "--locked", "--package", "muslin-bgp-speaker"]);
-    command.args(["--features", "planted-bugs", "--test", "simulation", "every_planted_bug"]);
+    let mut command = cargo(["test", "--workspace", "--locked"]);
+    command.args([
+        "--features",
+        "muslin-bgp-speaker/planted-bugs",
+        "--test",
+        "simulation",
+        "every_planted_bug",
+    ]);
     command
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn check(
             peer: awaited.name.to_string(),
             severity: Severity::Problem,
             name: "not-found".to_owned(),
-            finding: awaited.reason.clone(),
+            found: awaited.reason.clone(),
             remedy: awaited.remedy.clone(),
         }));
     }

@@ -39,8 +39,11 @@ fn pages() -> Vec<(String, String)> {
     paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
 
+/// Something, and the line where it stands.
+type Numbered<T> = (usize, T);
+
 /// Lines inside fenced blocks of commands, with their numbers, and lines of text outside of any block.
-fn sort_lines(text: &str) -> (Vec<(usize, String)>, Vec<(usize, &str)>) {
+fn sort_lines(text: &str) -> (Vec<Numbered<String>>, Vec<Numbered<&str>>) {
     let (mut commands, mut prose) = (Vec::<(usize, String)>::new(), Vec::new());
     let mut block: Option<&str> = None;
     let mut continued = false;

@@ -42,7 +42,7 @@ fn render(found: &[Finding]) -> String {
         [
             Cell::new(&finding.peer),
             verdict(finding.severity, finding.severity != Severity::Problem),
-            Cell::new(&finding.finding),
+            Cell::new(&finding.found),
             Cell::new(&finding.remedy),
         ]
     });

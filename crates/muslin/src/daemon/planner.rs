@@ -133,7 +133,7 @@ async fn hand_over(
     let applied = handover.apply(Instant::now(), wanted, &nodes, &ready);
     match (before, handover.is_under_way()) {
         (false, true) => {
-            info!("sessions between nodes change: the old ones stay until the new ones carry their routes")
+            info!("sessions between nodes change: the old ones stay until the new ones carry their routes");
         }
         (true, false) => info!("the new sessions between nodes carry the routes: the old ones end"),
         (false, false) | (true, true) => {}

@@ -194,6 +194,7 @@ impl Teller {
         for event in self.refusals.look(&now.peers) {
             self.tell(event).await;
         }
+        #[expect(clippy::disallowed_methods, reason = "a status says when it was so")]
         let mut status = status::of(&now, &sight, SystemTime::now());
         if let Some(told) = &self.told {
             carry_over(&told.conditions, &mut status.conditions);

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ fn page() -> String {
         .to_owned();
     for Metric { name, kind, help, labels } in ALL {
         let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
-        page += &format!("| `{name}` | {} | {} | {help} |\n", kind.name(), labels.join(" "));
+        let _ = writeln!(page, "| `{name}` | {} | {} | {help} |", kind.name(), labels.join(" "));
     }
     page
 }

@@ -11,24 +11,24 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a command may be repeated until it says what the page says.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MARK: &str = "@@@";
 
 /// A command of a page, and what it prints.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Step {
-    pub line: usize,
-    pub command: String,
+pub(crate) struct Step {
+    pub(crate) line: usize,
+    pub(crate) command: String,
     /// `None` if success is all that is wanted.
-    pub expected: Option<Vec<String>>,
+    pub(crate) expected: Option<Vec<String>>,
 }
 
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// Runs what a page has for a tier.
-pub fn run(page: &str, tier: &str) {
+pub(crate) fn run(page: &str, tier: &str) {
     let text = std::fs::read_to_string(repository().join(page)).unwrap();
     let steps = steps(&text, tier);
     assert!(!steps.is_empty(), "{page} has nothing for {tier}");
@@ -58,7 +58,7 @@ pub fn run(page: &str, tier: &str) {
 }
 
 /// The commands of a page for a tier.
-pub fn steps(text: &str, tier: &str) -> Vec<Step> {
+pub(crate) fn steps(text: &str, tier: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut ours = false;
     let mut block: Option<&str> = None;

@@ -58,7 +58,7 @@ pub(super) fn of(state: &ClusterState, nodes: &[&SpeakerConfig], exact: bool) ->
     let blocks = prefixes(|source| source == RouteSource::Pod);
     let mut pods = Vec::new();
     if !exact {
-        pods.extend(settings.cluster_cidrs.iter().filter_map(|cidr| pod_range(cidr.value, &blocks)));
+        pods.extend(settings.cluster_cidrs.iter().map(|cidr| pod_range(cidr.value, &blocks)));
     }
     add_rest(&mut pods, &blocks, "pods");
     let mut accept = pods.clone();
@@ -85,12 +85,12 @@ pub(super) fn of(state: &ClusterState, nodes: &[&SpeakerConfig], exact: bool) ->
 }
 
 /// Blocks of a pod range, of the lengths that blocks have; of any length as long as there are none.
-fn pod_range(range: IpNet, blocks: &BTreeSet<IpNet>) -> Option<PrefixRange> {
+fn pod_range(range: IpNet, blocks: &BTreeSet<IpNet>) -> PrefixRange {
     let mut lengths = blocks.iter().filter(|block| range.contains(*block)).map(IpNet::prefix_len);
     let any = PrefixRange::within(range, "pods");
-    let Some(first) = lengths.next() else { return Some(any) };
+    let Some(first) = lengths.next() else { return any };
     let (min, max) = lengths.fold((first, first), |(min, max), length| (min.min(length), max.max(length)));
-    Some(PrefixRange { min, max, ..any })
+    PrefixRange { min, max, ..any }
 }
 
 /// Those that no range has yet, as they are.

@@ -1,6 +1,6 @@
 use super::*;
 
-const RACK: &str = r#"
+const RACK: &str = r"
 apiVersion: muslin.dev/v1alpha1
 kind: BGPConfiguration
 metadata: {name: default}
@@ -31,7 +31,7 @@ kind: Node
 metadata: {name: n2}
 spec: {podCIDRs: [10.244.2.0/26]}
 status: {addresses: [{type: InternalIP, address: 172.30.2.12}]}
-"#;
+";
 
 fn state(more: &str) -> ClusterState {
     let state = ClusterState::from_manifest("rack.yaml", &format!("{RACK}{more}"));

@@ -86,8 +86,7 @@ fn both_ends_of_every_session_come_to_the_same_answer() {
     let names: Vec<_> = (0..40).map(|number| format!("n{number:02}")).collect();
     let place = |number: usize| match number % 10 {
         0 => "x*",
-        1 => "y*",
-        2 => "y*",
+        1 | 2 => "y*",
         3 => "z*",
         4 | 5 => "x",
         6 => "y",
