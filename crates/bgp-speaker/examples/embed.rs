@@ -27,7 +27,7 @@ impl NextHopResolver for EverywhereIsNear {
     }
 }
 
-fn config(arguments: &[String]) -> Result<SpeakerConfig, Box<dyn Error>> {
+pub(crate) fn config(arguments: &[String]) -> Result<SpeakerConfig, Box<dyn Error>> {
     let [local_as, local_address, peer_as, peer_address, prefix] = arguments else {
         return Err("wanted: LOCAL_AS LOCAL_ADDRESS PEER_AS PEER_ADDRESS PREFIX".into());
     };
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     run(config(&arguments)?).await
 }
 
-async fn run(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(config: SpeakerConfig) -> Result<(), Box<dyn Error>> {
     let resolver = EverywhereIsNear(config.router_id.into());
     let speaker = spawn(config, Box::new(resolver))?;
 
