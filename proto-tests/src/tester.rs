@@ -176,6 +176,8 @@ impl Tester {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 bail!("nothing came in time")
             }
+            // A read with a time limit is not begun again after a signal.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read(deadline),
             // What the speaker sent before it closed on unread input of ours was delivered; then comes the reset.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(0),
             Err(error) => Err(error).context("receiving"),
