@@ -130,7 +130,8 @@ fn a_kept_node_has_its_own_files_and_writes_none_of_the_machines() {
     assert!(text(&kept).contains("lab shell left"), "{}", text(&kept));
     assert_eq!(world.ask("right", &["hostname"]), "right\n");
     assert_eq!(world.ask("right", &["sh", "-c", "echo $GREETING"]), "hello\n");
-    assert!(world.ask("right", &["muslin", "peers"]).contains("192.0.2.1"));
+    let established = world.ask("right", &["timeout", "30", "sh", "-c", "until muslin peers; do :; done"]);
+    assert!(established.contains("192.0.2.1"), "{established}");
     assert!(world.ask("left", &["cat", "/etc/muslin/bgp.yaml"]).contains("65001"));
     let refused = world.lab(&["shell", "left", "--", "touch", "/etc/muslin/file"]);
     assert!(text(&refused).contains("Read-only file system"), "{}", text(&refused));
