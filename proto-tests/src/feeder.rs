@@ -17,6 +17,8 @@ use crate::{kernel, muslin, wait};
 pub const ASN: u32 = 65001;
 /// The feeder's address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
+/// Another feeder's address, in the same AS and on the same host.
+pub const SECOND: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 102);
 /// The candidate's AS.
 pub const CANDIDATE_ASN: u32 = 65000;
 /// The candidate's address.
@@ -29,10 +31,31 @@ const PREFIXES_PER_UPDATE: u32 = 6;
 
 /// All UPDATEs and an End-of-RIB.
 pub fn encode(routes: u32) -> Vec<u8> {
+    encode_sets(routes, ADDRESS, |_| true)
+}
+
+/// What the second feeder announces: every other UPDATE of the first one, over next hops of its own.
+pub fn encode_half(routes: u32) -> Vec<u8> {
+    encode_sets(routes, SECOND, is_doubled)
+}
+
+/// How many next hops a prefix has once both feeders have announced theirs.
+pub fn paths_of(number: u32) -> usize {
+    1 + usize::from(is_doubled(number / PREFIXES_PER_UPDATE))
+}
+
+fn is_doubled(set: u32) -> bool {
+    set.is_multiple_of(2)
+}
+
+fn encode_sets(routes: u32, from: Ipv4Addr, announced: impl Fn(u32) -> bool) -> Vec<u8> {
     let mut octets = Vec::new();
     for first in (0..routes).step_by(PREFIXES_PER_UPDATE as usize) {
         let set = first / PREFIXES_PER_UPDATE;
-        let next_hop = Ipv4Addr::from(u32::from(ADDRESS) + set % NEXT_HOPS);
+        if !announced(set) {
+            continue;
+        }
+        let next_hop = Ipv4Addr::from(u32::from(from) + set % NEXT_HOPS);
         let path: Vec<u32> =
             [ASN].into_iter().chain((0..set % 5).map(|hop| 100_000 + set / 7 + hop)).collect();
         let attributes =
@@ -118,6 +141,17 @@ pub fn peer_status(muslin: &Process) -> Result<Value> {
     command.args(["peers", "feeder", "--output", "json", "--socket"]).arg(muslin.path("muslin.sock"));
     // Its exit code tells whether all is well, which it is not yet.
     Ok(serde_json::from_slice(&command.output()?.stdout).unwrap_or_default())
+}
+
+/// An established session of the second feeder, whose address its host is given.
+///
+/// # Errors
+/// When the candidate takes none.
+pub fn establish_second(feeder: &Namespace) -> Result<Tester> {
+    feeder.add_address("eth0", format!("{SECOND}/24").parse()?)?;
+    let mut tester = Tester::connect(feeder, SECOND, CANDIDATE)?;
+    tester.establish(&Open::new(ASN, SECOND, 90)).context("the second session with the candidate")?;
+    Ok(tester)
 }
 
 /// An established session with the candidate, once it takes connections.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use muslin_netns::Namespace;
 
+use crate::netlink::Routes;
 use crate::wait;
 
 /// Beyond this a candidate has failed.
@@ -27,12 +28,73 @@ pub fn await_all(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Present))?
 }
 
+/// Waits until there are so many routes at least, whatever they are.
+///
+/// # Errors
+/// How many there are, when they do not come.
+pub fn await_many(host: &Namespace, routes: u32) -> Result<()> {
+    wait::until(&format!("{routes} routes"), || {
+        let found = host.run(count)??;
+        Ok(if found >= routes { Ok(()) } else { Err(format!("{found} routes")) })
+    })
+}
+
 /// Waits until none is left, and says when that was.
 ///
 /// # Errors
 /// How many there are, when some are left for long.
 pub fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Absent))?
+}
+
+/// Waits until every one of the `routes` has as many next hops as `wanted` says of its number, and says when that was.
+///
+/// # Errors
+/// Which one has others, when some have for long.
+pub fn await_hops(host: &Namespace, routes: u32, wanted: fn(u32) -> usize) -> Result<Instant> {
+    host.run(|| {
+        let mut kernel = Routes::open()?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut probes: Vec<u32> = (0..64).map(|part| part * (routes / 64)).chain([routes - 1]).collect();
+        loop {
+            let mut left = Vec::new();
+            for number in &probes {
+                if kernel.hops_to(prefix(*number))? != wanted(*number) {
+                    left.push(*number);
+                }
+            }
+            if left.is_empty() {
+                let seen = Instant::now();
+                // What was wrong in the list is looked at until it is right, before all are listed again.
+                left = differing(&mut kernel, routes, wanted)?;
+                if left.is_empty() {
+                    return Ok(seen);
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("after {PATIENCE:?} {} and others have not the next hops wanted", prefix(left[0]));
+            }
+            probes = left;
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    })?
+}
+
+/// Some of the routes that have not the next hops wanted.
+fn differing(kernel: &mut Routes, routes: u32, wanted: fn(u32) -> usize) -> Result<Vec<u32>> {
+    let mut found = vec![0; routes as usize];
+    kernel.list(|route| {
+        let number = u32::from(route.prefix).wrapping_sub(u32::from(prefix(0))) >> 8;
+        if let (24, Some(hops)) = (route.length, found.get_mut(number as usize)) {
+            *hops = route.hops;
+        }
+    })?;
+    let numbered = (0..routes).zip(found);
+    Ok(numbered
+        .filter(|(number, hops)| *hops != wanted(*number))
+        .map(|(number, _)| number)
+        .take(64)
+        .collect())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +142,7 @@ fn count() -> Result<u32> {
 /// What a process has used.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Processor time in seconds, its threads' and the kernel's for it.
+    /// Processor time in seconds of the threads that live, and the kernel's for them.
     pub cpu_seconds: f64,
     /// Largest resident memory so far in MiB.
     pub peak_mib: f64,
@@ -92,23 +154,31 @@ impl Usage {
     /// # Errors
     /// When it is gone.
     pub fn of(id: u32) -> Result<Self> {
-        /// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux that matters.
-        const TICKS: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The name in parentheses may hold spaces.
-        let (_, fields) = stat.rsplit_once(')').context("stat")?;
-        let ticks: f64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse::<f64>)
-            .sum::<Result<_, _>>()
-            .context("stat")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-        let kib: f64 = peak.split_whitespace().next().context("VmHWM")?.parse()?;
-        Ok(Self { cpu_seconds: ticks / TICKS, peak_mib: kib / 1024.0 })
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += text.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
+        }
+        Ok(Self {
+            cpu_seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
+            peak_mib: status_mib(id, "VmHWM:")?,
+        })
     }
+}
+
+/// Resident memory of a living process in MiB.
+///
+/// # Errors
+/// When it is gone.
+pub fn resident_mib(id: u32) -> Result<f64> {
+    status_mib(id, "VmRSS:")
+}
+
+fn status_mib(id: u32, field: &'static str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
+    let kib: f64 = value.split_whitespace().next().context(field)?.parse()?;
+    Ok(kib / 1024.0)
 }
 
 impl Sum for Usage {

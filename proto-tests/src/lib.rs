@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod load;
 pub mod mrt;
 pub mod muslin;
+pub mod netlink;
 pub mod peering;
 pub mod release;
 pub mod route;

@@ -7,10 +7,12 @@
 mod feed;
 mod prefixes;
 mod random;
+mod replay;
 mod sink;
 mod swarm;
 
 pub use self::feed::{Feed, Place, announcement, best_of, internet, node, path_mark, reflected, withdrawal};
 pub use self::prefixes::{Prefix, Prefixes};
+pub use self::replay::replay;
 pub use self::sink::{Counts, Expected, Mark, NONE, Relation, Sink};
 pub use self::swarm::{Peer, SessionId, Swarm};

@@ -13,6 +13,9 @@ use muslin_proto_tests::daemons::{Candidate, Kind};
 use muslin_proto_tests::router::Router;
 use muslin_proto_tests::{muslin, wait};
 
+/// The router's interface with all nodes, where they share one.
+const SEGMENT: &str = "rack";
+
 /// The protocol number of routes that our agent learned.
 const OURS: u8 = 77;
 
@@ -26,6 +29,7 @@ spec:
   clusterCIDRs: [10.244.0.0/16, "fd44::/48"]
   serviceClusterIPs: [{cidr: 10.96.0.0/16}, {cidr: "fd96::/112"}]
   import: {defaultRoute: Accept}
+  nodeMesh: {enabled: false}
 ---
 apiVersion: v1
 kind: Secret
@@ -38,27 +42,40 @@ const STRAY: &str = "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguratio
                      spec: {originate: [{cidr: 203.0.113.0/24}]}\n";
 const STRAY_PREFIX: &str = "203.0.113.0/24";
 
-/// Whether sessions have a password.
+/// How the nodes and the router are set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signed {
-    Yes,
-    No,
+enum Shape {
+    /// A link and an AS of its own for the router, and nothing else said.
+    Plain,
+    /// The same, with a password.
+    Signed,
+    /// The same, with sessions that take nothing from further away.
+    Secure,
+    /// One AS and one segment for all: the router reflects.
+    Reflected,
+    /// Links without addresses; the nodes' own are on their loopbacks.
+    Unnumbered,
 }
 
-/// The router's sessions with one node, on that node's link.
-fn peers(number: u8, signed: Signed) -> String {
-    let password = match signed {
-        Signed::Yes => ", password: {secretKeyRef: {name: rack}}",
-        Signed::No => "",
+/// The router's sessions with one node.
+fn peers(number: u8, shape: Shape) -> String {
+    let more = match shape {
+        Shape::Plain | Shape::Unnumbered => "peerASN: 65000",
+        Shape::Signed => "peerASN: 65000, password: {secretKeyRef: {name: rack}}",
+        Shape::Secure => "peerASN: 65000, ttlSecurity: 1",
+        Shape::Reflected => "peerASN: internal",
     };
-    let peer = |family: &str, address: &str| {
+    let peer = |family: &str, place: &str| {
         format!(
             "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {{name: tor-{number}-{family}}}\n\
-             spec: {{nodeSelector: {{matchLabels: {{link: l{number}}}}}, peerAddress: \"{address}\", peerASN: 65000, \
-             connectRetry: 1s{password}}}\n"
+             spec: {{nodeSelector: {{matchLabels: {{link: l{number}}}}}, {place}, connectRetry: 1s, {more}}}\n"
         )
     };
-    peer("ipv4", &format!("172.30.{number}.1")) + &peer("ipv6", &format!("fd30:0:0:{number}::1"))
+    if shape == Shape::Unnumbered {
+        return peer("link", "interface: eth0");
+    }
+    peer("ipv4", &format!("peerAddress: 172.30.{number}.1"))
+        + &peer("ipv6", &format!("peerAddress: \"fd30:0:0:{number}::1\""))
 }
 
 fn node(number: u8) -> String {
@@ -81,13 +98,22 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(number: u8, tor: &Namespace, manifests: &str) -> Result<Self> {
+    fn start(number: u8, tor: &Namespace, shape: Shape, manifests: &str) -> Result<Self> {
         let name = format!("n{number}");
         let host = Namespace::new(&name)?;
         connect(&host, "eth0", tor, &name)?;
-        for (link, length) in [(format!("172.30.{number}."), 24), (format!("fd30:0:0:{number}::"), 64)] {
-            tor.add_address(&name, format!("{link}1/{length}").parse()?)?;
-            host.add_address("eth0", format!("{link}2/{length}").parse()?)?;
+        let (routers, nodes, lengths) = match shape {
+            Shape::Reflected => (SEGMENT, "eth0", [16, 32]),
+            Shape::Unnumbered => ("lo", "lo", [32, 128]),
+            Shape::Plain | Shape::Signed | Shape::Secure => (&*name, "eth0", [24, 64]),
+        };
+        if shape == Shape::Reflected {
+            tor.attach(SEGMENT, &name)?;
+        }
+        let links = [format!("172.30.{number}."), format!("fd30:0:0:{number}::")];
+        for (link, length) in links.into_iter().zip(lengths) {
+            tor.add_address(routers, format!("{link}1/{length}").parse()?)?;
+            host.add_address(nodes, format!("{link}2/{length}").parse()?)?;
         }
         let folder = Process::folder()?;
         let state = folder.path().join("state");
@@ -127,19 +153,23 @@ fn written(daemon: &str, state: &Path, more: &[&str]) -> Result<String> {
 }
 
 /// Loads what is written for a cluster of one node; a second node comes later, unless the daemon has to name it.
-fn check(candidate: &Candidate, signed: Signed) -> Result<()> {
+fn check(candidate: &Candidate, shape: Shape) -> Result<()> {
     let daemon = candidate.kind.name().to_lowercase();
     let version = candidate.version()?;
     let names_signed = candidate.kind == Kind::OpenBgpd;
     let release = ["--release", version.as_str()];
     let folder = tempfile::tempdir()?;
-    let mut known = CLUSTER.to_owned() + &peers(1, signed) + &node(1);
-    if signed == Signed::Yes && names_signed {
-        known += &(peers(2, signed) + &node(2));
+    let mut known = CLUSTER.to_owned() + &peers(1, shape) + &node(1);
+    if shape == Shape::Signed && names_signed {
+        known += &(peers(2, shape) + &node(2));
     }
     fs::write(folder.path().join("cluster.yaml"), known)?;
-    let text = written(&daemon, folder.path(), &[&release[..], &["--show-secrets"]].concat())?;
-    if signed == Signed::Yes {
+    let interfaces = match shape {
+        Shape::Unnumbered => &["--interface", "n1", "--interface", "n2", "--router-id", "172.30.1.1"][..],
+        _ => &[],
+    };
+    let text = written(&daemon, folder.path(), &[&release[..], interfaces, &["--show-secrets"]].concat())?;
+    if shape == Shape::Signed {
         let hidden = written(&daemon, folder.path(), &release)?;
         ensure!(!hidden.contains("not-for-everyone"), "the password is shown:\n{hidden}");
         ensure!(hidden.contains("REPLACE-WITH-THE-PASSWORD"), "no place for the password:\n{hidden}");
@@ -149,8 +179,12 @@ fn check(candidate: &Candidate, signed: Signed) -> Result<()> {
 
     let tor = Namespace::new("tor")?;
     tor.sysctl("net/ipv4/ip_forward", "1")?;
-    let state = CLUSTER.to_owned() + &peers(1, signed) + &peers(2, signed) + &node(1) + &node(2) + STRAY;
-    let [n1, n2] = [Agent::start(1, &tor, &state)?, Agent::start(2, &tor, &state)?];
+    tor.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    if shape == Shape::Reflected {
+        tor.bridge(SEGMENT)?;
+    }
+    let state = CLUSTER.to_owned() + &peers(1, shape) + &peers(2, shape) + &node(1) + &node(2) + STRAY;
+    let [n1, n2] = [Agent::start(1, &tor, shape, &state)?, Agent::start(2, &tor, shape, &state)?];
     // The way out of the rack, which nodes take.
     let uplink = Namespace::new("uplink")?;
     connect(&tor, "up", &uplink, "down")?;
@@ -188,27 +222,27 @@ fn check(candidate: &Candidate, signed: Signed) -> Result<()> {
 
 #[test]
 fn frr_as_installed() -> Result<()> {
-    check(&Kind::Frr.installed(), Signed::Yes)
+    check(&Kind::Frr.installed(), Shape::Signed)
 }
 
 #[test]
 fn frr_as_newest() -> Result<()> {
-    check(&Kind::Frr.later()?, Signed::Yes)
+    check(&Kind::Frr.later()?, Shape::Signed)
 }
 
 #[test]
 fn bird_2_as_installed() -> Result<()> {
-    check(&Kind::Bird.installed(), Signed::Yes)
+    check(&Kind::Bird.installed(), Shape::Signed)
 }
 
 #[test]
 fn bird_2_as_newest() -> Result<()> {
-    check(&Kind::Bird.later()?, Signed::Yes)
+    check(&Kind::Bird.later()?, Shape::Signed)
 }
 
 #[test]
 fn bird_3() -> Result<()> {
-    check(&Kind::Bird3.later()?, Signed::Yes)
+    check(&Kind::Bird3.later()?, Shape::Signed)
 }
 
 /// Version 3 keeps routes from whoever has the AS of their origin, which all nodes may share.
@@ -217,7 +251,7 @@ fn gobgp_as_installed_is_refused_in_words() -> Result<()> {
     let version = Kind::GoBgp.installed().version()?;
     ensure!(version.starts_with('3'), "GoBGP {version} is new enough to be tried");
     let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("cluster.yaml"), CLUSTER.to_owned() + &peers(1, Signed::No) + &node(1))?;
+    fs::write(folder.path().join("cluster.yaml"), CLUSTER.to_owned() + &peers(1, Shape::Plain) + &node(1))?;
     let refused = written("gobgp", folder.path(), &["--release", &version]).err().context("it is written")?;
     ensure!(format!("{refused:#}").contains("take a later one"), "{refused:#}");
     Ok(())
@@ -225,25 +259,62 @@ fn gobgp_as_installed_is_refused_in_words() -> Result<()> {
 
 #[test]
 fn gobgp_as_newest() -> Result<()> {
-    check(&Kind::GoBgp.later()?, Signed::Yes)
+    check(&Kind::GoBgp.later()?, Shape::Signed)
 }
 
 #[test]
 fn openbgpd_as_installed() -> Result<()> {
-    check(&Kind::OpenBgpd.installed(), Signed::Yes)
+    check(&Kind::OpenBgpd.installed(), Shape::Signed)
 }
 
 #[test]
 fn openbgpd_as_newest() -> Result<()> {
-    check(&Kind::OpenBgpd.later()?, Signed::Yes)
+    check(&Kind::OpenBgpd.later()?, Shape::Signed)
 }
 
 #[test]
 fn openbgpd_as_installed_takes_whoever_comes_without_a_password() -> Result<()> {
-    check(&Kind::OpenBgpd.installed(), Signed::No)
+    check(&Kind::OpenBgpd.installed(), Shape::Plain)
 }
 
 #[test]
 fn openbgpd_as_newest_takes_whoever_comes_without_a_password() -> Result<()> {
-    check(&Kind::OpenBgpd.later()?, Signed::No)
+    check(&Kind::OpenBgpd.later()?, Shape::Plain)
+}
+
+/// A set-up with every daemon that router-config writes it for, as installed and as newest: what it refuses is tested
+/// where it is written.
+fn check_all(shape: Shape) -> Result<()> {
+    let newest = [Kind::Frr, Kind::Bird, Kind::Bird3, Kind::GoBgp, Kind::OpenBgpd].map(Kind::later);
+    let installed = [Kind::Frr, Kind::Bird, Kind::OpenBgpd].map(|kind| Ok(kind.installed()));
+    for candidate in newest.into_iter().chain(installed) {
+        let candidate = candidate?;
+        let refused = match shape {
+            // GoBGP's are written, and want somebody else to send the advertisements by which nodes find it.
+            Shape::Unnumbered => [Kind::OpenBgpd, Kind::GoBgp].contains(&candidate.kind),
+            Shape::Secure => candidate.kind == Kind::GoBgp,
+            Shape::Plain | Shape::Signed | Shape::Reflected => false,
+        };
+        if refused {
+            continue;
+        }
+        let name = || format!("{} {}", candidate.kind.name(), candidate.version().unwrap_or_default());
+        check(&candidate, shape).with_context(name)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn sessions_that_take_nothing_from_further_away() -> Result<()> {
+    check_all(Shape::Secure)
+}
+
+#[test]
+fn a_router_of_the_cluster_s_as_reflects() -> Result<()> {
+    check_all(Shape::Reflected)
+}
+
+#[test]
+fn nodes_on_links_without_addresses() -> Result<()> {
+    check_all(Shape::Unnumbered)
 }

@@ -6,11 +6,11 @@
 //!   SpeakerHandle ──requests (16)──▶ ┌────────┐ ──events (broadcast, 1024)──▶ subscribers
 //!                                    │ driver │ ──fib (1 batch)─────────────▶ FibStream
 //!   accept tasks, dial tasks ──┐     │        │
-//!   connection tasks: reads  ──┴16──▶│ Speaker│──▶ outbox per connection ──▶ connection task: writev
-//!                                    └────────┘
+//!   connection tasks: reads  ──┴64──▶│ Speaker│──▶ outbox per connection ──▶ writev
+//!                                    └────────┘                             └─▶ what a full socket leaves: connection task
 //! ```
 //!
-//! What happens when something is full: *requests*: the caller waits. *Incoming* (16 chunks of up to
+//! What happens when something is full: *requests*: the caller waits. *Incoming* (64 chunks of up to
 //! 64 KiB): a connection stops reading, and TCP slows the peer down. *Outbox*: never more than the window
 //! of the speaker ([`WINDOW`](crate::speaker)) and a few control messages; routes stay in the RIB until there
 //! is room. *fib*: changes wait in the RIB, coalesced by destination. *events*: a slow subscriber loses the
@@ -20,6 +20,7 @@
 
 mod bmp;
 mod connection;
+mod connections;
 mod dial;
 mod driver;
 mod handle;

@@ -54,6 +54,9 @@ pub use self::status::{Counters, MessageCounts, State, Timers};
 /// RFC 4271 §8.2.2 suggests four minutes for a peer that has not sent its OPEN.
 const OPEN_WAIT: Duration = Duration::from_mins(4);
 
+/// A busy peer gets this long for its OPEN, however soon its silence is noticed later.
+const SHORTEST_OPEN_WAIT: Duration = Duration::from_secs(15);
+
 /// A connection attempt gets at least the time of two repeated SYNs.
 const SHORTEST_CONNECT_WAIT: Duration = Duration::from_secs(4);
 
@@ -226,7 +229,7 @@ impl Session {
         if self.connections.len() >= MAX_CONNECTIONS {
             self.make_room();
         }
-        let connection = Connection::new(now, id, local, remote);
+        let connection = Connection::new(now, id, local, remote, self.settings.open_wait());
         self.connections.push(connection);
         self.doubt_late_rival(now, id);
         let open = connection::open(&self.own_open());

@@ -25,6 +25,7 @@ mod peer;
 mod peers;
 mod query;
 mod rib_seam;
+mod rounds;
 mod start;
 mod status;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(crate) use self::lines::Line;
 use self::peer::Peer;
 use self::peers::Peers;
 pub use self::query::{Answer, Query};
+use self::rounds::Rounds;
 pub use self::start::Start;
 pub use self::status::{
     CapabilityStatus, ExportStatus, FamilyStatus, LastError, NegotiatedStatus, PeerRestartStatus, PeerStatus,
@@ -71,6 +73,7 @@ pub struct Speaker {
     outputs: VecDeque<Output>,
     /// Peers for which the RIB may have something to send and whose connection has room.
     hungry: VecDeque<PeerIndex>,
+    rounds: Rounds,
     /// Ready peers as the RIB reports them; kept to spare an allocation a slice.
     ready: Vec<PeerIndex>,
     dialed: u64,
@@ -110,6 +113,7 @@ impl Speaker {
             deferral: start.is_restart().then(|| Deferral::new(now)),
             outputs: VecDeque::new(),
             hungry: VecDeque::new(),
+            rounds: Rounds::default(),
             ready: Vec::new(),
             dialed: 0,
             told: 0,
@@ -136,9 +140,14 @@ impl Speaker {
         self.watch_initial_sync(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout), and [`advance`](Self::advance) after it, want to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.sync.deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.sync.deadline(), self.rest()].into_iter().flatten().min()
+    }
+
+    /// Whether routes wait to be sent together with others.
+    pub fn rests(&self) -> bool {
+        self.rest().is_some()
     }
 
     /// The next thing to be done outside.
@@ -149,7 +158,7 @@ impl Speaker {
     }
 
     /// Does one slice of the work that can wait: elections, removing what lost peers left, filling
-    /// connections that have room. Returns whether more is left; timers and inputs go between slices.
+    /// connections that have room. Returns whether more can be done at once; timers and inputs go between slices.
     pub fn advance(&mut self, now: Instant) -> bool {
         let more = self.rib.advance(now, DESTINATIONS_A_SLICE);
         let hungry = self.feed_connections(now);

@@ -18,12 +18,12 @@
 mod backoff;
 mod board;
 mod election;
+mod heartbeat;
 mod index;
 mod last_good;
 mod objects;
 mod report;
 mod snapshot;
-mod trim;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -41,6 +41,7 @@ use self::index::{Index, Told, Watched};
 use crate::state::{ClusterState, Kind};
 
 pub use self::board::peer_of_cause;
+pub use self::heartbeat::heartbeat;
 pub use self::last_good::LastGoodError;
 pub use self::objects::report_objects;
 pub use self::report::{

@@ -90,6 +90,7 @@ pub(crate) fn definitions() -> Vec<(String, Value)> {
                 column("Routes", ".status.routes.installed", "integer"),
                 column("Ready", ".status.conditions[?(@.type=='Ready')].status", "string"),
                 column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "string"),
+                column("Told", ".status.heartbeat", "date"),
                 age(),
             ],
         }),

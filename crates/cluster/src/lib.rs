@@ -34,10 +34,12 @@ mod manifest;
 mod problem;
 pub mod resources;
 mod state;
+mod trim;
 
 pub use api::{
     ApiClient, ApiSource, ConnectError, LastGoodError, NodeEvent, NodeNetwork, NodeReporter, STARTUP_TAINT,
-    Snapshot, TellError, carry_over, condition, connect, connect_as_user, peer_of_cause, report_objects,
+    Snapshot, TellError, carry_over, condition, connect, connect_as_user, heartbeat, peer_of_cause,
+    report_objects,
 };
 pub use crds::{Crd, crds};
 pub use folder::{FolderError, FolderSource, load_folder};

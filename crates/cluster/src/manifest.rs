@@ -8,6 +8,7 @@ mod deserialize;
 mod suggest;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,9 +16,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::kubernetes;
-use crate::problem::{Effect, Fault, Origin, Problem};
+use crate::problem::{Effect, Fault, Layout, Origin, Problem};
 use crate::resources::{Check, Resource};
 use crate::state::{AnyObject, Kind, Object, ObjectRef, Scope};
+use crate::trim;
 use deserialize::FieldError;
 pub use suggest::nearest;
 use tree::{Tree, Value};
@@ -38,12 +40,11 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Reads the text of `file`: YAML documents or JSON, single objects or lists.
     pub(crate) fn parse(file: &Arc<str>, text: &str) -> Self {
-        let mut reader = Reader { file, manifest: Self::default() };
-        match tree::documents(text) {
-            Ok(documents) => documents.iter().for_each(|document| reader.document(document)),
-            Err(error) => {
-                reader.unreadable(file.to_string(), error.line, "", error.message, "correct the syntax");
-            }
+        let mut reader = Reader::new(file);
+        if let Err(error) = tree::documents(text, |document| reader.document(document)) {
+            // Not even what came before: its author has not finished.
+            reader = Reader::new(file);
+            reader.unreadable(file.to_string(), error.line, "", error.message, "correct the syntax");
         }
         reader.manifest
     }
@@ -51,7 +52,8 @@ impl Manifest {
 
 /// Reads an object of a known kind from the API, where it has no lines.
 pub(crate) fn object(kind: Kind, value: serde_json::Value) -> Result<AnyObject, Vec<Fault>> {
-    let reader = Reader { file: &Arc::default(), manifest: Manifest::default() };
+    let none = Arc::default();
+    let mut reader = Reader::new(&none);
     let faults = match reader.typed(kind, &Tree::from(value)) {
         Ok(object) => return Ok(object),
         Err(faults) => faults,
@@ -71,9 +73,24 @@ fn name_of(kind: Kind, metadata: &Tree) -> Option<String> {
 struct Reader<'a> {
     file: &'a Arc<str>,
     manifest: Manifest,
+    layouts: BTreeSet<Layout>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(file: &'a Arc<str>) -> Self {
+        Self { file, manifest: Manifest::default(), layouts: BTreeSet::new() }
+    }
+
+    fn origin(&mut self, item: &Tree, mut fields: Vec<(Box<str>, u32)>) -> Origin {
+        fields.sort_unstable();
+        for (_, line) in &mut fields {
+            *line = line.wrapping_sub(item.line);
+        }
+        let layout = self.layouts.get(&*fields).cloned().unwrap_or_else(|| Layout::from(fields));
+        self.layouts.insert(Arc::clone(&layout));
+        Origin::new(self.file.clone(), item.line, layout)
+    }
+
     fn document(&mut self, document: &Tree) {
         let Value::Map(_) = document.value else {
             let found = format!("found {} where an object is expected", document.value.describe());
@@ -186,15 +203,19 @@ impl Reader<'_> {
         });
     }
 
-    fn typed(&self, kind: Kind, item: &Tree) -> Result<AnyObject, Vec<(u32, Fault)>> {
+    fn typed(&mut self, kind: Kind, item: &Tree) -> Result<AnyObject, Vec<(u32, Fault)>> {
         Ok(match kind {
-            Kind::Node => AnyObject::Node(self.kubernetes(item, kubernetes::check_node)?),
+            Kind::Node => AnyObject::Node(self.kubernetes(item, trim::node, kubernetes::check_node)?),
             // Nothing is checked in these, so their fields need no lines.
             Kind::Pod => AnyObject::Pod(self.plain(item)?),
-            Kind::Service => AnyObject::Service(self.kubernetes(item, kubernetes::check_service)?),
-            Kind::EndpointSlice => {
-                AnyObject::EndpointSlice(self.kubernetes(item, kubernetes::check_endpoint_slice)?)
+            Kind::Service => {
+                AnyObject::Service(self.kubernetes(item, trim::service, kubernetes::check_service)?)
             }
+            Kind::EndpointSlice => AnyObject::EndpointSlice(self.kubernetes(
+                item,
+                trim::written_endpoint_slice,
+                kubernetes::check_endpoint_slice,
+            )?),
             Kind::Secret => AnyObject::Secret(self.plain(item)?),
             Kind::BgpConfiguration => AnyObject::BgpConfiguration(self.resource(item)?),
             Kind::BgpPeer => AnyObject::BgpPeer(self.resource(item)?),
@@ -203,29 +224,29 @@ impl Reader<'_> {
         })
     }
 
-    fn plain<T>(&self, item: &Tree) -> Result<Object<T>, Vec<(u32, Fault)>>
+    fn plain<T>(&mut self, item: &Tree) -> Result<Object<T>, Vec<(u32, Fault)>>
     where
         T: DeserializeOwned + k8s_openapi::Metadata<Ty = ObjectMeta>,
     {
         let mut value: T = read(item)?;
         value.metadata_mut().managed_fields = None;
-        Ok(Object::new(value, Origin::new(self.file.clone(), item.line, Vec::new())))
+        Ok(Object::new(value, self.origin(item, Vec::new())))
     }
 
     fn kubernetes<T>(
-        &self,
+        &mut self,
         item: &Tree,
+        trim: fn(T) -> T,
         check: fn(&T, &mut Vec<Fault>),
     ) -> Result<Object<T>, Vec<(u32, Fault)>>
     where
-        T: DeserializeOwned + k8s_openapi::Metadata<Ty = ObjectMeta>,
+        T: DeserializeOwned,
     {
-        let mut value: T = read(item)?;
-        value.metadata_mut().managed_fields = None;
+        let value = trim(read(item)?);
         self.checked(item, value, check)
     }
 
-    fn resource<S>(&self, item: &Tree) -> Result<Object<Resource<S>>, Vec<(u32, Fault)>>
+    fn resource<S>(&mut self, item: &Tree) -> Result<Object<Resource<S>>, Vec<(u32, Fault)>>
     where
         S: DeserializeOwned + Check,
     {
@@ -236,12 +257,12 @@ impl Reader<'_> {
     }
 
     fn checked<T>(
-        &self,
+        &mut self,
         item: &Tree,
         value: T,
         check: impl FnOnce(&T, &mut Vec<Fault>),
     ) -> Result<Object<T>, Vec<(u32, Fault)>> {
-        let origin = Origin::new(self.file.clone(), item.line, item.field_lines());
+        let origin = self.origin(item, item.field_lines());
         let mut faults = Vec::new();
         check(&value, &mut faults);
         if faults.is_empty() {

@@ -12,22 +12,25 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The line on which the object begins, from 1; 0 when it is not known.
     pub line: u32,
-    /// Field paths (`.spec.podCIDRs[0]`) with their lines, sorted by path.
-    fields: Vec<(Box<str>, u32)>,
+    /// Shared with the objects of the file that are laid out alike, which most are.
+    layout: Layout,
 }
 
+/// Field paths (`.spec.podCIDRs[0]`) with their lines, counted from that of the object, sorted by path.
+pub(crate) type Layout = Arc<[(Box<str>, u32)]>;
+
 impl Origin {
-    pub(crate) fn new(file: Arc<str>, line: u32, mut fields: Vec<(Box<str>, u32)>) -> Self {
-        fields.sort_unstable();
-        Self { file, line, fields }
+    pub(crate) fn new(file: Arc<str>, line: u32, layout: Layout) -> Self {
+        Self { file, line, layout }
     }
 
     /// The line of `field`, or of the nearest recorded field that contains it; the object's line if none does.
     pub fn line_of(&self, field: &str) -> u32 {
         let mut path = field;
         loop {
-            if let Ok(found) = self.fields.binary_search_by(|(known, _)| (**known).cmp(path)) {
-                return self.fields[found].1;
+            if let Ok(found) = self.layout.binary_search_by(|(known, _)| (**known).cmp(path)) {
+                // An alias stands for what was written before.
+                return self.line.wrapping_add(self.layout[found].1);
             }
             match path.rfind(['.', '[']) {
                 Some(end) => path = &path[..end],

@@ -32,7 +32,7 @@ pub use bgp_peer::{
 pub use bmp::{BmpCollectorSpec, BmpTable};
 pub use fields::{
     AnyCommunityValue, AsNumber, BitRate, Cidr, CommunityPattern, CommunityValue, LargeCommunityValue,
-    PeerRef, RouterId, TimeSpan,
+    PeerRef, RouterId, TimeSpan, usable_asn,
 };
 pub use route_advertisement::{
     Advertisement, AdvertisementType, RouteAdvertisementSpec, RouteAttributes, ServiceAddress,

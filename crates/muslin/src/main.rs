@@ -23,6 +23,11 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// musl's own allocator is slow with a table of many small things (`docs/benchmarks/notes.md`).
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     // Under that name it is the plugin of `kubectl`, as the image has it.
     if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("kubectl-muslin")) {

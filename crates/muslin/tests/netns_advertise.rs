@@ -11,25 +11,7 @@ use std::process::{Command, Output};
 
 use daemon::{MUSLIN, PATIENCE};
 use ipnet::IpNet;
-use pair::Pair;
-
-const CLUSTER: &str = "
-apiVersion: v1
-kind: Node
-metadata: {name: n1, labels: {role: egress}}
-spec: {podCIDRs: [10.244.1.0/24]}
-status: {addresses: [{type: InternalIP, address: 172.30.1.2}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {import: {cidrs: [10.50.0.0/16]}}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: tor}
-spec: {peerAddress: 172.30.1.1, peerASN: 65000}
-";
+use pair::{CLUSTER, Pair, ROUTER};
 
 const EGRESS: &str = "---
 apiVersion: muslin.dev/v1alpha1
@@ -42,23 +24,6 @@ spec:
   - advertisementType: Prefix
     prefixes: [203.0.113.7/32]
     attributes: {med: 7, communities: [\"65000:7\", \"65000:1:7\"]}
-";
-
-const ROUTER: &str = "
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata: {name: everything}
-spec: {import: [{action: Accept}], export: [{action: Accept}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: n1}
-spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [everything]}
 ";
 
 fn start() -> Pair {

@@ -15,25 +15,7 @@ use daemon::{Daemon, MUSLIN, OURS, PATIENCE};
 use ipnet::IpNet;
 use muslin_netns::Namespace;
 use muslin_pod_network::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL, firewall};
-use pair::Pair;
-
-const CLUSTER: &str = "
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-spec: {podCIDRs: [10.244.1.0/24]}
-status: {addresses: [{type: InternalIP, address: 172.30.1.2}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {import: {cidrs: [10.50.0.0/16]}}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: tor}
-spec: {peerAddress: 172.30.1.1, peerASN: 65000}
-";
+use pair::{CLUSTER, Pair, ROUTER};
 
 /// A router that does not know the node.
 const STRANGER: &str = "
@@ -41,23 +23,6 @@ apiVersion: muslin.dev/v1alpha1
 kind: BGPConfiguration
 metadata: {name: default}
 spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
-";
-
-const ROUTER: &str = "
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata: {name: everything}
-spec: {import: [{action: Accept}], export: [{action: Accept}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: n1}
-spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [everything]}
 ";
 
 /// What the router tells.

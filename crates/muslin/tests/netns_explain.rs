@@ -92,3 +92,22 @@ fn what_is_missing_is_said_with_the_reason() {
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_route_that_outlives_its_session_is_called_stale() {
+    let mut world = World::start();
+    assert!(world.n1().text(&["explain", "10.244.2.7"]).contains("best: from tor-1-ipv4"));
+    world.router.child.kill().unwrap();
+    let deadline = std::time::Instant::now() + daemon::PATIENCE;
+    loop {
+        let explained = world.n1().text(&["explain", "10.244.2.7"]);
+        if explained.contains("best, stale: from tor-1-ipv4") {
+            assert!(explained.contains("kept from a session that was lost"), "{explained}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{explained}");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let best = world.n1().text(&["routes", "best"]);
+    assert!(best.contains("best, stale"), "{best}");
+}

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use daemon::{OURS, PATIENCE};
 use ipnet::IpNet;
-use pair::Pair;
+use pair::{Pair, ROUTER};
 
 /// Three nodes, of which n1 runs: n2 has an AS of its own, n3 that of n1. Everything may be learned as far as
 /// policies and `import.cidrs` go.
@@ -70,31 +70,19 @@ metadata: {name: tor}
 spec: {peerAddress: 172.30.1.1, peerASN: 65000, filters: [everything]}
 ";
 
-/// The router; `{originate}` and `{filters}` are each test's own.
-const ROUTER: &str = "
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {asn: 65000, routerID: 172.30.1.1, originate: [{originate}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata: {name: everything}
-spec: {import: [{action: Accept}], export: [{action: Accept}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: n1}
-spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [{filters}]}
-";
+/// The router, with what it originates and the words of its filters that each test has.
+fn router(originated: &[&str], filters: &str) -> String {
+    let originate: Vec<_> = originated.iter().map(|prefix| format!("{{cidr: {prefix}}}")).collect();
+    ROUTER
+        .replace("{cidr: 10.50.0.0/16}", &originate.join(", "))
+        .replace("filters: [everything]", &format!("filters: [{filters}]"))
+}
 
 struct World(Pair);
 
 impl World {
     fn start(originated: &[&str], filters: &str) -> Self {
-        let originate: Vec<_> = originated.iter().map(|prefix| format!("{{cidr: {prefix}}}")).collect();
-        let router = ROUTER.replace("{originate}", &originate.join(", ")).replace("{filters}", filters);
-        Self(Pair::start(CLUSTER, &router))
+        Self(Pair::start(CLUSTER, &router(originated, filters)))
     }
 
     /// Waits until the kernel has exactly these learned routes (own blocks left out), and looks that nobody's
@@ -208,11 +196,7 @@ fn fault_20_next_hops_over_learned_routes_or_pods_are_not_used_and_better_ones_a
         + &over("10.62.0.0/16", "10.62.0.1")
         + &over("10.63.0.0/16", "10.50.0.9");
     let originated = ["10.50.0.0/16", "10.60.0.0/16", "10.61.0.0/16", "10.62.0.0/16", "10.63.0.0/16"];
-    let originate: Vec<_> = originated.iter().map(|prefix| format!("{{cidr: {prefix}}}")).collect();
-    let router = ROUTER
-        .replace("{originate}", &originate.join(", "))
-        .replace("{filters}", "everything")
-        .replace("export: [", &format!("export: [{rules}"));
+    let router = router(&originated, "everything").replace("export: [", &format!("export: [{rules}"));
     let pair = Pair::start(CLUSTER, &router);
     let has = |expected: &[&str]| {
         let mut last = Vec::new();

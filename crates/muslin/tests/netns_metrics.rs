@@ -14,42 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use daemon::PATIENCE;
-use pair::Pair;
-
-const CLUSTER: &str = "
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-spec: {podCIDRs: [10.244.1.0/24]}
-status: {addresses: [{type: InternalIP, address: 172.30.1.2}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {import: {cidrs: [192.0.2.0/24]}}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: tor}
-spec: {peerAddress: 172.30.1.1, peerASN: 65000, connectRetry: 1s}
-";
-
-const ROUTER: &str = "
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 192.0.2.0/24}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata: {name: all}
-spec: {import: [{action: Accept}], export: [{action: Accept}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: nodes}
-spec: {listenRange: 172.30.1.0/24, peerASN: 64512, filters: [all]}
-";
+use pair::{CLUSTER, Pair, ROUTER};
 
 fn asked(mut stream: impl Read + Write, path: &str) -> String {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: muslin\r\nConnection: close\r\n\r\n").unwrap();
@@ -123,7 +88,7 @@ fn metrics_of_a_running_node_are_as_prometheus_wants_them() {
 #[test]
 fn a_lost_session_is_measured_to_the_kernel() {
     let mut pair = Pair::start(
-        &CLUSTER.replace("connectRetry: 1s", "connectRetry: 1s, gracefulRestart: {enabled: false}"),
+        &CLUSTER.replace("peerASN: 65000", "peerASN: 65000, gracefulRestart: {enabled: false}"),
         ROUTER,
     );
     await_value(&pair, "muslin_kernel_routes{state=\"installed\"}", |routes| routes >= 2);

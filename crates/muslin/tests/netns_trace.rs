@@ -125,3 +125,28 @@ fn a_pod_that_sends_no_packet_to_the_node_is_told_from_one_that_is_not_here() {
     pods.says(THERE, "in the pod: there is no route");
     drop(pods.there);
 }
+
+#[test]
+fn a_service_is_followed_to_an_endpoint_by_its_name_and_by_its_address() {
+    let pods = Pods::start();
+    // The one endpoint of the example's Service `mail` moves in with the pod there.
+    let ip = |args: &str| {
+        let node = &pods.world.nodes[1].0;
+        assert!(node.run(|| Command::new("ip").args(args.split(' ')).status()).unwrap().unwrap().success());
+    };
+    pods.there.add_address("eth0", "10.244.2.3/32".parse().unwrap()).unwrap();
+    ip("route add 10.244.2.3 dev msltest proto 78");
+    for asked in ["default/mail", "192.0.2.25"] {
+        let (trace, code) = pods.trace(asked);
+        assert_eq!((&trace["to"], code), (&Value::from("10.244.2.3"), 0), "{trace:#}");
+        let service = &trace["steps"][0];
+        assert_eq!(service["place"], "Service default/mail");
+        let found = service["found"][0].as_str().unwrap();
+        assert!(found.contains("1 ready") && found.ends_with("the way to 10.244.2.3 on n2"), "{found}");
+    }
+    // Nothing is behind this one.
+    let slices = pods.world.state.join("endpointslices.yaml");
+    assert!(slices.exists(), "the example has its EndpointSlices in a file of their own");
+    std::fs::remove_file(slices).unwrap();
+    pods.says("default/mail", "Service default/mail has no ready endpoint");
+}

@@ -49,6 +49,13 @@ pub(crate) struct Endpoints {
     pub(crate) anywhere: Readiness,
 }
 
+impl Endpoints {
+    /// Whether what there is here is ending while there is better elsewhere.
+    pub(crate) fn is_ending_here(self) -> bool {
+        self.here == Readiness::Ending && self.here < self.anywhere
+    }
+}
+
 /// Endpoints by Service ("namespace/name").
 #[derive(Debug, Default)]
 pub(crate) struct EndpointIndex {

@@ -21,6 +21,20 @@ pub struct Inquired {
     pub addresses: Vec<AddressOf>,
     /// What bears on the routes to them.
     pub remarks: Vec<String>,
+    /// Of a Service: where packets to it may end, the ready ones, in the order of their addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<EndpointOf>>,
+}
+
+/// A ready endpoint of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointOf {
+    /// Its address.
+    pub address: IpAddr,
+    /// The node that it is on, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// An address of an object.
@@ -130,7 +144,18 @@ fn of_service(state: &ClusterState, name: &str, service: &Service) -> Inquired {
             remarks.push(format!("{what} is Local: only nodes with a ready endpoint announce it"));
         }
     }
-    Inquired { object: format!("Service {name}"), addresses, remarks }
+    Inquired { object: format!("Service {name}"), addresses, remarks, endpoints: Some(ready(state, name)) }
+}
+
+/// Where packets to a Service may end.
+fn ready(state: &ClusterState, service: &str) -> Vec<EndpointOf> {
+    let slices = state.endpoint_slices.values().filter(|slice| service_of(slice).as_deref() == Some(service));
+    let endpoints = slices.flat_map(|slice| &slice.endpoints);
+    let ready = endpoints.filter(|endpoint| readiness(endpoint) == Readiness::Ready).flat_map(|endpoint| {
+        let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+        addresses.map(|address| EndpointOf { address, node: endpoint.node_name.clone() })
+    });
+    ready.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// How many endpoints a Service has, and on which nodes. One with addresses of both families counts once.
@@ -176,7 +201,7 @@ fn of_pod(name: &str, pod: &Pod) -> Inquired {
     } else if addresses.is_empty() {
         remarks.push("it has no address yet".to_owned());
     }
-    Inquired { object: format!("Pod {name}"), addresses, remarks }
+    Inquired { object: format!("Pod {name}"), addresses, remarks, endpoints: None }
 }
 
 /// Pods that endpoints refer to, wherever they run.
@@ -197,6 +222,7 @@ fn behind_services(state: &ClusterState) -> BTreeMap<String, Inquired> {
                 object: format!("Pod {full}"),
                 addresses: Vec::new(),
                 remarks: vec![format!("on {node}, known as an endpoint of Service {service}")],
+                endpoints: None,
             });
             for address in endpoint.addresses.iter().filter_map(|address| address.parse().ok()) {
                 let field = "(its endpoint)".to_owned();

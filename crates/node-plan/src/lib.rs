@@ -33,6 +33,7 @@ mod firewall;
 mod guard;
 mod handover;
 mod inquiry;
+mod lingering;
 mod mesh;
 mod peers;
 mod plan;
@@ -48,9 +49,10 @@ pub use causes::{Caused, Withheld};
 pub use drain::{DrainPhase, draining};
 pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour};
 pub use handover::Handover;
-pub use inquiry::{AddressOf, Inquired, find, objects_at};
+pub use inquiry::{AddressOf, EndpointOf, Inquired, find, objects_at};
+pub use lingering::Lingering;
 pub use peers::{AwaitedPeer, Discovery};
-pub use plan::{Announced, NodePlan, announced, plan};
+pub use plan::{Announced, NodePlan, announced, plan, plan_holding};
 pub use router::{
     Members, NodeGroup, PrefixRange, RouterError, RouterPlan, RouterRequest, RouterSession, Secrets,
     router_plan,

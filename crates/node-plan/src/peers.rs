@@ -49,6 +49,8 @@ pub(crate) struct Local<'a> {
     pub(crate) asn: Asn,
     /// The addresses that Kubernetes knows the node by.
     pub(crate) node_addresses: &'a [IpAddr],
+    /// What peers that name no address are spoken to from.
+    pub(crate) chosen_addresses: &'a [IpAddr],
 }
 
 /// Peers and ranges of peers.
@@ -110,7 +112,7 @@ impl Peers {
             let policies = policies(&peer, relation, &mut peers.problems);
             let session = |place: Option<&Place>| SessionConfig {
                 tcp_ao: tcp_ao.clone(),
-                local_address: source.or_else(|| local.address_towards(place?.address)),
+                local_address: source.or_else(|| local.own_address(place?.address)),
                 ..Local::session(&peer, kinship, place, policies.clone(), password.clone())
             };
             peers.problems.extend(local.unreachable(&peer, kinship));
@@ -294,7 +296,7 @@ impl Local<'_> {
     /// The address that we speak from, or what is wrong and what to do.
     fn source(&self, spec: &BgpPeerSpec) -> Result<Option<IpAddr>, (String, String)> {
         let Some(interface) = &spec.source_interface else {
-            return Ok(spec.local_address.or_else(|| self.address_towards(spec.peer_address?)));
+            return Ok(spec.local_address.or_else(|| self.own_address(spec.peer_address?)));
         };
         let is_v4 = spec.peer_address.is_none_or(|peer| peer.is_ipv4());
         let mut addresses = self.facts.addresses.iter().filter(|local| *local.interface == **interface);
@@ -327,6 +329,14 @@ impl Local<'_> {
                 Some(resources::TcpAoAlgorithm::AesCmac) => TcpAoAlgorithm::AesCmac,
             },
         }))
+    }
+
+    /// The address that we speak from to a peer that names none.
+    fn own_address(&self, peer: IpAddr) -> Option<IpAddr> {
+        let link_local = matches!(peer, IpAddr::V6(address) if address.is_unicast_link_local());
+        let mut chosen = self.chosen_addresses.iter().copied().filter(|_| !link_local);
+        let chosen = chosen.find(|address| address.is_ipv4() == peer.is_ipv4());
+        chosen.or_else(|| self.address_towards(peer))
     }
 
     /// The node's own address on the link of a peer: the kernel might choose a virtual one.

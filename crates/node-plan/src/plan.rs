@@ -20,7 +20,7 @@ use crate::guard::node_guard;
 use crate::mesh::Mesh;
 use crate::peers::{Discovery, Kinship, Local, Peers, Policies};
 use crate::policy::{Direction, before, derived_export, derived_import, filtered};
-use crate::services::Services;
+use crate::services::{ServiceRoutes, Services};
 use crate::settings::{Settings, unused};
 
 /// Everything that a node is to do, each item with its cause.
@@ -44,6 +44,8 @@ pub struct NodePlan {
     pub mtu: Option<u32>,
     /// What is asked for but not announced by this node, with the reason.
     pub withheld: Vec<Withheld>,
+    /// Addresses of Services whose endpoint here is ending while another node has one that is ready.
+    pub ending: BTreeSet<IpNet>,
     /// What is worth knowing and is not wrong.
     pub notes: Vec<Caused<String>>,
     /// What is wrong: of the state that was read, and of what follows from it.
@@ -55,6 +57,17 @@ pub struct NodePlan {
 /// Total: whatever is wrong becomes a [`Problem`] and is left out. A node that the state does not have gets a
 /// plan without peers, routes and blocks.
 pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
+    plan_holding(state, facts, node, &BTreeSet::new())
+}
+
+/// As [`plan`], with the routes in `held` announced for as long as an endpoint here serves, be it ending; see
+/// [`Lingering`](crate::Lingering).
+pub fn plan_holding(
+    state: &ClusterState,
+    facts: &KernelFacts,
+    node: &str,
+    held: &BTreeSet<IpNet>,
+) -> NodePlan {
     let settings = Settings::of(state, Some(node));
     let mut problems = state.problems.clone();
     problems.extend(unused(state, Some(node)));
@@ -75,7 +88,7 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
         ..SpeakerConfig::new(settings.asn, router_id)
     };
     let mut notes = Vec::new();
-    let mut withheld = Vec::new();
+    let mut services = ServiceRoutes::default();
     let mut discovery = Discovery::default();
     match &object {
         None => problems.push(unknown_node(state, node)),
@@ -83,11 +96,17 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
             let labels = object.object.metadata.labels.as_ref();
             let advertisements = Advertisements::of(state, labels);
             let routes;
-            (routes, withheld) =
-                originate(state, &settings, &ownership, node, object.object, &advertisements);
+            (routes, services) =
+                originate(state, &settings, &ownership, node, object.object, &advertisements, held);
             speaker.originated = routes.routes(&advertisements);
 
-            let local = Local { state, facts, asn: settings.asn, node_addresses: &addresses };
+            let local = Local {
+                state,
+                facts,
+                asn: settings.asn,
+                node_addresses: &addresses,
+                chosen_addresses: &settings.local_addresses,
+            };
             let import = derived_import(&ownership, &settings, node);
             let selected = state.bgp_peers.iter().filter(|(_, peer)| {
                 peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
@@ -132,19 +151,20 @@ pub fn plan(state: &ClusterState, facts: &KernelFacts, node: &str) -> NodePlan {
     }
     let blocks: Vec<_> =
         ownership.blocks_of(node).map(|(range, cause)| Caused::new(range, cause.clone())).collect();
-    let services: Vec<_> =
+    let announced: Vec<_> =
         speaker.originated.iter().filter(|route| route.source == RouteSource::Service).cloned().collect();
-    let service_ranges = services.iter().map(|route| Caused::new(route.prefix, route.cause.clone()));
+    let service_ranges = announced.iter().map(|route| Caused::new(route.prefix, route.cause.clone()));
     NodePlan {
         node: node.to_owned(),
-        firewall: firewall(state, &settings, &ownership, node, &services),
+        firewall: firewall(state, &settings, &ownership, node, &speaker, &announced),
         service_ranges: service_ranges.collect(),
         speaker,
         blackholes: blocks.clone(),
         address_blocks: blocks,
         mtu: facts.uplink_mtu.or_else(|| facts.least_mtu(&discovery)),
         discovery,
-        withheld,
+        withheld: services.withheld,
+        ending: services.ending,
         notes,
         problems,
     }
@@ -166,8 +186,10 @@ pub fn announced(state: &ClusterState) -> BTreeMap<Arc<str>, Announced> {
     let of_node = |(name, node): (&Arc<str>, &Object<Node>)| {
         let settings = Settings::of(state, Some(name));
         let advertisements = Advertisements::of(state, node.metadata.labels.as_ref());
-        let (routes, withheld) = originate(state, &settings, &ownership, name, node, &advertisements);
-        (name.clone(), Announced { originated: routes.routes(&advertisements), withheld })
+        let held = BTreeSet::new();
+        let (routes, services) = originate(state, &settings, &ownership, name, node, &advertisements, &held);
+        let originated = routes.routes(&advertisements);
+        (name.clone(), Announced { originated, withheld: services.withheld })
     };
     state.nodes.iter().map(of_node).collect()
 }
@@ -179,16 +201,17 @@ fn originate(
     name: &str,
     node: &Node,
     advertisements: &Advertisements<'_>,
-) -> (Origination, Vec<Withheld>) {
+    held: &BTreeSet<IpNet>,
+) -> (Origination, ServiceRoutes) {
     let mut routes = Origination::default();
     originate_pods(ownership, name, advertisements, &mut routes);
-    let services = Services { state, settings, ownership, advertisements };
-    let withheld = services.announce(name, Some(node), &mut routes);
+    let services = Services { state, settings, ownership, advertisements, held };
+    let services = services.announce(name, Some(node), &mut routes);
     for route in &settings.originate {
         routes.add(route.clone(), Askers::USUAL);
     }
     routes.add_prefixes(advertisements);
-    (routes, withheld)
+    (routes, services)
 }
 
 fn internal_addresses(node: &Node) -> Vec<IpAddr> {

@@ -152,6 +152,11 @@ pub enum RouterError {
     /// The AS is not known.
     #[error("BGPPeer {0} says `peerASN: external`: write the router's AS with --asn")]
     NoAsn(Arc<str>),
+    /// The session is signed in a way that no configuration carries.
+    #[error(
+        "BGPPeer {0} .spec.tcpAO: no router's configuration is written with TCP-AO; leave the peer out with --peer and write its keys on the router by hand, or use .spec.password (TCP-MD5)"
+    )]
+    Signed(Arc<str>),
     /// No node has a session with it.
     #[error("no node has a session with {peers}: {why}")]
     NoNode {
@@ -182,6 +187,9 @@ pub enum RouterError {
 /// If the cluster's state does not say it.
 pub fn router_plan(state: &ClusterState, request: &RouterRequest) -> Result<RouterPlan, RouterError> {
     let chosen = chosen(state, &request.peers)?;
+    if let Some((name, _)) = chosen.iter().find(|(_, peer)| peer.spec.tcp_ao.is_some()) {
+        return Err(RouterError::Signed((*name).clone()));
+    }
     let mut state = state.clone();
     if request.secrets == Secrets::Hidden {
         hide_secrets(&mut state, &chosen);

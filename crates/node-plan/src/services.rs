@@ -26,6 +26,17 @@ pub(crate) struct Services<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) ownership: &'a Ownership,
     pub(crate) advertisements: &'a Advertisements<'a>,
+    /// What is announced for as long as an endpoint here serves, be it ending.
+    pub(crate) held: &'a BTreeSet<IpNet>,
+}
+
+/// What became of Services beside the routes that are announced.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceRoutes {
+    /// What is not announced, with the reason.
+    pub(crate) withheld: Vec<Withheld>,
+    /// Addresses whose endpoint here is ending while another node has one that is ready.
+    pub(crate) ending: BTreeSet<IpNet>,
 }
 
 /// Whose addresses are announced, and by whom they are asked for.
@@ -39,13 +50,13 @@ struct Asked<'a> {
 }
 
 impl Services<'_> {
-    /// Adds what node `name` announces to `routes`; returns what it does not, with the reason.
+    /// Adds what node `name` announces to `routes`; returns what it does not.
     pub(crate) fn announce(
         &self,
         name: &str,
         node: Option<&Node>,
         routes: &mut Origination,
-    ) -> Vec<Withheld> {
+    ) -> ServiceRoutes {
         // The ranges of cluster IPs are announced as they stand: every node can serve each of them.
         if !self.advertisements.governs(Routes::Service(ServiceAddress::ClusterIP)) {
             for range in &self.settings.service_cluster_ips {
@@ -54,6 +65,7 @@ impl Services<'_> {
             }
         }
         let mut withheld = BTreeSet::new();
+        let mut ending = BTreeSet::new();
         let labels = node.and_then(|node| node.metadata.labels.as_ref());
         let excluded = labels.is_some_and(|labels| labels.contains_key(EXCLUDED_NODE));
         let node_addresses: BTreeMap<IpAddr, &Arc<str>> = self
@@ -69,7 +81,14 @@ impl Services<'_> {
             let service = Subject::new(Kind::Service, service_name, object);
             for Asked { kind, address, wanted, ranges } in self.asked(object) {
                 let cause = service.cause(&address.path);
-                let behind = endpoints.of_service(service_name, address.value);
+                let own = host(address.value);
+                let mut behind = endpoints.of_service(service_name, address.value);
+                if is_local(object, kind) && behind.is_ending_here() {
+                    ending.insert(own);
+                    if self.held.contains(&own) {
+                        behind.anywhere = behind.here;
+                    }
+                }
                 let verdict = if ranges.is_some_and(|ranges| !is_within(address.value, ranges)) {
                     Err(outside(kind, ranges.unwrap_or_default()))
                 } else if let Some(owner) = node_addresses.get(&address.value) {
@@ -79,7 +98,6 @@ impl Services<'_> {
                 } else {
                     can_serve(object, kind, behind).map_err(ToOwned::to_owned)
                 };
-                let own = host(address.value);
                 if let Err(reason) = verdict {
                     withheld.insert(Withheld { prefix: own, cause, reason: reason.into() });
                     continue;
@@ -97,7 +115,7 @@ impl Services<'_> {
                 }
             }
         }
-        withheld.into_iter().collect()
+        ServiceRoutes { withheld: withheld.into_iter().collect(), ending }
     }
 
     /// The addresses of a Service that may be announced one by one. A kind of address that nobody asks for is
@@ -205,6 +223,7 @@ fn is_local(service: &Service, kind: ServiceAddress) -> bool {
 
 /// Whether traffic that this node attracts finds an endpoint. An endpoint that is ending is relied on only while
 /// no other is ready anywhere: so a node lets go before its last endpoint ends, and the last one is held.
+/// [`Lingering`](crate::Lingering) has it let go a moment later.
 fn can_serve(service: &Service, kind: ServiceAddress, endpoints: Endpoints) -> Result<(), &'static str> {
     let Endpoints { here, anywhere } = endpoints;
     if is_local(service, kind) {

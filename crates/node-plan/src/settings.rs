@@ -1,6 +1,7 @@
 //! The `BGPConfiguration` that is in force: `default`, overridden field by field by `node.NAME`.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use muslin_bgp_packet::Asn;
 use muslin_bgp_speaker::config::{BmpCollector, Cause, Identification, OriginatedRoute, RouteSource};
 use muslin_cluster::resources::{
     AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, GracefulRestart, PasswordSource,
-    StaticRoute,
+    StaticRoute, usable_asn,
 };
 use muslin_cluster::{ClusterState, Kind, ObjectRef, Origin, Problem};
 
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) asn: Asn,
     pub(crate) router_id: Option<Ipv4Addr>,
     pub(crate) cluster_id: Option<Ipv4Addr>,
+    /// What peers that name no address are spoken to from.
+    pub(crate) local_addresses: Vec<IpAddr>,
     /// `None` accepts no connections.
     pub(crate) listen_port: Option<u16>,
     pub(crate) max_paths: u8,
@@ -99,9 +102,12 @@ impl Settings {
         let cluster = Layers::of(state, None);
         let import = layers.find(|spec| spec.import.as_ref());
         Self {
-            asn: layers.find(|spec| spec.asn.as_ref()).map_or(DEFAULT_ASN, |(_, asn)| asn.0),
+            asn: layers.asn(labels_of(state, node)),
             router_id: layers.find(|spec| spec.router_id.as_ref()).map(|(_, id)| id.0),
             cluster_id: layers.find(|spec| spec.cluster_id.as_ref()).map(|(_, id)| id.0),
+            local_addresses: layers
+                .find(|spec| spec.local_addresses.as_ref())
+                .map_or_else(Vec::new, |(_, addresses)| addresses.clone()),
             listen_port: match layers.find(|spec| spec.listen_port.as_ref()) {
                 None => Some(BGP_PORT),
                 Some((_, port)) => (*port != 0).then_some(*port),
@@ -154,7 +160,13 @@ impl Settings {
 
 /// The AS of a node.
 pub(crate) fn asn_of(state: &ClusterState, node: &str) -> Asn {
-    Layers::of(state, Some(node)).find(|spec| spec.asn.as_ref()).map_or(DEFAULT_ASN, |(_, asn)| asn.0)
+    Layers::of(state, Some(node)).asn(labels_of(state, Some(node)))
+}
+
+type Labels = BTreeMap<String, String>;
+
+fn labels_of<'a>(state: &'a ClusterState, node: Option<&str>) -> Option<&'a Labels> {
+    state.nodes.get(node?)?.metadata.labels.as_ref()
 }
 
 fn range(range: &AdvertisedRange) -> IpNet {
@@ -185,6 +197,17 @@ impl<'a> Layers<'a> {
             Some(Subject::new(Kind::BgpConfiguration, name, object))
         });
         Self(found.collect())
+    }
+
+    /// The AS of a node with these labels. One that is written for the node itself comes before its label, and its
+    /// label before one that is written for all.
+    fn asn(&self, labels: Option<&Labels>) -> Asn {
+        let of_layer = |subject: &Subject<'a, BgpConfiguration>| {
+            let spec = &subject.object.spec;
+            let value = spec.asn_node_label.as_ref().and_then(|label| labels?.get(label));
+            value.and_then(|value| usable_asn(value)).or(spec.asn.map(|asn| asn.0))
+        };
+        self.0.iter().find_map(of_layer).unwrap_or(DEFAULT_ASN)
     }
 
     /// The field in the most specific configuration that has it.
@@ -228,6 +251,17 @@ pub(crate) fn unused(state: &ClusterState, node: Option<&str>) -> Vec<Problem> {
             (spec.cluster_cidrs.is_some(), ".spec.clusterCIDRs"),
             (spec.service_cluster_ips.is_some(), ".spec.serviceClusterIPs"),
         ];
+        let label = spec.asn_node_label.as_ref().filter(|_| own || &**name == "default");
+        if let Some(label) = label
+            && let Some(value) = labels_of(state, node).and_then(|labels| labels.get(label))
+            && usable_asn(value).is_none()
+        {
+            let node = node.unwrap_or_default();
+            let message = format!("Node {node} has {label}={value}, which is no AS number");
+            let remedy =
+                "label it with a number from 1 to 4294967294 that is not reserved; `asn` holds meanwhile";
+            problems.push(subject.refused(".spec.asnNodeLabel", message, remedy));
+        }
         for (_, field) in of_all.iter().filter(|(present, _)| own && *present) {
             problems.push(subject.refused(field, "it holds for all nodes alike", "write it in `default`"));
         }

@@ -39,7 +39,13 @@ pub fn speaker_plan(state: &ClusterState, facts: &KernelFacts) -> SpeakerPlan {
         let remedy = "write the speaker's prefixes in BGPConfiguration .spec.originate";
         Subject::new(Kind::RouteAdvertisement, name, object).refused("", message, remedy)
     }));
-    let local = Local { state, facts, asn: settings.asn, node_addresses: &[] };
+    let local = Local {
+        state,
+        facts,
+        asn: settings.asn,
+        node_addresses: &[],
+        chosen_addresses: &settings.local_addresses,
+    };
     let peers = Peers::of(&local, state.bgp_peers.iter(), |peer, relation, problems| {
         let rest = rest(peer, relation.kinship);
         Policies {

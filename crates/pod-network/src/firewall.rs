@@ -3,7 +3,7 @@
 //! ```text
 //! table inet muslin {
 //!   chain pods-in        hook prerouting, raw      a pod's packet with a source that is not its own: drop
-//!   chain node-guard     hook input, filter        a pod that talks to the node's routing protocols: drop
+//!   chain node-guard     hook input, filter        a pod of any node that talks to routing protocols: drop
 //!   chain untranslated   hook forward, filter + 10 to a Service range, not translated: drop
 //!   chain masquerade     hook postrouting, srcnat  from a pod to outside the cluster: the node's address
 //! }
@@ -36,6 +36,18 @@ pub struct FirewallPlan {
     /// would travel in circles between this node and its router. Conversations of the node itself are not
     /// touched: their packets are translated on the way out.
     pub service_ranges_to_drop: Vec<IpNet>,
+    /// Who may not speak routing protocols with the node.
+    #[serde(default)]
+    pub node_guard: NodeGuard,
+}
+
+/// Pods, of whatever node, do not speak routing protocols with the node: its speaker need not even refuse them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeGuard {
+    /// The pod ranges of all nodes.
+    pub pod_ranges: Vec<IpNet>,
+    /// Who in these ranges is a peer nevertheless.
+    pub peers: Vec<IpNet>,
 }
 
 /// Masquerade: from `pod_ranges` to anywhere but `never`.
@@ -79,5 +91,13 @@ fn transaction(batch: Batch) -> Result<(), NetlinkError> {
     // The message that ends the transaction is not acknowledged by all kernels; the one before it is.
     let last = batch.len() - 1;
     socket.execute_until(batch, last)?;
+    close_beside(socket);
     Ok(())
+}
+
+/// Closing waits until the kernel has freed the rules that were replaced, tens of milliseconds after the new ones are in
+/// force: routes that are to be announced do not wait with it.
+fn close_beside(socket: Socket) {
+    // Without a thread the socket is closed here.
+    let _ = std::thread::Builder::new().name("muslin-nft-close".to_owned()).spawn(move || drop(socket));
 }

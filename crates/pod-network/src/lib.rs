@@ -23,7 +23,7 @@ pub mod plugin;
 mod teardown;
 
 pub use conflist::Conflist;
-pub use firewall::{FirewallPlan, Masquerade};
+pub use firewall::{FirewallPlan, Masquerade, NodeGuard};
 pub use interface::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL};
 pub use network_file::NetworkFile;
 pub use teardown::{TeardownError, remove_pod_interfaces};

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Each run is in fresh network namespaces. The floor is what the kernel itself needs: messages that were
-//! encoded beforehand, 256 in a system call, over next-hop objects, only the last one acknowledged.
+//! encoded beforehand, 256 in a system call, only the last one acknowledged; over next-hop objects or with the
+//! next hop in each route, in ascending order or scattered over the table.
 //! Prints one line of JSON with the medians.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
@@ -38,10 +39,14 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let routes: u32 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
     let runs: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
-    let (mut floor, mut ours) = (Vec::new(), Vec::new());
+    let (mut floor, mut inline, mut scattered, mut ours) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
         let (host, _router) = new_host()?;
-        floor.push(run_floor(&host, routes)?);
+        floor.push(run_floor(&host, routes, Over::Objects, Order::Ascending)?);
+        let (host, _router) = new_host()?;
+        inline.push(run_floor(&host, routes, Over::Gateways, Order::Ascending)?);
+        let (host, _router) = new_host()?;
+        scattered.push(run_floor(&host, routes, Over::Objects, Order::Scattered)?);
         let (host, _router) = new_host()?;
         ours.push(run_programmer(&host, routes)?);
     }
@@ -52,8 +57,15 @@ fn main() -> Result<(), Failure> {
     };
     let (floor_add, add) = (median(&floor, |times| times.add), median(&ours, |times| times.add));
     println!(
-        "{{\"routes\":{routes},\"runs\":{runs},\"floorAddSeconds\":{floor_add:.3},\"addSeconds\":{add:.3},\
-         \"addOverFloor\":{:.2},\"deleteSeconds\":{:.3},\"adoptSeconds\":{:.3}}}",
+        "{{\"routes\":{routes},\"runs\":{runs},\"floorAddSeconds\":{floor_add:.3},\"floorDeleteSeconds\":{:.3},\
+         \"inlineFloorAddSeconds\":{:.3},\"inlineFloorDeleteSeconds\":{:.3},\
+         \"scatteredFloorAddSeconds\":{:.3},\"scatteredFloorDeleteSeconds\":{:.3},\
+         \"addSeconds\":{add:.3},\"addOverFloor\":{:.2},\"deleteSeconds\":{:.3},\"adoptSeconds\":{:.3}}}",
+        median(&floor, |times| times.delete),
+        median(&inline, |times| times.add),
+        median(&inline, |times| times.delete),
+        median(&scattered, |times| times.add),
+        median(&scattered, |times| times.delete),
         add / floor_add,
         median(&ours, |times| times.delete),
         median(&ours, |times| times.adopt),
@@ -116,7 +128,20 @@ async fn apply(programmer: &Programmer, changes: &[RouteChange]) -> Result<Durat
     Ok(begun.elapsed())
 }
 
-fn run_floor(host: &Namespace, routes: u32) -> Result<Times, Failure> {
+/// What the routes of a floor lead over.
+#[derive(Clone, Copy, PartialEq)]
+enum Over {
+    Objects,
+    Gateways,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    Ascending,
+    Scattered,
+}
+
+fn run_floor(host: &Namespace, routes: u32, over: Over, order: Order) -> Result<Times, Failure> {
     let links = host.links()?;
     let interface = links.iter().find(|link| link.name == "eth0").ok_or("no uplink")?.index;
     host.run(|| {
@@ -124,12 +149,19 @@ fn run_floor(host: &Namespace, routes: u32) -> Result<Times, Failure> {
         socket.bind_auto()?;
         let objects: Vec<_> = (0..NEXT_HOPS).map(|number| next_hop(number, interface)).collect();
         send(&socket, &objects)?;
-        let messages: Vec<_> = (0..routes).map(route).collect();
-        let begun = Instant::now();
-        for batch in messages.chunks(BATCH) {
-            send(&socket, batch)?;
+        let mut numbers: Vec<u32> = (0..routes).collect();
+        if order == Order::Scattered {
+            // Multiples of the golden ratio, modulo one, in the order of their size.
+            numbers.sort_by_key(|number| number.wrapping_mul(0x9e37_79b9));
         }
-        Ok(Times { add: begun.elapsed(), delete: Duration::ZERO, adopt: Duration::ZERO })
+        let send_all = |messages: Vec<Vec<u8>>| {
+            let begun = Instant::now();
+            messages.chunks(BATCH).try_for_each(|batch| send(&socket, batch))?;
+            Ok::<_, Failure>(begun.elapsed())
+        };
+        let add = send_all(numbers.iter().map(|number| route(*number, over)).collect())?;
+        let delete = send_all(numbers.iter().map(|number| deletion(*number)).collect())?;
+        Ok(Times { add, delete, adopt: Duration::ZERO })
     })?
 }
 
@@ -155,13 +187,24 @@ fn next_hop(number: u32, interface: u32) -> Vec<u8> {
     message(104, 0x401, &body)
 }
 
-fn route(number: u32) -> Vec<u8> {
-    // RTM_NEWROUTE with NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL; RTA_DST, RTA_PRIORITY, RTA_NH_ID.
+fn route(number: u32, over: Over) -> Vec<u8> {
+    // RTM_NEWROUTE with NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL; RTA_DST, RTA_PRIORITY, RTA_NH_ID or RTA_GATEWAY.
     let mut body = vec![2, 24, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
     body.extend(attribute(1, prefix(number).network().octets()));
     body.extend(attribute(6, 77_u32.to_ne_bytes()));
-    body.extend(attribute(30, (number % NEXT_HOPS + 1).to_ne_bytes()));
+    body.extend(match over {
+        Over::Objects => attribute(30, (number % NEXT_HOPS + 1).to_ne_bytes()),
+        Over::Gateways => attribute(5, gateway(number).octets()),
+    });
     message(24, 0x601, &body)
+}
+
+fn deletion(number: u32) -> Vec<u8> {
+    // RTM_DELROUTE with NLM_F_REQUEST, of any scope.
+    let mut body = vec![2, 24, 0, 0, 254, 4, 255, 0, 0, 0, 0, 0];
+    body.extend(attribute(1, prefix(number).network().octets()));
+    body.extend(attribute(6, 77_u32.to_ne_bytes()));
+    message(25, 1, &body)
 }
 
 fn attribute(kind: u16, value: [u8; 4]) -> Vec<u8> {

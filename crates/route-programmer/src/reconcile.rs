@@ -58,6 +58,8 @@ pub(crate) struct Reconciler {
     slots: Map<IpNet, Slot>,
     paths: Paths,
     queue: VecDeque<IpNet>,
+    /// Where in a long queue the next look falls.
+    scatter: u32,
     foreign: Foreign,
     clashes: BTreeMap<IpNet, Clash>,
     refusals: Map<IpNet, RouteRefusal>,
@@ -90,6 +92,7 @@ impl Reconciler {
             slots: Map::default(),
             paths,
             queue: VecDeque::new(),
+            scatter: 0,
             foreign: Foreign::default(),
             clashes: BTreeMap::new(),
             refusals: Map::default(),

@@ -8,11 +8,11 @@ use std::io;
 use crate::config::Resilience;
 use crate::reconcile::{Operation, Outcome};
 use crate::socket::RouteSocket;
-use crate::wire::constants::{NLM_F_ACK, NLM_F_ECHO, NLMSG_ERROR, RTM_NEWNEXTHOP};
+use crate::wire::constants::{NLM_F_ACK, NLMSG_ERROR, RTM_NEWNEXTHOP};
 use crate::wire::message::{MessageBuffer, messages};
-use crate::wire::nexthop::{self, GroupWrite, NextHopMessage};
+use crate::wire::nexthop::NextHopMessage;
 use crate::wire::refusal::parse_error;
-use crate::wire::route::{self, Owner};
+use crate::wire::route::Owner;
 
 /// Messages in a batch: past 256 nothing is won (the kernel's routing lock is held for all of them).
 pub(crate) const BATCH: usize = 256;
@@ -90,7 +90,7 @@ impl Writer {
         for operation in operations {
             last = self.buffer.bytes().len();
             self.sequence = self.sequence.wrapping_add(1);
-            self.encode(operation);
+            operation.encode(&mut self.buffer, self.owner, self.resilience, self.sequence);
             sent += 1;
             if self.buffer.bytes().len() >= BATCH_BYTES {
                 break;
@@ -99,30 +99,6 @@ impl Writer {
         self.buffer.add_flags(last, NLM_F_ACK);
         self.socket.send(self.buffer.bytes())?;
         Ok(sent)
-    }
-
-    fn encode(&mut self, operation: &Operation) {
-        let (buffer, sequence, protocol) = (&mut self.buffer, self.sequence, self.owner.protocol);
-        match operation {
-            Operation::CreateNextHop { hop, .. } => {
-                nexthop::encode_single(buffer, protocol, hop, NLM_F_ECHO, sequence);
-            }
-            Operation::CreateGroup { members, .. } => {
-                let group = GroupWrite { id: None, members, resilience: self.resilience };
-                nexthop::encode_group(buffer, protocol, group, NLM_F_ECHO, sequence);
-            }
-            Operation::ReplaceGroup { id, members, .. } => {
-                let group = GroupWrite { id: Some(*id), members, resilience: self.resilience };
-                nexthop::encode_group(buffer, protocol, group, 0, sequence);
-            }
-            Operation::DeleteNextHop { id } => nexthop::encode_delete(buffer, *id, 0, sequence),
-            Operation::WriteRoute { write, route, .. } => {
-                route::encode_write(buffer, self.owner, *write, route, 0, sequence);
-            }
-            Operation::DeleteRoute { prefix, metric } => {
-                route::encode_delete(buffer, self.owner, *prefix, *metric, 0, sequence);
-            }
-        }
     }
 
     /// Sorts the waiting answers by sequence number; false when the last message has none, which means

@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: builds what is measured and hands over to the program that measures.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
 
 use crate::metadata::Metadata;
-use crate::packages::{self, BIRD, CNI_PLUGINS, FRR, GOBGP, OPENBGPD};
+use crate::packages::{self, BIRD, CNI_PLUGINS, ETCD, FRR, GOBGP, IPROUTE, NFTABLES, OPENBGPD};
 use crate::shell::{self, cargo, command, workspace};
 
 /// What `cargo xtask bench` may be told.
@@ -12,8 +14,9 @@ pub(crate) struct Options {
     /// Few repetitions of small problems; nothing is written.
     #[arg(long)]
     quick: bool,
-    /// Measure only `lab`, `cni`, `routes`, `sizes`, or of the speaker `s1`, `s2`, `s3`, `s3b`, `s3c`, `s4`, `s4m`, `s4s`,
-    /// `s6` or `s7`; may be given several times. Nothing is written.
+    /// Measure only `lab`, `cni` (S9), `routes` (S5), `sizes`, of the speaker `s1`, `s2`, `s3`, `s3b`, `s3c`, `s4`, `s4m`,
+    /// `s4s`, `s6`, `s7`, or with four sizes `s1g` to `s4g`, or of the whole `s7w`, `s8`, `scale` or `s10`; may be given several
+    /// times. Nothing is written without `--write`.
     #[arg(long)]
     only: Vec<String>,
     /// Prefixes or clients, instead of those of the scenario (S1 to S7).
@@ -22,6 +25,12 @@ pub(crate) struct Options {
     /// Repetitions, instead of the usual ones (S1 to S7).
     #[arg(long)]
     runs: Option<u32>,
+    /// A decompressed MRT dump for S1, in place of a table that looks like the Internet's. Nothing is written.
+    #[arg(long)]
+    table: Option<PathBuf>,
+    /// Write what was measured into the page though it is not all of it.
+    #[arg(long)]
+    write: bool,
     /// Only this contender, e.g. `muslin` or `bird3`; may be given several times (S1 to S7). Nothing is written.
     #[arg(long)]
     with: Vec<String>,
@@ -29,11 +38,21 @@ pub(crate) struct Options {
 
 /// Measures everything and writes `docs/benchmarks.md` and `docs/benchmarks.json`, unless only a part is asked for.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    packages::require(&[BIRD, CNI_PLUGINS, FRR, GOBGP, OPENBGPD])?;
-    let release = |what: &[&str]| shell::run(cargo(["build", "--release", "--locked"]).args(what));
-    release(&["--package", "muslin"])?;
-    release(&["--package", "muslin-route-programmer", "--example", "program_routes"])?;
-    release(&["--package", "muslin-proto-tests", "--bin", "bench"])?;
+    packages::require(&[BIRD, CNI_PLUGINS, ETCD, FRR, GOBGP, IPROUTE, NFTABLES, OPENBGPD])?;
+    // All in one go and of the whole workspace: one set of features, so that nothing is built twice.
+    let programs = [
+        "--bin",
+        "muslin",
+        "--bin",
+        "muslin-cni",
+        "--bin",
+        "bench",
+        "--bin",
+        "relay",
+        "--example",
+        "program_routes",
+    ];
+    shell::run(cargo(["build", "--release", "--locked", "--workspace"]).args(programs))?;
     let binaries = Metadata::read()?.target_directory.join("release");
     let mut bench = command(binaries.join("bench"));
     bench.env("MUSLIN_BIN", binaries.join("muslin")).arg("--binaries").arg(&binaries);
@@ -51,11 +70,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             bench.arg(option).arg(number.to_string());
         }
     }
+    if let Some(table) = &options.table {
+        bench.arg("--table").arg(table);
+    }
     if options.quick {
         bench.arg("--quick");
     }
-    let whole = options.only.is_empty() && options.with.is_empty() && options.size.is_none();
-    if whole && !options.quick {
+    // What is written is always of the whole problem, and with everybody.
+    let usual =
+        options.with.is_empty() && options.size.is_none() && options.table.is_none() && !options.quick;
+    ensure!(usual || !options.write, "only the usual problems are written, with everybody in them");
+    if usual && (options.only.is_empty() || options.write) {
         bench.arg("--write").arg(workspace().join("docs"));
     }
     shell::run(&mut bench)

@@ -23,6 +23,7 @@ pub(crate) const GOBGP: Package = Package { name: "gobgpd", file: "/usr/bin/gobg
 pub(crate) const OPENBGPD: Package = Package { name: "openbgpd", file: "/usr/sbin/bgpctl" };
 pub(crate) const EXABGP: Package = Package { name: "exabgp", file: "/usr/sbin/exabgp" };
 pub(crate) const PMACCT: Package = Package { name: "pmacct", file: "/usr/sbin/pmbmpd" };
+pub(crate) const VALGRIND: Package = Package { name: "valgrind", file: "/usr/bin/valgrind" };
 pub(crate) const NFTABLES: Package = Package { name: "nftables", file: "/usr/sbin/nft" };
 /// Its library is where the architecture has libraries; this is what comes with it.
 pub(crate) const FAKETIME: Package = Package { name: "faketime", file: "/usr/bin/faketime" };
@@ -39,6 +40,7 @@ pub(crate) const GCC_ARM64: Package =
     Package { name: "gcc-aarch64-linux-gnu", file: "/usr/bin/aarch64-linux-gnu-gcc" };
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
+pub(crate) const ETCD: Package = Package { name: "etcd-server", file: "/usr/bin/etcd" };
 
 /// Makes sure that the packages are there: root has the missing ones installed, anybody else is told the command.
 pub(crate) fn require(wanted: &[Package]) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::lint;
 use crate::metadata::Metadata;
 use crate::packages::{
     self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, IPROUTE, JQ, NFTABLES, OPENBGPD, PING, PMACCT, PROMETHEUS,
+    VALGRIND,
 };
 use crate::shell::{self, Count, Enter, cargo};
 
@@ -34,6 +35,8 @@ pub(crate) enum Tier {
     Lint,
     /// Tests of one process: units, properties, golden files, doc tests.
     Unit,
+    /// Instructions of the hot paths, built as a release is, held to budgets.
+    Counts,
     /// Tests with network namespaces of their own.
     Netns,
     /// Sessions and routes with other people's daemons, and malformed messages at a live speaker.
@@ -42,7 +45,7 @@ pub(crate) enum Tier {
     Lab,
     /// Replay of the fuzzing corpora and a short search for more.
     FuzzSmoke,
-    /// The topologies of `containerlab/` on a Docker engine of their own. Runs only if it is named.
+    /// The topologies of `containerlab/` on a Docker engine of their own.
     Containerlab,
     /// The product on a real control plane with real nodes. Runs only if it is named.
     Kubernetes,
@@ -109,13 +112,14 @@ impl Tier {
 
     /// Whether it runs when no tier is named.
     fn is_ordinary(self) -> bool {
-        !matches!(self, Self::Containerlab | Self::Kubernetes)
+        !matches!(self, Self::Kubernetes)
     }
 
     fn run(self, count: &mut Count) -> Result<()> {
         match self {
             Self::Lint => lint::run(&lint::Options::default()),
             Self::Unit => unit(count),
+            Self::Counts => counts(count),
             Self::Netns => netns(count),
             Self::Interop => interop(count),
             Self::Lab => lab::run(count),
@@ -134,6 +138,8 @@ fn tier_of(test: &str) -> Tier {
         Tier::Interop
     } else if test.starts_with("kubernetes_") {
         Tier::Kubernetes
+    } else if test.starts_with("counts_") {
+        Tier::Counts
     } else if test.starts_with("fuzz_") {
         Tier::FuzzSmoke
     } else {
@@ -182,6 +188,20 @@ fn planted_bugs() -> Command {
         "every_planted_bug",
     ]);
     command
+}
+
+fn counts(count: &mut Count) -> Result<()> {
+    packages::require(&[VALGRIND])?;
+    // Of these packages alone: what the rest of the workspace needs is not built a second time.
+    let guards = [
+        ["--package", "muslin-bgp-speaker", "--test", "counts_*"].as_slice(),
+        &["--package", "muslin-route-programmer", "--lib", "tests::counts"],
+    ];
+    // Both of them, before the first failure is reported.
+    let [speaker, programmer] = guards.map(|guard| {
+        shell::run_tests(cargo(["test", "--locked", "--profile", "profiling"]).args(guard), count)
+    });
+    speaker.and(programmer)
 }
 
 fn netns(count: &mut Count) -> Result<()> {

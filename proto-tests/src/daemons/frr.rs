@@ -21,8 +21,10 @@ use crate::route::{Announcement, Route};
 use crate::setup::{AddPath, Session, Setup};
 use crate::wait;
 
-pub(crate) const PROGRAM: &str = "/usr/lib/frr/bgpd";
-pub(crate) const ZEBRA: &str = "/usr/lib/frr/zebra";
+/// The daemon that speaks BGP.
+pub const PROGRAM: &str = "/usr/lib/frr/bgpd";
+/// The daemon that speaks with the kernel.
+pub const ZEBRA: &str = "/usr/lib/frr/zebra";
 
 /// A running bgpd and its zebra.
 pub(super) struct Frr {
@@ -65,7 +67,11 @@ impl Frr {
         wait::until("bgpd is known to zebra", || {
             let mut command = self.release.command("/usr/bin/vtysh");
             command.arg("--vty_socket").arg(self.zebra.path("")).args(["-d", "zebra"]);
-            let clients = ask(command.args(["-c", "show zebra client summary"]))?;
+            // Its terminal opens after the socket of its clients.
+            let clients = match ask(command.args(["-c", "show zebra client summary"])) {
+                Ok(clients) => clients,
+                Err(refused) => return Ok(Err(format!("{refused:#}"))),
+            };
             Ok(if clients.lines().any(|line| line.starts_with("bgp")) { Ok(()) } else { Err(clients) })
         })
     }
@@ -149,7 +155,8 @@ pub fn own_folder() -> Result<TempDir> {
 }
 
 /// A daemon of FRR with all its files in one folder.
-pub(crate) fn daemon(release: &Release, program: &str, folder: &Path) -> Command {
+/// One of its daemons with its files in a folder of its own.
+pub fn daemon(release: &Release, program: &str, folder: &Path) -> Command {
     let mut command = release.command(program);
     // -P 0: no telnet port.
     command.args(["-P", "0", "--log", "stdout", "--log-level", "informational"]);

@@ -128,18 +128,27 @@ pub fn withdrawal(prefixes: &Prefixes, numbers: Range<u32>) -> Vec<u8> {
     wire::raw_update(&nlri, [0, 0], &[], &[])
 }
 
-fn announce(octets: &mut Vec<u8>, attributes: &[u8], prefixes: &Prefixes, numbers: Range<u32>) {
+/// Appends UPDATEs of these prefixes, and says how many.
+pub(super) fn announce(
+    octets: &mut Vec<u8>,
+    attributes: &[u8],
+    prefixes: &Prefixes,
+    numbers: Range<u32>,
+) -> u64 {
     // Far below a message.
     let length = (attributes.len() as u16).to_be_bytes();
     let mut nlri = Vec::new();
+    let mut updates = 1;
     for number in numbers {
         if 23 + attributes.len() + nlri.len() + 5 > LONGEST {
             octets.extend(wire::raw_update(&[], length, attributes, &nlri));
             nlri.clear();
+            updates += 1;
         }
         prefixes.get(number).write(&mut nlri);
     }
     octets.extend(wire::raw_update(&[], length, attributes, &nlri));
+    updates
 }
 
 #[cfg(test)]

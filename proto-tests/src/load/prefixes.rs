@@ -1,12 +1,13 @@
 //! The prefixes of a load, numbered: what a sink knows of them is one look at an array.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::random::Random;
 
 /// An IPv4 prefix as it stands in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     /// Address, host bits zero.
     pub address: u32,
@@ -41,10 +42,20 @@ pub enum Prefixes {
         /// Number plus one by the upper 24 bits of the address; zero where none begins.
         numbers: Arc<[u32]>,
     },
+    /// Any that there are, one within another too.
+    Listed {
+        /// The prefixes by number.
+        list: Arc<[Prefix]>,
+        /// Their numbers.
+        numbers: Arc<HashMap<Prefix, u32>>,
+    },
 }
 
 /// Lengths in a hundred prefixes, about as in the Internet's table; the shorter ones fewer, for want of room.
 const LENGTHS: [(u32, u8); 8] = [(60, 24), (12, 23), (12, 22), (6, 21), (5, 20), (3, 19), (1, 18), (1, 16)];
+
+/// First octet of the addresses into which no router takes routes.
+const LOOPBACK: u32 = 127;
 
 impl Prefixes {
     /// `/26` blocks of pods.
@@ -70,7 +81,10 @@ impl Prefixes {
                 draw -= share;
             }
             let units = 1_u32 << (24 - length);
-            let at = next.next_multiple_of(units);
+            let mut at = next.next_multiple_of(units);
+            if at >> 16 == LOOPBACK {
+                at = (LOOPBACK + 1) << 16;
+            }
             next = at + units;
             numbers[at as usize] = number + 1;
             list.push(Prefix { address: at << 8, length });
@@ -78,12 +92,18 @@ impl Prefixes {
         Self::Mixed { list: list.into(), numbers: numbers.into() }
     }
 
+    /// These, in this order.
+    pub fn listed(list: Vec<Prefix>) -> Self {
+        let numbers = list.iter().copied().zip(0..).collect();
+        Self::Listed { list: list.into(), numbers: Arc::new(numbers) }
+    }
+
     /// How many there are.
     pub fn count(&self) -> u32 {
         match self {
             Self::Dense { count, .. } => *count,
             // They were numbered in 32 bits.
-            Self::Mixed { list, .. } => list.len() as u32,
+            Self::Mixed { list, .. } | Self::Listed { list, .. } => list.len() as u32,
         }
     }
 
@@ -93,7 +113,7 @@ impl Prefixes {
             Self::Dense { first, length, .. } => {
                 Prefix { address: first + (number << (32 - length)), length: *length }
             }
-            Self::Mixed { list, .. } => list[number as usize],
+            Self::Mixed { list, .. } | Self::Listed { list, .. } => list[number as usize],
         }
     }
 
@@ -108,6 +128,7 @@ impl Prefixes {
                 let number = numbers[(prefix.address >> 8) as usize].checked_sub(1)?;
                 (list[number as usize] == prefix).then_some(number)
             }
+            Self::Listed { numbers, .. } => numbers.get(&prefix).copied(),
         }
     }
 }

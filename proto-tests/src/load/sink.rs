@@ -21,6 +21,8 @@ pub enum Relation {
     External,
     /// The same AS: path and next hop are as the feeder sent them.
     Internal,
+    /// The speaker passes on what it gets without a look at it: the path is as the feeder sent it.
+    Copied,
 }
 
 /// The mark of a path.
@@ -178,7 +180,7 @@ impl Sink {
 }
 
 /// AS numbers of a path, four octets each, whatever segments they stand in.
-fn numbers(mut path: &[u8]) -> impl Iterator<Item = u32> {
+pub(super) fn numbers(mut path: &[u8]) -> impl Iterator<Item = u32> {
     let mut left = 0;
     std::iter::from_fn(move || {
         while left == 0 {

@@ -19,6 +19,9 @@ use crate::wire::{self, Open};
 const SCRATCH: usize = 256 * 1024;
 /// Events of one look at the sockets.
 const EVENTS: usize = 1024;
+/// Connections that are begun and not established: more than a listener's queue overflow it, and the kernel then takes
+/// minutes to sort out who is connected.
+const BEGUN: usize = 64;
 /// Pause before a connection that was refused is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -118,7 +121,11 @@ impl Swarm {
             reads: true,
         });
         let id = self.sessions.len() - 1;
-        self.dial(id)?;
+        if self.begun() < BEGUN {
+            self.dial(id)?;
+        } else {
+            self.sessions[id].retry = Some(Instant::now());
+        }
         Ok(SessionId(id))
     }
 
@@ -128,6 +135,12 @@ impl Swarm {
     /// As above.
     pub fn reconnect(&mut self, SessionId(id): SessionId) -> Result<()> {
         self.dial(id)
+    }
+
+    /// Connections that are neither down nor established.
+    fn begun(&self) -> usize {
+        let begun = |session: &&Session| !matches!(session.state, State::Down | State::Established);
+        self.sessions.iter().filter(begun).count()
     }
 
     fn dial(&mut self, id: usize) -> Result<()> {
@@ -172,9 +185,11 @@ impl Swarm {
             ensure!(Instant::now() < deadline, "{} of {wanted} sessions are established", self.established);
             self.turn(Duration::from_millis(10))?;
             let now = Instant::now();
+            let mut room = BEGUN.saturating_sub(self.begun());
             for id in 0..self.sessions.len() {
-                if self.sessions[id].retry.is_some_and(|at| at <= now) {
+                if room > 0 && self.sessions[id].retry.is_some_and(|at| at <= now) {
                     self.dial(id)?;
+                    room -= 1;
                 }
             }
         }

@@ -51,17 +51,54 @@ pub(super) struct Line {
     written: AtomicUsize,
 }
 
+/// What became of octets that were to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// They have left.
+    Done,
+    /// The pump goes on with them.
+    Pumping,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     octets: VecDeque<Bytes>,
+    /// The pump has taken octets and not written them all: nobody else may write meanwhile.
+    pumping: bool,
     closed: bool,
 }
 
 impl Line {
-    /// Appends octets.
+    /// Appends octets, which leave with [`flush`](Self::flush) or before the close.
     pub(super) fn push(&self, octets: Bytes) {
         self.lock().octets.push_back(octets);
-        self.changed.notify_one();
+    }
+
+    /// Writes what the socket has room for: to wake the pump of each of a thousand peers costs more than their writes.
+    /// The pump does what is left, and learns of errors.
+    pub(super) fn flush(&self, stream: &TcpStream) -> Flush {
+        let mut queue = self.lock();
+        if queue.pumping {
+            return Flush::Pumping;
+        }
+        while !queue.octets.is_empty() {
+            match try_write(stream, &queue.octets) {
+                Ok(written) if written > 0 => {
+                    consume(&mut queue.octets, written);
+                    self.written.fetch_add(written, Ordering::Relaxed);
+                }
+                Ok(_) | Err(_) => {
+                    self.changed.notify_one();
+                    return Flush::Pumping;
+                }
+            }
+        }
+        Flush::Done
+    }
+
+    /// Octets that have left since the last report, if they are worth one.
+    pub(super) fn reportable(&self) -> Option<usize> {
+        (self.written.load(Ordering::Relaxed) >= REPORT_EVERY).then(|| self.take_written())
     }
 
     /// Nothing more will come: the connection is closed after what is queued.
@@ -95,7 +132,8 @@ impl Line {
         loop {
             {
                 let mut queue = self.lock();
-                if !queue.octets.is_empty() {
+                queue.pumping = !queue.octets.is_empty();
+                if queue.pumping {
                     std::mem::swap(&mut queue.octets, batch);
                     return Some(());
                 }
@@ -208,20 +246,24 @@ async fn write_all(
 }
 
 async fn write_some(stream: &TcpStream, batch: &VecDeque<Bytes>) -> std::io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match try_write(stream, batch) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+fn try_write(stream: &TcpStream, batch: &VecDeque<Bytes>) -> std::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let mut used = 0;
     for (slice, octets) in slices.iter_mut().zip(batch) {
         *slice = IoSlice::new(octets);
         used += 1;
     }
-    loop {
-        stream.writable().await?;
-        match stream.try_write_vectored(&slices[..used]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-    }
+    stream.try_write_vectored(&slices[..used])
 }
 
 fn consume(batch: &mut VecDeque<Bytes>, mut written: usize) {
@@ -232,5 +274,67 @@ fn consume(batch: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written -= front.len();
         batch.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn nobody_overtakes_what_the_pump_has_taken() {
+        let ((ours, _peer), line) = (connected().await, Line::default());
+        let mut batch = VecDeque::new();
+        line.push(Bytes::from_static(b"first"));
+        line.take(&mut batch).await.unwrap();
+        line.push(Bytes::from_static(b"second"));
+        assert_eq!(line.flush(&ours), Flush::Pumping);
+        // It comes back when it has written them, and finds the next ones.
+        batch.clear();
+        line.take(&mut batch).await.unwrap();
+        assert_eq!(batch, [Bytes::from_static(b"second")]);
+    }
+
+    #[tokio::test]
+    async fn octets_keep_their_order_whoever_writes_them() {
+        let (ours, mut peer) = connected().await;
+        SockRef::from(&ours).set_send_buffer_size(8 * 1024).unwrap();
+        let (ours, line) = (Arc::new(ours), Arc::new(Line::default()));
+        let (report, mut incoming) = mpsc::channel(1024);
+        let lingerers = Arc::new(Semaphore::new(1));
+        let pump = tokio::spawn(pump(ours.clone(), ConnId::accepted(1), line.clone(), report, lingerers));
+        let reader = tokio::spawn(async move {
+            let mut read = Vec::new();
+            peer.read_to_end(&mut read).await.map(|_| read)
+        });
+        let (mut sent, mut at_once, mut later) = (0_u32, 0, 0);
+        // From what the socket takes at once to many times that.
+        for round in 0..400 {
+            for _ in 0..round * 31 % 5_000 {
+                line.push(Bytes::copy_from_slice(&sent.to_be_bytes()));
+                sent += 1;
+            }
+            match line.flush(&ours) {
+                Flush::Done => at_once += 1,
+                Flush::Pumping => later += 1,
+            }
+            tokio::task::yield_now().await;
+        }
+        line.close();
+        let read = reader.await.unwrap().unwrap();
+        pump.await.unwrap();
+        assert!(at_once > 0 && later > 0, "{at_once} times at once, {later} times later");
+        let numbers = read.chunks(4).map(|number| u32::from_be_bytes(number.try_into().unwrap()));
+        assert!(numbers.eq(0..sent), "{} octets came of {sent} numbers", read.len());
+        incoming.close();
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::bmp::{Collector, CollectorStatus};
 use super::connection::{LINGERERS, Line, pump};
+use super::connections::{Connection, Connections};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
 use super::latency::{FibCause, Latencies, Ways};
@@ -86,23 +87,14 @@ pub(super) struct Driver {
     revision: watch::Sender<u64>,
     incoming: mpsc::Receiver<Incoming>,
     report: mpsc::Sender<Incoming>,
-    connections: HashMap<ConnId, Connection, RandomState>,
+    connections: Connections,
     dials: HashMap<ConnId, AbortHandle, RandomState>,
     pumps: JoinSet<()>,
     lingerers: Arc<Semaphore>,
     listeners: Listeners,
     accepted: u64,
     sync: SyncMark,
-    /// Whether something was given to pumps since they last ran.
-    sent: bool,
     ways: Ways,
-}
-
-/// An open connection: what is to be written, and its socket for options that change.
-struct Connection {
-    line: Arc<Line>,
-    stream: Arc<TcpStream>,
-    remote: SocketAddr,
 }
 
 /// Whether the route programmer was told that the first picture is complete.
@@ -135,14 +127,13 @@ impl Driver {
             revision: watch::Sender::new(0),
             incoming,
             report,
-            connections: HashMap::default(),
+            connections: Connections::default(),
             dials: HashMap::default(),
             pumps: JoinSet::new(),
             lingerers: Arc::new(Semaphore::new(LINGERERS)),
             listeners: Listeners::default(),
             accepted: 0,
             sync: SyncMark::Pending,
-            sent: false,
             ways: Ways::default(),
         }
     }
@@ -173,10 +164,10 @@ impl Driver {
 
     /// One round: wait for something, feed it to the speaker, do what it asks for.
     async fn turn(&mut self) -> Flow {
-        let more = self.speaker.advance(Instant::now());
-        self.perform();
+        let advanced = self.speaker.advance(Instant::now());
+        let more = self.perform() || advanced;
         self.feed_fib();
-        if !more {
+        if !more && !self.speaker.rests() {
             self.ways.all_sent();
             if !self.fib_waits() {
                 self.ways.all_in_kernel();
@@ -211,8 +202,8 @@ impl Driver {
         self.record(|recorder, speaker| recorder.write(Instant::now(), speaker));
         let revision = self.speaker.revision();
         self.revision.send_if_modified(|told| std::mem::replace(told, revision) != revision);
-        if std::mem::take(&mut self.sent) {
-            // The pumps write now: an input that is always ready must not keep a KEEPALIVE from leaving.
+        if self.connections.take_pumping() {
+            // They write now: an input that is always ready must not keep a KEEPALIVE from leaving.
             tokio::task::yield_now().await;
         }
         flow
@@ -223,14 +214,14 @@ impl Driver {
     async fn fire_timers(&mut self) {
         tokio::task::yield_now().await;
         let now = Instant::now();
-        for (conn, connection) in &self.connections {
+        for (conn, connection) in self.connections.iter() {
             if connection.line.has_unread() {
-                self.speaker.handle_input(now, Input::Waiting { conn: *conn });
+                self.speaker.handle_input(now, Input::Waiting { conn });
             }
             // A send hold timer does not expire over what has left without a report.
             let octets = connection.line.take_written();
             if octets > 0 {
-                self.speaker.handle_input(now, Input::Written { conn: *conn, octets });
+                self.speaker.handle_input(now, Input::Written { conn, octets });
             }
         }
         self.speaker.handle_timeout(now);
@@ -275,7 +266,7 @@ impl Driver {
                 }
             }
             Incoming::Received { conn, octets } => {
-                if let Some(connection) = self.connections.get(&conn) {
+                if let Some(connection) = self.connections.get(conn) {
                     connection.line.took_in(octets.len());
                 }
                 self.ways.received(now);
@@ -285,8 +276,7 @@ impl Driver {
                 self.speaker.handle_input(now, Input::Written { conn, octets });
             }
             Incoming::Closed { conn, error } => {
-                if let Some(connection) = self.connections.remove(&conn) {
-                    connection.line.close();
+                if self.connections.close(conn) {
                     self.speaker.handle_input(now, Input::Closed { conn, error });
                 }
             }
@@ -327,24 +317,19 @@ impl Driver {
         self.speaker.handle_input(now, Input::ConnectionOpened { conn, remote, local });
     }
 
-    /// Does everything that the speaker asks for.
-    fn perform(&mut self) {
+    /// Does everything that the speaker asks for. Returns whether octets have left that it waited for.
+    fn perform(&mut self) -> bool {
         while let Some(output) = self.speaker.poll_output() {
             match output {
                 Output::Send { conn, octets } => {
-                    self.sent = true;
                     self.ways.sent(&octets);
-                    if let Some(connection) = self.connections.get(&conn) {
-                        connection.line.push(octets);
-                    }
+                    self.connections.push(conn, octets);
                 }
                 Output::Close { conn } => {
                     if let Some(attempt) = self.dials.remove(&conn) {
                         attempt.abort();
                     }
-                    if let Some(connection) = self.connections.remove(&conn) {
-                        connection.line.close();
-                    }
+                    self.connections.close(conn);
                 }
                 Output::Connect { conn, peer, remote, options } => {
                     tracing::debug!(%peer, %remote, "connecting");
@@ -360,7 +345,7 @@ impl Driver {
                     self.dials.insert(conn, task.abort_handle());
                 }
                 Output::Tune { conn, options } => {
-                    if let Some(Connection { stream, remote, .. }) = self.connections.get(&conn)
+                    if let Some(Connection { stream, remote, .. }) = self.connections.get(conn)
                         && let Err(error) = socket::tune(&**stream, remote.ip(), &options)
                     {
                         tracing::warn!(%remote, %error, "cannot set the options of a connection");
@@ -382,6 +367,13 @@ impl Driver {
             }
         }
         while self.pumps.try_join_next().is_some() {}
+        let (now, mut has_left) = (Instant::now(), false);
+        let speaker = &mut self.speaker;
+        self.connections.write(|conn, octets| {
+            speaker.handle_input(now, Input::Written { conn, octets });
+            has_left = true;
+        });
+        has_left
     }
 
     fn tell(&self, event: SpeakerEvent) {

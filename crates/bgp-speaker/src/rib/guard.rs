@@ -90,6 +90,9 @@ impl Guard {
             let refused = Refused { refusal: Refusal::DefaultRoute, range: None };
             return if config.allow_default { Ok(()) } else { Err(refused) };
         }
+        if is_martian(prefix) {
+            return Err(Refused { refusal: Refusal::Martian, range: None });
+        }
         if let Some((_, index)) = covering(&self.own_addresses, &prefix) {
             return Err(refused(Refusal::OwnAddress, &config.own_addresses[*index]));
         }
@@ -133,6 +136,24 @@ impl Guard {
             },
             None => Ok(()),
         }
+    }
+}
+
+/// Whether no packet with such an address may leave a link or a host (RFC 6890): a route to it does harm only.
+/// Link-local addresses of IPv4 are left to policies: clouds give out Services there.
+fn is_martian(prefix: IpNet) -> bool {
+    let length = prefix.prefix_len();
+    match prefix {
+        // Half of all addresses begins with zero too, and stands for a default route.
+        IpNet::V4(prefix) => match prefix.addr().octets()[0] {
+            0 => length >= 8,
+            first => matches!(first, 127 | 224..),
+        },
+        IpNet::V6(prefix) => match prefix.addr().segments()[0] {
+            // Loopback and mapped IPv4.
+            0 => length >= 16,
+            first => matches!(first, 0xfe80..=0xfebf | 0xff00..),
+        },
     }
 }
 

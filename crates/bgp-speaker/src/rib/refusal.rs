@@ -20,6 +20,8 @@ pub enum Refusal {
     PodNextHop,
     /// The guard does not allow a default route.
     DefaultRoute,
+    /// The prefix is of addresses that nobody routes: loopback, multicast, "this network" (RFC 6890).
+    Martian,
     /// The prefix is one of our own addresses.
     OwnAddress,
     /// The prefix lies within one of our own blocks.
@@ -40,7 +42,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::OwnAs,
         Self::OwnOriginator,
         Self::OwnCluster,
@@ -48,6 +50,7 @@ impl Refusal {
         Self::NextHop,
         Self::PodNextHop,
         Self::DefaultRoute,
+        Self::Martian,
         Self::OwnAddress,
         Self::OwnBlock,
         Self::NotAllowed,
@@ -68,6 +71,7 @@ impl Refusal {
             Self::NextHop => "next-hop",
             Self::PodNextHop => "pod-next-hop",
             Self::DefaultRoute => "default-route",
+            Self::Martian => "martian",
             Self::OwnAddress => "own-address",
             Self::OwnBlock => "own-block",
             Self::NotAllowed => "not-allowed",
@@ -90,6 +94,7 @@ impl fmt::Display for Refusal {
             Self::NextHop => "NEXT_HOP is not a unicast address of a host",
             Self::PodNextHop => "NEXT_HOP lies within a block of pod addresses, and a pod is no router",
             Self::DefaultRoute => "a default route is not allowed",
+            Self::Martian => "nobody routes these addresses: loopback, link-local, multicast or reserved",
             Self::OwnAddress => "the prefix is one of our own addresses",
             Self::OwnBlock => "the prefix lies within one of our own blocks",
             Self::NotAllowed => "the prefix is outside the ranges that may be learned",

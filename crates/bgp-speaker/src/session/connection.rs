@@ -88,7 +88,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Instant, id: ConnId, local: SocketAddr, remote: SocketAddr) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        id: ConnId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        open_wait: Duration,
+    ) -> Self {
         Self {
             id,
             local,
@@ -98,8 +104,8 @@ impl Connection {
             entered: now,
             buffer: BytesMut::new(),
             chunk_used: false,
-            hold_time: OPEN_WAIT,
-            hold: Some(now + OPEN_WAIT),
+            hold_time: open_wait,
+            hold: Some(now + open_wait),
             keepalive: None,
             send_hold: None,
             undecided: None,

@@ -8,8 +8,8 @@ use muslin_bgp_packet::{
     GracefulFamily, GracefulRestart, LongLivedFamily, Open,
 };
 
-use super::SHORTEST_CONNECT_WAIT;
 use super::negotiation::Negotiated;
+use super::{OPEN_WAIT, SHORTEST_CONNECT_WAIT, SHORTEST_OPEN_WAIT};
 use crate::config::{
     AddPathConfig, ConnectMode, Identification, LocalAs, LocalAsPrepend, RemoteAs, RoleConfig, SessionConfig,
     SpeakerConfig,
@@ -120,6 +120,12 @@ impl Settings {
     /// How long an attempt to connect may take.
     pub(super) fn connect_wait(&self) -> Duration {
         self.connect_retry.max(SHORTEST_CONNECT_WAIT)
+    }
+
+    /// How long a peer may take for its OPEN. Who wants to know soon when a peer is silent does not wait four minutes
+    /// for one that took the connection and never spoke: the next one may be answered.
+    pub(super) fn open_wait(&self) -> Duration {
+        if self.hold_time.is_zero() { OPEN_WAIT } else { self.hold_time.clamp(SHORTEST_OPEN_WAIT, OPEN_WAIT) }
     }
 
     /// The pause between two KEEPALIVEs of a session: the configured one, but at most a third of the hold time

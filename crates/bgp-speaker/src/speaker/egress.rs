@@ -38,14 +38,23 @@ impl Speaker {
             self.queue_for_feeding(index);
         }
         self.ready = ready;
-        let mut fed = false;
+        if !self.rounds.begin(now, self.hungry.len()) {
+            return false;
+        }
         for _ in 0..PULLS_A_SLICE {
             let Some(index) = self.hungry.pop_front() else { break };
-            self.feed(now, index);
-            fed = true;
+            let octets = self.feed(now, index);
+            if !self.rounds.served(now, octets) {
+                break;
+            }
         }
         // Whoever was fed may have been given a part: the RIB is asked again.
-        fed
+        true
+    }
+
+    /// Until when nobody is fed although somebody waits.
+    pub(super) fn rest(&self) -> Option<Instant> {
+        self.rounds.rest().filter(|_| !self.hungry.is_empty())
     }
 
     fn queue_for_feeding(&mut self, index: PeerIndex) {
@@ -57,20 +66,24 @@ impl Speaker {
         }
     }
 
-    fn feed(&mut self, now: Instant, index: PeerIndex) {
-        let Some(peer) = self.peers.get_mut(index) else { return };
+    /// Gives a peer what it has room for; returns how many octets.
+    fn feed(&mut self, now: Instant, index: PeerIndex) -> usize {
+        let Some(peer) = self.peers.get_mut(index) else { return 0 };
         peer.queued = false;
         let room = WINDOW.saturating_sub(peer.in_flight);
-        let Some(conn) = peer.session.established_connection().filter(|_| room >= LEAST_ROOM) else { return };
+        let Some(conn) = peer.session.established_connection().filter(|_| room >= LEAST_ROOM) else {
+            return 0;
+        };
         let mut messages: Vec<Bytes> = Vec::new();
         let pull = self.rib.pull(index, room, &mut messages);
         if !messages.is_empty() {
             peer.session.sending(now, conn);
             self.timers.schedule(now, index, peer.session.poll_timeout(), &mut peer.scheduled);
         }
+        let given = messages.iter().map(Bytes::len).sum();
+        peer.in_flight += given;
+        peer.octets_sent += given as u64;
         for octets in messages {
-            peer.in_flight += octets.len();
-            peer.octets_sent += octets.len() as u64;
             peer.session.count_sent(&octets);
             self.outputs.push_back(Output::Send { conn, octets });
         }
@@ -79,6 +92,7 @@ impl Speaker {
             Pull::More => self.queue_for_feeding(index),
             Pull::Overrun => self.close_overrun(now, index, conn),
         }
+        given
     }
 
     /// Passes on what a session wants, and sees to its timer.

@@ -18,6 +18,7 @@
     reason = "this is a test"
 )]
 
+mod happening;
 mod invariants;
 mod model;
 mod network;

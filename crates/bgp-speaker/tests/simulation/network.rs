@@ -14,6 +14,7 @@ use muslin_bgp_speaker::rib::{FibChange, FibRoute};
 use muslin_bgp_speaker::session::ConnId;
 use muslin_bgp_speaker::speaker::{Input, Output};
 
+use crate::happening::{Event, Happening};
 use crate::random::Random;
 
 /// Calls of `handle_timeout` of one speaker within a second of virtual time beyond which its timers storm.
@@ -53,71 +54,6 @@ struct Connection {
 enum Carried {
     Octets(Vec<u8>),
     End,
-}
-
-#[derive(Clone, Copy)]
-enum Happening {
-    /// An attempt reaches the other host.
-    Attempt {
-        from: usize,
-        life: u32,
-        conn: ConnId,
-        to: IpAddr,
-    },
-    /// The answer to an attempt.
-    Opened {
-        connection: usize,
-        life: u32,
-        conn: ConnId,
-    },
-    Failed {
-        host: usize,
-        life: u32,
-        conn: ConnId,
-        error: ErrorKind,
-    },
-    /// The next of what is under way to that end arrives.
-    Arrives {
-        connection: usize,
-        end: usize,
-    },
-    /// Octets that this end sent were taken.
-    Written {
-        connection: usize,
-        end: usize,
-        octets: usize,
-    },
-    /// That end learns that the other one knows of no connection.
-    Reset {
-        connection: usize,
-        end: usize,
-    },
-}
-
-struct Event {
-    at: Instant,
-    sequence: u64,
-    what: Happening,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
 }
 
 pub(crate) struct Network {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::heartbeat::silence;
 use super::report::{carry_over, condition};
 use crate::problem::Effect;
 use crate::resources::{BgpPeerStatus, Condition, NodeNetworkStatusStatus, ProblemStatus};
@@ -15,6 +18,10 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Most nodes that a message names, and most reasons that it gives.
 const NAMED: usize = 3;
 const REASONS: usize = 5;
+
+/// Why nothing is known of a node's sessions.
+const SILENT: &str =
+    "its agent tells nothing any more; look at its pod and whether it reaches the API server";
 
 /// Longest message, in octets.
 const LONGEST: usize = 4096;
@@ -41,7 +48,23 @@ pub(super) struct Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     objects: BTreeMap<ObjectRef, (Seen, Instant)>,
-    nodes: BTreeMap<Arc<str>, Digest>,
+    nodes: BTreeMap<Arc<str>, Heard>,
+}
+
+/// What a node told, and when it was heard last.
+#[derive(Debug)]
+struct Heard {
+    digest: Digest,
+    /// The time in its status; agents of earlier versions have none, and are believed.
+    heartbeat: Option<Time>,
+    at: Instant,
+}
+
+impl Heard {
+    /// When nothing is known of the node any more, if its agent goes on to tell nothing.
+    fn falls_silent(&self, nodes: usize) -> Option<Instant> {
+        self.heartbeat.as_ref().map(|_| self.at + silence(nodes))
+    }
 }
 
 /// What counts of a node's status; the rest need not be remembered.
@@ -55,6 +78,8 @@ struct Digest {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sessions {
     established: usize,
+    /// Those of nodes whose agents tell nothing.
+    unknown: usize,
     all: usize,
     /// Why some are down.
     down: Vec<String>,
@@ -66,7 +91,7 @@ pub fn peer_of_cause(cause: &str) -> Option<&str> {
 }
 
 impl Digest {
-    fn of(status: NodeNetworkStatusStatus) -> Self {
+    fn of(status: &NodeNetworkStatusStatus) -> Self {
         let mut peers: BTreeMap<String, Sessions> = BTreeMap::new();
         for session in &status.sessions {
             let Some(peer) = peer_of_cause(&session.cause) else { continue };
@@ -81,19 +106,29 @@ impl Digest {
                 sessions.down.push(format!("{place} is in {}: {why}", session.state));
             }
         }
-        Self { peers, problems: status.problems }
+        Self { peers, problems: status.problems.clone() }
     }
 }
 
 impl Board {
     /// A node has told of itself; whether that says anything new here.
-    pub(super) fn node(&mut self, name: Arc<str>, status: NodeNetworkStatusStatus) -> bool {
-        let digest = Digest::of(status);
-        if self.nodes.get(&name) == Some(&digest) {
-            return false;
+    pub(super) fn node(&mut self, now: Instant, name: Arc<str>, status: &NodeNetworkStatusStatus) -> bool {
+        let heard = Heard { digest: Digest::of(status), heartbeat: status.heartbeat.clone(), at: now };
+        let nodes = self.nodes.len();
+        let Some(known) = self.nodes.get_mut(&name) else {
+            self.nodes.insert(name, heard);
+            return true;
+        };
+        if known.heartbeat == heard.heartbeat {
+            // A list that is read anew says nothing of the agent.
+            let is_news = known.digest != heard.digest;
+            known.digest = heard.digest;
+            return is_news;
         }
-        self.nodes.insert(name, digest);
-        true
+        let was_silent = known.falls_silent(nodes).is_some_and(|silent| silent <= now);
+        let is_news = was_silent || known.digest != heard.digest;
+        *known = heard;
+        is_news
     }
 
     /// A node is gone.
@@ -131,20 +166,29 @@ impl Board {
         *self = Self::default();
     }
 
-    /// When the next object has settled.
+    /// When the next object has settled, or the next node falls silent.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.objects.values().map(|(_, settled)| *settled).filter(|settled| *settled > now).min()
+        let settled = self.objects.values().map(|(_, settled)| *settled);
+        let silent = self.nodes.values().filter_map(|node| node.falls_silent(self.nodes.len()));
+        settled.chain(silent).filter(|then| *then > now).min()
     }
 
     /// What is to be written now. It is taken for written: the watch tells if it was not.
     pub(super) fn verdicts(&self, now: Instant) -> Vec<Verdict> {
         let mut sessions: BTreeMap<&str, (Sessions, Vec<String>)> = BTreeMap::new();
         let mut problems: BTreeMap<&str, BTreeMap<&ProblemStatus, Vec<&str>>> = BTreeMap::new();
-        for (node, digest) in &self.nodes {
+        for (node, heard @ Heard { digest, .. }) in &self.nodes {
+            let silent = heard.falls_silent(self.nodes.len()).is_some_and(|silent| silent <= now);
             for (peer, of_node) in &digest.peers {
                 let (all, down) = sessions.entry(peer).or_default();
-                all.established += of_node.established;
                 all.all += of_node.all;
+                if silent {
+                    all.unknown += of_node.all;
+                    down.push(format!("{node}: {SILENT}"));
+                    down.truncate(NAMED);
+                    continue;
+                }
+                all.established += of_node.established;
                 down.extend(of_node.down.iter().take(NAMED).map(|why| format!("{node}: {why}")));
                 down.truncate(NAMED);
             }
@@ -231,7 +275,7 @@ fn in_words(problem: &ProblemStatus, nodes: &[&str], all_nodes: usize) -> String
 }
 
 fn established(sessions: &Sessions, down: &[String]) -> Condition {
-    let Sessions { established, all, .. } = *sessions;
+    let Sessions { established, unknown, all, .. } = *sessions;
     match (established, all) {
         (_, 0) => {
             let message = "no node has this peer; see the condition Accepted and `nodeSelector`".to_owned();
@@ -239,6 +283,11 @@ fn established(sessions: &Sessions, down: &[String]) -> Condition {
         }
         (established, all) if established == all => {
             condition("Established", true, "AllEstablished", format!("all {all} sessions are established"))
+        }
+        (established, all) if established + unknown == all => {
+            let message = format!("{unknown} of {all} sessions are not known\n{}", down.join("\n"));
+            let known = condition("Established", false, "AgentSilent", message);
+            Condition { status: "Unknown".to_owned(), ..known }
         }
         (established, all) => {
             let missing = all - established;

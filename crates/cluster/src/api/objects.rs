@@ -212,7 +212,7 @@ impl Teller {
             Told::Node(Watched::Apply(node) | Watched::InitApply(node)) => {
                 let status = node.data.get("status").cloned().unwrap_or_default();
                 let status: NodeNetworkStatusStatus = serde_json::from_value(status).unwrap_or_default();
-                self.board.node(node.name_any().into(), status)
+                self.board.node(now, node.name_any().into(), &status)
             }
             Told::Node(Watched::Delete(node)) => self.board.without_node(&node.name_any()),
             Told::Object(kind, Watched::Apply(object) | Watched::InitApply(object)) => {

@@ -14,10 +14,11 @@ use serde::de::DeserializeOwned;
 
 use super::report::{TellError, answered, resource};
 use super::watch::{name, resource_of, typed};
-use super::{ApiClient, CONNECT_TIMEOUT, ConnectError, trim};
+use super::{ApiClient, CONNECT_TIMEOUT, ConnectError};
 use crate::problem::Origin;
 use crate::resources::{BgpPeerStatus, NodeNetworkStatusStatus};
 use crate::state::{AnyObject, ClusterState, Kind, ObjectRef};
+use crate::trim;
 
 /// Objects of one answer.
 const PAGE: u32 = 500;

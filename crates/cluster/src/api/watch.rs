@@ -18,11 +18,11 @@ use tracing::debug;
 
 use super::backoff::Backoff;
 use super::index::{Failure, Item, Told, Watched};
-use super::trim;
 use crate::kubernetes;
 use crate::manifest;
 use crate::problem::Fault;
 use crate::state::{AnyObject, Kind, Object};
+use crate::trim;
 
 /// Follows one kind, or one object, until nobody listens.
 pub(super) async fn run(client: Client, watched: Watched, tell: Sender<(Watched, Told)>) {

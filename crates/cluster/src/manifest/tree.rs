@@ -40,8 +40,48 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
-/// Reads all documents of a text; empty ones are left out.
-pub(super) fn documents(text: &str) -> Result<Vec<Tree>, SyntaxError> {
+/// Octets of a text that are read at a time: its trees are many times larger than the objects that they become.
+pub(super) const PIECE: usize = 256 << 10;
+
+/// Reads the documents of a text one after the other; empty ones are left out.
+pub(super) fn documents(text: &str, mut take: impl FnMut(&Tree)) -> Result<(), SyntaxError> {
+    let mut first_line = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(end_of_piece(rest));
+        let documents = match read(piece) {
+            Ok(documents) => documents,
+            // Said of the whole text, with the lines that its author sees.
+            Err(error) if piece.len() == text.len() => return Err(error),
+            Err(error) => return Err(read(text).err().unwrap_or(error)),
+        };
+        for mut document in documents {
+            document.move_down(first_line);
+            take(&document);
+        }
+        first_line += u32::try_from(piece.lines().count()).unwrap_or(u32::MAX);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Where the first piece ends: at the next beginning of a document, which is a line that nothing else can hold
+/// (YAML 1.2 section 9.1.2), unless a directive stands before it.
+fn end_of_piece(text: &str) -> usize {
+    let mut from = PIECE.min(text.len());
+    while let Some(found) = text.as_bytes()[from..].windows(4).position(|octets| octets == b"\n---") {
+        let line = from + found + 1;
+        let before = text[..line].trim_end().rsplit('\n').next().unwrap_or_default();
+        let alone = text.as_bytes().get(line + 3).is_none_or(u8::is_ascii_whitespace);
+        if alone && !before.starts_with('%') {
+            return line;
+        }
+        from = line;
+    }
+    text.len()
+}
+
+fn read(text: &str) -> Result<Vec<Tree>, SyntaxError> {
     // Enough for every object of a cluster of five thousand nodes in one file, and for the schemas of resources.
     // No Kubernetes tool prints anchors; people's own may repeat a block, not fill the memory.
     let options: Options = serde_saphyr::options! {
@@ -96,6 +136,24 @@ impl From<serde_json::Value> for Tree {
 }
 
 impl Tree {
+    /// Counts its lines from the beginning of the text of which it is a piece.
+    fn move_down(&mut self, lines: u32) {
+        if lines == 0 {
+            return;
+        }
+        self.line += lines;
+        match &mut self.value {
+            Value::Sequence(items) => items.iter_mut().for_each(|item| item.move_down(lines)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.line += lines;
+                    entry.value.move_down(lines);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The field `key`, if this is an object that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entry(key).map(|entry| &entry.value)

@@ -1,5 +1,7 @@
 //! `BGPConfiguration`: what the cluster's speakers are and announce.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::bgp_peer::{GracefulRestart, PasswordSource};
@@ -18,12 +20,21 @@ pub struct BgpConfigurationSpec {
     /// Our AS; 64512 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asn: Option<AsNumber>,
+    /// The label whose value is the AS of nodes that have it, one for each rack say; `asn` holds for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minLength" = 1, "maxLength" = 317))]
+    pub asn_node_label: Option<String>,
     /// BGP identifier; a node's `InternalIP` if absent. Meant for `node.NAME` and for stand-alone speakers.
     #[serde(rename = "routerID", skip_serializing_if = "Option::is_none")]
     pub router_id: Option<RouterId>,
     /// Reflection cluster (RFC 4456), alike on reflectors that share their clients; the BGP identifier if absent.
     #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<RouterId>,
+    /// The addresses that we speak from to each `BGPPeer` that names none, one of each family; if absent, the node's
+    /// address on the link of the peer, else the kernel's choice. Meant for `node.NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = 2))]
+    pub local_addresses: Option<Vec<IpAddr>>,
     /// TCP port to listen on; 179 if absent, 0 to accept no connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,
@@ -132,10 +143,36 @@ pub struct StaticRoute {
     pub large_communities: Vec<LargeCommunityValue>,
 }
 
+/// Whether a label can have the name: at most 63 letters behind an optional domain.
+fn is_label(name: &str) -> bool {
+    let (domain, name) = name.split_once('/').map_or((None, name), |(domain, name)| (Some(domain), name));
+    let is_word = |word: &str, most: usize, inner: &[char]| {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || inner.contains(&letter);
+        let ends = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+        word.len() <= most
+            && word.chars().all(fits)
+            && ends(word.chars().next())
+            && ends(word.chars().next_back())
+    };
+    domain.is_none_or(|domain| is_word(domain, 253, &['-', '.'])) && is_word(name, 63, &['-', '_', '.'])
+}
+
 impl Check for BgpConfigurationSpec {
     fn check(&self, faults: &mut Vec<Fault>) {
         if self.max_paths == Some(0) {
             faults.push(Fault::new(".spec.maxPaths", "found 0", "write 1 for a single path, or more"));
+        }
+        if let Some([one, other]) = self.local_addresses.as_deref()
+            && one.is_ipv4() == other.is_ipv4()
+        {
+            let found = format!("{one} and {other} are of one family");
+            faults.push(Fault::new(".spec.localAddresses", found, "write one address of each family"));
+        }
+        if let Some(label) = &self.asn_node_label
+            && !is_label(label)
+        {
+            let remedy = "write its name as it stands on nodes, as example.com/asn";
+            faults.push(Fault::new(".spec.asnNodeLabel", format!("no label is called {label:?}"), remedy));
         }
         if let Some(NodeMesh { hold_time: Some(hold_time), .. }) = self.node_mesh {
             bgp_peer::check_hold_time(".spec.nodeMesh.holdTime", hold_time, faults);

@@ -112,7 +112,7 @@ fn as_number(_: &str, _: &str) -> schemars::Schema {
 const ANY_COMMUNITY: &str = "^([a-z-]+|[0-9]{1,5}:[0-9]{1,5}|[0-9]{1,10}(:[0-9]{1,10}){2}|[a-z]+:[0-9a-zA-Z.:/-]+|0x[0-9a-fA-F]{16})$";
 
 /// Refuses what nobody may use: 0 (RFC 7607), `AS_TRANS` (RFC 6793 §9), and the last of each range (RFC 7300).
-pub(crate) fn usable_asn(text: &str) -> Option<Asn> {
+pub fn usable_asn(text: &str) -> Option<Asn> {
     let asn = text.parse().ok()?;
     (!matches!(asn, Asn::ZERO | Asn::TRANS | Asn(65535 | u32::MAX))).then_some(asn)
 }

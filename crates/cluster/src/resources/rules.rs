@@ -173,6 +173,14 @@ pub(super) const BGP_CONFIGURATION: &[Rule] = &[
         message: "`maxPaths` is 0; write 1 for a single path, or more",
     },
     Rule {
+        rule: "!has(self.asnNodeLabel) || self.asnNodeLabel.matches('^([a-zA-Z0-9]([-.a-zA-Z0-9]{0,251}[a-zA-Z0-9])?/)?[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$')",
+        message: "no label is called that; write its name as it stands on nodes, as example.com/asn",
+    },
+    Rule {
+        rule: "!has(self.localAddresses) || self.localAddresses.filter(one, one.contains(':')).size() < 2 && self.localAddresses.filter(one, !one.contains(':')).size() < 2",
+        message: "two of `localAddresses` are of one family; write one address of each",
+    },
+    Rule {
         rule: "!has(self.bmp) || self.bmp.all(one, self.bmp.filter(other, other.address == one.address && (has(other.port) ? other.port : 0) == (has(one.port) ? one.port : 0)).size() == 1)",
         message: "a BMP collector is there twice; write each once",
     },

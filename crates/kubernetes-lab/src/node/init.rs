@@ -108,6 +108,8 @@ fn outer(setup: &NodeSetup, file: &Path) -> Result<ExitCode, LabError> {
     let mut init = Command::new("/proc/self/exe")
         .arg0(INIT)
         .args(std::env::args_os().skip(1))
+        // A node has a /tmp of its own: what the caller has in its place is not there, and no probe could be run.
+        .env_remove("TMPDIR")
         .stdin(Stdio::piped())
         .spawn()
         .map_err(LabError::file(file))?;

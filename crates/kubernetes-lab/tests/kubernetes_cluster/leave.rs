@@ -1,5 +1,6 @@
 //! A node that leaves in order: drained, switched off, and back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{AGNHOST, NAMESPACE};
-use muslin_lab::Dual;
+use muslin_lab::{Dual, Family};
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::disturb::AGENTS;
@@ -55,6 +56,9 @@ spec:
   ipFamilyPolicy: RequireDualStack
   ports: [{name: name, protocol: UDP, port: 80, targetPort: 8081}]
 ";
+
+/// So many questions in a row reach three nodes, but for once in a hundred million times.
+const ENOUGH: usize = 50;
 
 /// Somebody outside who asks a Service again and again.
 struct Asking {
@@ -110,8 +114,13 @@ pub(crate) fn drained_and_rebooted(cluster: &Cluster) -> Result<()> {
         })
     };
     await_ways(3)?;
+    // The router spreads questions over nodes by their ports, and each node's kube-proxy has to know the Service.
     for family in FAMILIES {
-        eventually(|| udp_host_name(&cluster.outside, (addresses.get(family), 80).into()))?;
+        eventually(|| {
+            (0..ENOUGH).try_for_each(|_| {
+                udp_host_name(&cluster.outside, (addresses.get(family), 80).into()).map(drop)
+            })
+        })?;
     }
 
     let asking = Asking::start(cluster, addresses);
@@ -144,6 +153,86 @@ pub(crate) fn drained_and_rebooted(cluster: &Cluster) -> Result<()> {
     kubectl.run(&["delete", "deployment/movable", "service/movable", "--wait=false"])?;
     cluster.lab().await_nodes()?;
     everybody_meets(cluster).map(drop)
+}
+
+/// A pod that serves for a while after it was told to end.
+fn moving(node: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: moving-{node}
+  labels: {{app: moving}}
+spec:
+  nodeName: {node}
+  containers:
+  - name: server
+    image: {AGNHOST}
+    imagePullPolicy: Never
+    args: [netexec, --http-port=8080, --udp-port=8081, --delay-shutdown=20]
+    readinessProbe:
+      httpGet: {{path: /healthz, port: 8080}}
+      periodSeconds: 1
+"
+    )
+}
+
+const MOVING: &str = "apiVersion: v1
+kind: Service
+metadata:
+  name: moving
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: Local
+  selector: {app: moving}
+  ipFamilyPolicy: RequireDualStack
+  ports: [{name: name, protocol: UDP, port: 80, targetPort: 8081}]
+";
+
+/// The node of the old endpoint lets go when the route of the new one is there, not when the endpoint is.
+pub(crate) fn only_endpoint_moves(cluster: &Cluster) -> Result<()> {
+    let addresses = Dual { v4: "192.0.2.5".parse()?, v6: "2001:db8:2::5".parse()? };
+    let kubectl = &cluster.kubectl;
+    kubectl.apply(&[&moving("n1"), MOVING].join("---\n"))?;
+    publish(cluster, "moving", addresses)?;
+    kubectl.run(&["wait", "pod/moving-n1", "--for=condition=Ready", "--timeout=60s"])?;
+    let only_way = |node: usize| {
+        eventually(|| {
+            // Of IPv6 a router may name the node by its link-local address.
+            let way = BTreeSet::from([cluster.nodes[node].2.get(Family::V4)]);
+            same("ways", &ways(cluster, addresses.get(Family::V4))?, &way)
+        })
+    };
+    only_way(0)?;
+    for family in FAMILIES {
+        eventually(|| udp_host_name(&cluster.outside, (addresses.get(family), 80).into()))?;
+    }
+    let moved = AtomicBool::new(false);
+    let looked = thread::scope(|scope| {
+        let watch = scope.spawn(|| -> Result<u32> {
+            let mut looked = 0;
+            while !moved.load(Ordering::Relaxed) {
+                for family in FAMILIES {
+                    let address = addresses.get(family);
+                    ensure!(!ways(cluster, address)?.is_empty(), "no way to {address} after {looked} looks");
+                }
+                looked += 1;
+            }
+            Ok(looked)
+        });
+        let move_it = || {
+            kubectl.run(&["delete", "pod", "moving-n1", "--wait=false"])?;
+            kubectl.apply(&moving("n2"))?;
+            only_way(1)
+        };
+        let result = move_it();
+        moved.store(true, Ordering::Relaxed);
+        let Ok(looked) = watch.join() else { bail!("the watching thread panicked") };
+        result.and(looked)
+    })?;
+    eprintln!("{looked} looks at the router's routes, a way in each");
+    kubectl.run(&["delete", "pod/moving-n2", "service/moving", "--wait=false"])?;
+    Ok(())
 }
 
 fn agent(cluster: &Cluster, node: &str) -> Result<String> {

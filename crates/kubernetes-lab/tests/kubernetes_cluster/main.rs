@@ -47,6 +47,7 @@ const PACKETS: &[(&str, Test)] = &[
     ("limits_are_kept_by_the_bandwidth_plugin_behind_ours", limits::bandwidth),
     ("an_ingress_controller_routes_by_host_and_path", ingress::by_host_and_path),
     ("fault_43_a_service_is_withdrawn_before_its_last_local_endpoint_ends", faults::last_local_endpoint),
+    ("the_only_local_endpoint_moves_to_another_node_without_a_missing_route", leave::only_endpoint_moves),
     ("fault_01_a_killed_agent_loses_no_packet", disturb::kill_agent),
     ("fault_02_a_rolled_daemon_set_loses_no_packet", disturb::roll),
 ];

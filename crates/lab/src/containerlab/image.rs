@@ -61,20 +61,16 @@ pub(super) fn check(topology: &TopologyFile) -> Result<(), LabError> {
         )))
     };
     for node in &topology.nodes {
-        match Main::of(node) {
-            Main::Frr => {
-                if router::find(&["zebra", "bgpd", "staticd"]).is_none() || router::find(&["vtysh"]).is_none()
-                {
-                    return lacking(node, "FRR", "install the package frr".to_owned());
-                }
-                if !nix::unistd::geteuid().is_root() {
-                    return Err(LabError::Missing(format!(
-                        "node {} runs FRR, whose daemons change to users of their own: run this as root",
-                        node.name
-                    )));
-                }
+        if is_frr(node) {
+            if router::find(&["zebra", "bgpd", "staticd"]).is_none() || router::find(&["vtysh"]).is_none() {
+                return lacking(node, "FRR", "install the package frr".to_owned());
             }
-            Main::Command(_) | Main::Nothing => {}
+            if !nix::unistd::geteuid().is_root() {
+                return Err(LabError::Missing(format!(
+                    "node {} runs FRR, whose daemons change to users of their own: run this as root",
+                    node.name
+                )));
+            }
         }
         let command = node.command.iter().chain(&node.exec);
         // `pod` is a script that needs these.

@@ -47,7 +47,7 @@ pub(crate) struct TraceArgs {
     /// A pod of this node (`namespace/name`, or its address), or an address of the node itself
     #[arg(value_name = "FROM", value_parser = target)]
     pub(crate) from: Target,
-    /// Where the packet goes: a pod (`namespace/name`) or an address
+    /// Where the packet goes: a pod or Service (`namespace/name`), or an address
     #[arg(value_name = "TO", value_parser = target)]
     pub(crate) to: Target,
     /// The node's root folder, where a container has it elsewhere: its `/run/netns` and `/proc`

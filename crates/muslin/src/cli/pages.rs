@@ -2,6 +2,7 @@
 //! is what the code says. `UPDATE_DOCS=1 cargo test -p muslin --bin muslin pages` writes the reference anew.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod defaults;
 mod reference;
 
 use std::collections::BTreeSet;
@@ -92,6 +93,10 @@ fn calls(line: &str) -> Vec<Vec<String>> {
                 words[index..].iter().position(|word| separates(word)).map_or(words.len(), |at| index + at);
             let mut call = words[index..end].to_vec();
             call[0] = "muslin".to_owned();
+            // What a variable holds is not known here; where one stands alone, pages have an address or a prefix.
+            for word in call.iter_mut().filter(|word| word.starts_with('$') && !word.contains('/')) {
+                *word = "192.0.2.1".to_owned();
+            }
             // What a shell in the lab is to run is a call of its own, found further on.
             let inner = call.iter().position(|word| word == "--");
             call.truncate(inner.unwrap_or(call.len()));

@@ -7,7 +7,7 @@ use muslin_bgp_speaker::rib::{Explanation, RouteView};
 use muslin_node_plan::Inquired;
 use serde::Serialize;
 
-use super::output::{age, next_hops, print, route_state};
+use super::output::{age, next_hops, print, route_state, standing};
 use crate::api::Explained;
 use crate::cli::{ExplainArgs, Target};
 use crate::client;
@@ -106,9 +106,9 @@ fn paths(known: &Explanation) -> Vec<String> {
         let path =
             if route.as_path.is_empty() { String::new() } else { format!(", AS path {}", route.as_path) };
         let why = route.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let state = format!("{:?}", route.state).to_lowercase();
-        let since = age(Duration::from_secs(route.age.into()));
-        format!("{state}: {from}{next_hop}{path}{why}, for {since} [{cause}]")
+        let kept = if route.stale { ", kept from a session that was lost" } else { "" };
+        let (state, since) = (standing(route), age(Duration::from_secs(route.age.into())));
+        format!("{state}: {from}{next_hop}{path}{why}, for {since}{kept} [{cause}]")
     };
     known.paths.iter().map(|path| one(&path.route, &path.cause)).collect()
 }

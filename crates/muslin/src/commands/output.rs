@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use muslin_bgp_speaker::rib::RouteView;
 use muslin_route_programmer::{NextHop, RouteState};
 use serde::Serialize;
 
@@ -97,6 +98,12 @@ pub(crate) fn next_hops(hops: &[NextHop], interfaces: &Interfaces) -> String {
             None => format!("dev {interface}"),
         }
     }))
+}
+
+/// Where a route of BGP stands, in a word; two for one that is kept from a session that was lost.
+pub(crate) fn standing(route: &RouteView) -> String {
+    let state = format!("{:?}", route.state).to_lowercase();
+    if route.stale { state + ", stale" } else { state }
 }
 
 /// Where a route of ours stands in the kernel, in words.

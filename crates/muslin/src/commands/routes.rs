@@ -8,7 +8,7 @@ use muslin_bgp_speaker::rib::RouteView as Route;
 use muslin_route_programmer::RouteState;
 
 use super::live;
-use super::output::{age, next_hops, print, route_state, table, verdict};
+use super::output::{age, next_hops, print, route_state, standing, table, verdict};
 use crate::api::{KernelRoutes, PeerRoutes, RouteQuery, Routes};
 use crate::cli::{RouteView, RoutesArgs};
 use crate::client;
@@ -52,7 +52,7 @@ pub(super) fn peer_table(routes: &PeerRoutes) -> String {
     let rows = routes.routes.iter().map(|route| {
         [
             Cell::new(route.prefix),
-            Cell::new(format!("{:?}", route.state).to_lowercase()),
+            Cell::new(standing(route)),
             Cell::new(route.next_hop.map_or_else(|| "-".to_owned(), |hop| hop.to_string())),
             Cell::new(path(route)),
             Cell::new(age(Duration::from_secs(route.age.into()))),

@@ -5,6 +5,7 @@
 //! through is measured, from the pod, with packets that nobody may cut.
 
 mod place;
+mod service;
 mod walk;
 
 use std::net::IpAddr;
@@ -43,34 +44,39 @@ struct Step {
 
 /// Prints the way; fails if it is broken somewhere.
 pub(super) async fn run(args: &TraceArgs) -> anyhow::Result<ExitCode> {
-    let (from, to) = ends(args).await?;
+    let from = addresses(args, &args.from).await?;
+    let service = service::asked(&args.query.socket, &args.to).await;
+    let to = match &service {
+        Some(service) => service.addresses.clone(),
+        None => addresses(args, &args.to).await?,
+    };
+    let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+    let Some((from, to)) = pairs.find(|(from, to)| from.is_ipv4() == to.is_ipv4()) else {
+        let (a, b) = (list(&from), list(&to));
+        bail!("{} ({a}) and {} ({b}) have no address family in common", args.from, args.to)
+    };
+    let (to, translated) = match service.map(|service| service.behind(to)) {
+        None => (to, None),
+        Some(Ok((endpoint, step))) => (endpoint, Some(step)),
+        Some(Err(broken)) => {
+            return report(args, &Trace { from, to, steps: Vec::new(), broken: vec![broken] });
+        }
+    };
     let prefix = [("prefix", if to.is_ipv4() { format!("{to}/32") } else { format!("{to}/128") })];
     let explained: anyhow::Result<Explained> =
         client::get_with(&args.query.socket, "/v1/explain", &prefix).await;
     let explained = explained.ok();
     let root = args.root.clone();
     // Entering namespaces and waiting for packets is for threads.
-    let trace =
+    let mut trace =
         tokio::task::spawn_blocking(move || walk::walk(&root, from, to, explained.as_ref())).await??;
-    print(args.query.output, &trace, render)?;
-    Ok(if trace.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    trace.steps.splice(0..0, translated);
+    report(args, &trace)
 }
 
-/// The addresses of both ends, of one family.
-async fn ends(args: &TraceArgs) -> anyhow::Result<(IpAddr, IpAddr)> {
-    let (from, to) = (addresses(args, &args.from).await?, addresses(args, &args.to).await?);
-    let pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
-    let mut fitting = pairs.filter(|(from, to)| from.is_ipv4() == to.is_ipv4());
-    match fitting.next() {
-        Some(pair) => Ok(pair),
-        None => bail!(
-            "{} ({}) and {} ({}) have no address family in common",
-            args.from,
-            list(&from),
-            args.to,
-            list(&to)
-        ),
-    }
+fn report(args: &TraceArgs, trace: &Trace) -> anyhow::Result<ExitCode> {
+    print(args.query.output, trace, render)?;
+    Ok(if trace.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn addresses(args: &TraceArgs, target: &Target) -> anyhow::Result<Vec<IpAddr>> {

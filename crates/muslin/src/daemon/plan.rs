@@ -1,9 +1,14 @@
 //! The plan of either role.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_cluster::{ClusterState, Problem};
-use muslin_node_plan::{Caused, Discovery, KernelFacts, NodePlan, SpeakerPlan, plan, speaker_plan};
+use muslin_node_plan::{
+    Caused, Discovery, KernelFacts, Lingering, NodePlan, SpeakerPlan, plan, plan_holding, speaker_plan,
+};
 
 use super::Role;
 
@@ -25,6 +30,27 @@ impl Plan {
             Role::Node(node) => Some(Self::Node(Box::new(plan(state, facts, &node.name)))),
             Role::Speaker(_) => Some(Self::Speaker(Box::new(speaker_plan(state, facts)))),
         }
+    }
+
+    /// As [`of`](Self::of), `before` being the plan that is in force; what of it may not go at once stays.
+    pub(crate) fn after(
+        before: Option<&Self>,
+        lingering: &mut Lingering,
+        role: &Role,
+        state: &ClusterState,
+        facts: &KernelFacts,
+    ) -> Option<Self> {
+        let plan = Self::of(role, state, facts)?;
+        let Self::Node(new) = &plan else { return Some(plan) };
+        let announced: BTreeSet<IpNet> = match before {
+            Some(Self::Node(before)) => before.service_ranges.iter().map(|range| range.value).collect(),
+            Some(Self::Speaker(_)) | None => BTreeSet::new(),
+        };
+        let held = lingering.held(Instant::now(), &new.ending, |prefix| announced.contains(prefix));
+        if held.is_empty() {
+            return Some(plan);
+        }
+        Some(Self::Node(Box::new(plan_holding(state, facts, &new.node, &held))))
     }
 
     /// The speaker's part.

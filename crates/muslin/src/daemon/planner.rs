@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_bgp_speaker::{Family, FamilySet, PeerStatus, Start};
 use muslin_cluster::ClusterState;
-use muslin_node_plan::Handover;
+use muslin_node_plan::{Handover, Lingering};
 use muslin_route_programmer::{Adopted, DesiredRoute, RouteChange};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -51,11 +51,14 @@ pub(crate) async fn run(
     let mut configured = None;
     let mut event = Instant::now();
     let mut handover = Handover::default();
+    let mut lingering = Lingering::default();
     loop {
         daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
-        if let Some(plan) = Plan::of(&daemon.role, &cluster, &kernel) {
+        let before = daemon.plan.borrow().clone();
+        let plan = Plan::after(before.as_deref(), &mut lingering, &daemon.role, &cluster, &kernel);
+        if let Some(plan) = plan {
             let changed = daemon.plan.borrow().as_deref() != Some(&plan);
             drain.mark_unchanged();
             let wanted = daemon.drain.applied(plan.speaker());
@@ -100,6 +103,7 @@ pub(crate) async fn run(
                     announce(&daemon, pods);
                 }
             },
+            () = until(lingering.poll_timeout()) => {}
             // It lives as long as the daemon.
             _ = admission.changed() => {}
             // The drain lives as long as the daemon.
@@ -109,6 +113,14 @@ pub(crate) async fn run(
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
         event = Instant::now();
+    }
+}
+
+/// Sleeps until then, or for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
     }
 }
 

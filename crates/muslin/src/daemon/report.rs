@@ -7,7 +7,7 @@
 //!   speaker's events ──▶ bounded ───┴──▶ Events
 //! ```
 //!
-//! Nothing is written that has not changed. A session that comes or goes is looked at within half a second, and told as
+//! What has not changed is written once a minute, to say that somebody vouches for it. A session that comes or goes is looked at within half a second, and told as
 //! long as that does not happen too often; what changes with every route waits longer. A server that does not answer delays nothing: the newest news is told when it does.
 
 mod bucket;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use muslin_bgp_speaker::SpeakerEvent;
 use muslin_cluster::resources::NodeNetworkStatusStatus;
 use muslin_cluster::{
-    ApiClient, ClusterState, NodeEvent, NodeReporter, TellError, carry_over, report_objects,
+    ApiClient, ClusterState, NodeEvent, NodeReporter, TellError, carry_over, heartbeat, report_objects,
 };
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -85,6 +85,7 @@ async fn report_node(
         arrived: run_dir.join(ARRIVED),
         complaint: String::new(),
         writings: Bucket::new(WRITINGS, ONE_MORE),
+        early: rand::random(),
         refusals: Refusals::default(),
         limit: EventLimit::default(),
         state,
@@ -171,6 +172,8 @@ struct Teller {
     arrived: PathBuf,
     complaint: String,
     writings: Bucket,
+    /// How much earlier this agent's heartbeats come than they have to, so that they do not come all at once: 0 to 1.
+    early: f64,
     refusals: Refusals,
     limit: EventLimit,
     state: watch::Receiver<Arc<ClusterState>>,
@@ -195,17 +198,22 @@ impl Teller {
             self.tell(event).await;
         }
         #[expect(clippy::disallowed_methods, reason = "a status says when it was so")]
-        let mut status = status::of(&now, &sight, SystemTime::now());
+        let time = SystemTime::now();
+        let mut status = status::of(&now, &sight, time);
         if let Some(told) = &self.told {
             carry_over(&told.conditions, &mut status.conditions);
             status::keep_times(told, &mut status);
+            status.heartbeat.clone_from(&told.heartbeat);
         }
+        let pause = heartbeat(self.state.borrow().nodes.len()).mul_f64(1.0 - self.early / 3.0);
+        let beats = self.told_at.elapsed() >= pause;
         let due = self.told.as_ref().is_none_or(|told| {
             let numbers = status::differs_in_numbers(told, &status);
-            *told != status && (!numbers || self.told_at.elapsed() >= NUMBERS_EVERY)
+            beats || *told != status && (!numbers || self.told_at.elapsed() >= NUMBERS_EVERY)
         });
         let mut sees = if under_way(&now) { Sees::Movement } else { Sees::Rest };
         if due && self.writings.take(Instant::now()) {
+            status.heartbeat = status::heartbeat(time);
             self.reporter.tell_status(&status).await?;
             self.told = Some(status);
             self.told_at = Instant::now();

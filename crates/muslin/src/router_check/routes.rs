@@ -51,6 +51,7 @@ fn words(reason: &str) -> (&'static str, &'static str) {
             "nodes take no default route",
             "filter it on the router, or set BGPConfiguration `.spec.import.defaultRoute: Accept`",
         ),
+        "martian" => ("nobody routes those addresses", "filter it on the router: something is wrong there"),
         "own-block" => {
             ("that is this node's own", "let the router not send routes back to where they are from")
         }

@@ -4,7 +4,7 @@ use muslin_bgp_speaker::Family;
 use muslin_bgp_speaker::config::{Role, TtlMode};
 use muslin_node_plan::{Members, NodeGroup, PrefixRange, RouterPlan};
 
-use super::{Lines, Router, comment, families, head, of_family, own, password, told};
+use super::{Lines, Router, carrying, comment, families, head, of_family, own, password, told};
 
 /// Equal paths that are used together.
 const MAX_PATHS: u32 = 64;
@@ -17,9 +17,13 @@ pub(super) fn configuration(plan: &RouterPlan, router: &Router) -> String {
     text.add("protocol direct { ipv4; ipv6; }");
     for family in families(plan) {
         let name = word(family);
-        filter(&mut text, &format!("muslin_in_{name}"), of_family(&plan.accept, family));
-        filter(&mut text, &format!("muslin_out_{name}"), of_family(&told(plan), family));
-        filter(&mut text, &format!("muslin_own_{name}"), of_family(&own(plan), family));
+        // Without this, internal peers are told the next hop of its own routes, which only this router can reach.
+        let reflects = carrying(plan, family).any(|group| group.session.internal);
+        let own_first = "if source != RTS_BGP then dest = RTD_UNREACHABLE; # by way of this router";
+        let before = if reflects { own_first } else { "" };
+        filter(&mut text, &format!("muslin_in_{name}"), "", of_family(&plan.accept, family));
+        filter(&mut text, &format!("muslin_out_{name}"), before, of_family(&told(plan), family));
+        filter(&mut text, &format!("muslin_own_{name}"), "", of_family(&own(plan), family));
         text.add(
             "# `learn`: what others put into the kernel, such as the default route, can be told to nodes.",
         );
@@ -42,8 +46,12 @@ fn word(family: Family) -> &'static str {
     }
 }
 
-fn filter<'a>(text: &mut Lines, name: &str, ranges: impl Iterator<Item = &'a PrefixRange>) {
+/// A filter that accepts these ranges, after `before`.
+fn filter<'a>(text: &mut Lines, name: &str, before: &str, ranges: impl Iterator<Item = &'a PrefixRange>) {
     text.add(format_args!("filter {name} {{"));
+    if !before.is_empty() {
+        text.add(format_args!("  {before}"));
+    }
     for range in ranges {
         let PrefixRange { range, min, max, what } = range;
         text.add(format_args!("  if net ~ [ {range}{{{min},{max}}} ] then accept; # {what}"));

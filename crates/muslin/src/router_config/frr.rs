@@ -152,5 +152,7 @@ fn carried(text: &mut Lines, group: &NodeGroup, digit: char) {
     say(format!("maximum-prefix {} 75 restart 1", group.max_prefixes));
     if group.session.internal {
         say("route-reflector-client".to_owned());
+        // Of its own routes; without this they carry a next hop that only this router can reach.
+        say("next-hop-self".to_owned());
     }
 }

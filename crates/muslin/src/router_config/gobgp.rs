@@ -24,6 +24,13 @@ pub(super) fn configuration(plan: &RouterPlan, router: &Router) -> Result<String
             remedy: "take a later one",
         });
     }
+    if plan.groups.iter().any(is_secured_over_ipv6) {
+        return Err(Unsupported::Lacks {
+            daemon: "GoBGP",
+            what: "`ttlSecurity` for nodes that connect over IPv6",
+            remedy: "take it out of the BGPPeer with the IPv6 address, or carry both families over IPv4",
+        });
+    }
     let mut text = Lines(comment("#", &head(plan)));
     text.add(
         "# GoBGP has no routes of its own: `gobgp global rib add PREFIX nexthop ADDRESS` tells nodes of one,",
@@ -51,6 +58,16 @@ pub(super) fn configuration(plan: &RouterPlan, router: &Router) -> Result<String
         members(&mut text, group, router);
     }
     Ok(text.0)
+}
+
+/// Such a node's connection is accepted by nobody: seen with GoBGP 4.8.
+fn is_secured_over_ipv6(group: &NodeGroup) -> bool {
+    let over_ipv6 = match &group.members {
+        Members::Ranges(ranges) => ranges.iter().any(|range| range.addr().is_ipv6()),
+        Members::Each(nodes) => nodes.iter().any(|(_, address)| address.is_ipv6()),
+        Members::Links => false,
+    };
+    over_ipv6 && matches!(group.session.ttl, TtlMode::Security(_))
 }
 
 fn set(direction: &str, family: Family) -> String {
@@ -167,6 +184,9 @@ fn members(text: &mut Lines, group: &NodeGroup, router: &Router) {
             }
         }
         Members::Links => {
+            text.add(
+                "# Nodes find this router by router advertisements, which GoBGP does not send: radvd does.",
+            );
             for interface in &router.interfaces {
                 text.add("[[neighbors]]\n[neighbors.config]");
                 text.add(format_args!("neighbor-interface = \"{interface}\"\npeer-group = \"{name}\""));

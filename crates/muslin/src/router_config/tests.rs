@@ -62,7 +62,10 @@ fn frr_filters_limits_and_listens() {
             "bgp graceful-restart restart-time 120",
         ],
     );
-    has(&plain(Daemon::Frr, INTERNAL), &["neighbor nodes_ipv4 route-reflector-client"]);
+    has(
+        &plain(Daemon::Frr, INTERNAL),
+        &["neighbor nodes_ipv4 route-reflector-client", "neighbor nodes_ipv4 next-hop-self"],
+    );
     has(
         &plain(Daemon::Frr, SECURE),
         &["neighbor nodes_ipv4 ttl-security hops 2", "neighbor nodes_ipv4 local-role provider strict-mode"],
@@ -105,6 +108,9 @@ fn gobgp_filters_limits_and_listens() {
         ],
     );
     let refused = written(Daemon::Gobgp, SECURE, &Router::default()).unwrap_err();
+    let over_ipv6 = "peerAddress: \"fd30:0:0:1::1\", peerASN: 65000, ttlSecurity: 1";
+    let unsafe_there = written(Daemon::Gobgp, over_ipv6, &Router::default()).unwrap_err().to_string();
+    assert!(unsafe_there.contains("over IPv6: take it out"), "{unsafe_there}");
     let old = Router { release: Some(Release(3, 36)), ..Router::default() };
     assert!(written(Daemon::Gobgp, EXTERNAL, &old).unwrap_err().to_string().contains("take a later one"));
     assert_eq!(refused.to_string(), "GoBGP has no roles (RFC 9234): take `strictRole` out of the BGPPeer");

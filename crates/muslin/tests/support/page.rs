@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long a command may be repeated until it says what the page says.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two times.
+const PAUSE: Duration = Duration::from_millis(200);
 const MARK: &str = "@@@";
 
 /// A command of a page, and what it prints.
@@ -48,6 +50,8 @@ pub(crate) fn run(page: &str, tier: &str) {
                             step.line,
                             step.command
                         );
+                        // What it waits for needs the processor too.
+                        std::thread::park_timeout(PAUSE);
                         continue;
                     }
                 }

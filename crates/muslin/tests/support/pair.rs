@@ -9,6 +9,43 @@ use tempfile::TempDir;
 
 use crate::daemon::Daemon;
 
+/// A cluster of the one node, which takes 10.50.0.0/16 from the router.
+pub const CLUSTER: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: n1, labels: {role: egress}}
+spec: {podCIDRs: [10.244.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 172.30.1.2}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {import: {cidrs: [10.50.0.0/16]}}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata: {name: tor}
+spec: {peerAddress: 172.30.1.1, peerASN: 65000}
+";
+
+/// A router that takes and tells everything, and announces 10.50.0.0/16.
+pub const ROUTER: &str = "
+apiVersion: muslin.dev/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPFilter
+metadata: {name: everything}
+spec: {import: [{action: Accept}], export: [{action: Accept}]}
+---
+apiVersion: muslin.dev/v1alpha1
+kind: BGPPeer
+metadata: {name: n1}
+spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [everything]}
+";
+
 /// Node n1 at 172.30.1.2, whose default route, somebody else's, leads to the router at 172.30.1.1.
 pub struct Pair {
     pub node: Namespace,

@@ -107,6 +107,10 @@ fn what_the_state_does_not_say_is_asked_for_by_name() {
         error(other, &peers(&["spine"])),
         "BGPPeer spine says `peerASN: external`: write the router's AS with --asn"
     );
+    let signed = "---\napiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {name: core}\nspec: {peerAddress: 172.30.1.8, peerASN: 65000, tcpAO: {secretKeyRef: {name: rack}}}\n";
+    assert!(
+        error(signed, &peers(&["core"])).starts_with("BGPPeer core .spec.tcpAO: no router's configuration")
+    );
     let listen = RouterRequest { listen: vec!["172.30.1.0/24".parse().unwrap()], ..RouterRequest::default() };
     assert_eq!(
         error("", &listen),

@@ -60,6 +60,43 @@ fn a_node_of_another_as_is_an_external_peer_and_its_blocks_must_come_from_that_a
     assert_eq!(origins, [Some(64513), None, None]);
 }
 
+/// A node with one more label.
+fn labelled(name: &str, address: &str, label: &str) -> String {
+    node(name, &[address], &[]).replace("labels: {", &format!("labels: {{{label}, "))
+}
+
+#[test]
+fn racks_have_ases_by_the_label_of_their_nodes() {
+    let nodes = labelled("a", "192.168.7.1", "rack-asn: \"65001\"")
+        + &labelled("b", "192.168.7.2", "rack-asn: \"65001\"")
+        + &labelled("c", "192.168.7.3", "rack-asn: \"1.10\"")
+        + &node("d", &["192.168.7.4"], &[])
+        + &labelled("e", "192.168.7.5", "rack-asn: \"65005\"")
+        + &resource("BGPConfiguration", "default", "asn: 65000, asnNodeLabel: rack-asn")
+        + &resource("BGPConfiguration", "node.e", "asn: 65009");
+    let plan = plan_of(&nodes, &uplink(&LINK), "a");
+    assert_eq!(plan.problems, []);
+    assert_eq!(plan.speaker.asn.0, 65001);
+    let theirs: Vec<_> =
+        plan.speaker.peers.iter().map(|peer| format!("{:?}", peer.session.remote_as)).collect();
+    assert_eq!(theirs, ["Is(Asn(65001))", "Is(Asn(65546))", "Is(Asn(65000))", "Is(Asn(65009))"]);
+}
+
+#[test]
+fn a_label_that_is_no_as_leaves_the_node_in_the_one_of_all() {
+    let nodes = labelled("a", "192.168.7.1", "rack-asn: seven")
+        + &resource("BGPConfiguration", "default", "asn: 65000, asnNodeLabel: rack-asn");
+    let plan = plan_of(&nodes, &uplink(&LINK), "a");
+    assert_eq!(plan.speaker.asn.0, 65000);
+    assert_eq!(
+        problems(&plan),
+        [
+            "test.yaml:11: BGPConfiguration default .spec.asnNodeLabel: Node a has rack-asn=seven, which is no AS number; \
+          label it with a number from 1 to 4294967294 that is not reserved; `asn` holds meanwhile"
+        ]
+    );
+}
+
 #[test]
 fn a_node_that_does_not_listen_connects() {
     let silent = nodes() + &resource("BGPConfiguration", "node.b", "listenPort: 0");

@@ -296,6 +296,21 @@ fn a_session_is_spoken_from_the_address_of_its_source_interface() {
 }
 
 #[test]
+fn a_node_speaks_from_its_own_local_addresses_where_a_peer_names_none() {
+    let addresses = |spec: &str| -> Vec<_> {
+        let configuration =
+            resource("BGPConfiguration", "node.n1", "localAddresses: [10.9.9.1, \"fd09::1\"]");
+        let plan = with(&[configuration, peer(spec)]);
+        assert_eq!(plan.problems, []);
+        plan.speaker.peers.iter().map(|peer| peer.session.local_address.unwrap().to_string()).collect()
+    };
+    assert_eq!(addresses("peerAddress: 172.30.1.1, peerASN: 65000, multihop: 2"), ["10.9.9.1"]);
+    assert_eq!(addresses("peerAddress: \"fd30:0:0:1::1\", peerASN: 65000, multihop: 2"), ["fd09::1"]);
+    let named = "peerAddress: 172.30.1.1, peerASN: 65000, localAddress: 172.30.1.2";
+    assert_eq!(addresses(named), ["172.30.1.2"]);
+}
+
+#[test]
 fn tcp_ao_is_planned_where_the_kernel_has_it_and_refused_where_it_has_not() {
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: kube-system}\n\
                   stringData: {password: hush}\n";

@@ -1,5 +1,7 @@
-use super::{node, originated, plan_of, resource};
-use crate::{KernelFacts, NodePlan};
+use std::collections::BTreeSet;
+
+use super::{node, originated, plan_of, resource, state};
+use crate::{KernelFacts, NodePlan, plan_holding};
 
 const RANGES: &str = "serviceExternalIPs: [{cidr: 192.0.2.0/24}, {cidr: \"2001:db8:2::/64\"}], \
                       serviceLoadBalancerIPs: [{cidr: 198.51.100.0/24}]";
@@ -69,6 +71,25 @@ fn traffic_policy_decides_which_nodes_announce_a_service() {
         assert_eq!(plan.withheld.is_empty(), announced, "{case}");
         assert_eq!(plan.firewall.service_ranges_to_drop.is_empty(), !announced, "{case}");
     }
+}
+
+#[test]
+fn a_route_that_is_held_stays_while_its_endpoint_serves() {
+    let manifest = |here| {
+        let (ready, serving, terminating) = here;
+        node("a", &["172.30.1.2"], &[])
+            + &resource("BGPConfiguration", "default", RANGES)
+            + &service("Local", &[("a", ready, serving, terminating), ("b", true, true, false)])
+    };
+    let address = "192.0.2.1/32".parse().unwrap();
+    let held = BTreeSet::from([address]);
+    let holding = |here| plan_holding(&state(&manifest(here)), &KernelFacts::default(), "a", &held);
+    assert_eq!(on_a(&service("Local", &[("a", false, true, true), ("b", true, true, false)])).ending, held);
+    let plan = holding(ENDING);
+    assert_eq!(originated(&plan), ["192.0.2.1/32"]);
+    assert_eq!(plan.ending, held, "it is still on its way out");
+    assert_eq!(originated(&holding(GONE)), Vec::<String>::new(), "nothing serves any more");
+    assert_eq!(holding(READY).ending, BTreeSet::new());
 }
 
 #[test]

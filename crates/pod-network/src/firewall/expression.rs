@@ -31,6 +31,8 @@ pub(super) enum Expression<'a> {
     ToPort { protocol: u8, port: u16 },
     /// `counter`
     Count,
+    /// `accept`: the rest of the chain does not see the packet.
+    Accept,
     /// `drop`
     Drop,
     /// `masquerade fully-random`: the kernel's usual choice of ports collides under load.
@@ -88,11 +90,8 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
             compare(m, &port.to_be_bytes());
         }
         Expression::Count => step(m, "counter", |_| {}),
-        Expression::Drop => step(m, "immediate", |m| {
-            m.be32(NFTA_IMMEDIATE_DREG, VERDICT_REGISTER);
-            let verdict = |m: &mut Attributes<'_>| m.be32(NFTA_VERDICT_CODE, NF_DROP);
-            m.nest(NFTA_IMMEDIATE_DATA, |m| m.nest(NFTA_DATA_VERDICT, verdict));
-        }),
+        Expression::Accept => verdict(m, NF_ACCEPT),
+        Expression::Drop => verdict(m, NF_DROP),
         Expression::Masquerade => {
             step(m, "masq", |m| m.be32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY));
         }
@@ -103,6 +102,14 @@ fn step(m: &mut Attributes<'_>, name: &str, data: impl FnOnce(&mut Attributes<'_
     m.nest(NFTA_LIST_ELEM, |m| {
         m.string(NFTA_EXPR_NAME, name);
         m.nest(NFTA_EXPR_DATA, data);
+    });
+}
+
+fn verdict(m: &mut Attributes<'_>, code: u32) {
+    step(m, "immediate", |m| {
+        m.be32(NFTA_IMMEDIATE_DREG, VERDICT_REGISTER);
+        let verdict = |m: &mut Attributes<'_>| m.be32(NFTA_VERDICT_CODE, code);
+        m.nest(NFTA_IMMEDIATE_DATA, |m| m.nest(NFTA_DATA_VERDICT, verdict));
     });
 }
 
@@ -207,6 +214,7 @@ const NFTA_IMMEDIATE_DREG: u16 = 1;
 const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
 const NF_DROP: u32 = 0;
+const NF_ACCEPT: u32 = 1;
 
 const NFTA_FIB_DREG: u16 = 1;
 const NFTA_FIB_RESULT: u16 = 2;

@@ -20,6 +20,8 @@ const ELEMENTS: usize = 500;
 const PODS: [&str; 2] = ["pods-v4", "pods-v6"];
 const CLUSTER: [&str; 2] = ["cluster-v4", "cluster-v6"];
 const SERVICES: [&str; 2] = ["services-v4", "services-v6"];
+const ALL_PODS: [&str; 2] = ["all-pods-v4", "all-pods-v6"];
+const PEERS: [&str; 2] = ["peers-v4", "peers-v6"];
 
 /// Replaces the table: adding it first makes the deletion succeed whether or not it was there.
 pub(super) fn replace(plan: &FirewallPlan) -> Batch {
@@ -31,6 +33,8 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
         table.set(PODS[names], family, &plan.masquerade.pod_ranges);
         table.set(CLUSTER[names], family, &plan.masquerade.never);
         table.set(SERVICES[names], family, &plan.service_ranges_to_drop);
+        table.set(ALL_PODS[names], family, &plan.node_guard.pod_ranges);
+        table.set(PEERS[names], family, &plan.node_guard.peers);
     }
     let from_a_pod = Expression::ComesInBy(HOST_INTERFACE_PREFIX);
     let drop = [Expression::Count, Expression::Drop];
@@ -40,9 +44,19 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
     table.rule("pods-in", "a source that is not the pod's own", &spoofed);
 
     table.chain(&Chain { name: "node-guard", kind: "filter", hook: INPUT, priority: libc::NF_IP_PRI_FILTER });
+    let source = |family, set| Expression::Address { family, which: End::Source, set, is: Membership::In };
+    for (family, names) in Family::BOTH.into_iter().zip(0..) {
+        let rule = [source(family, PEERS[names]), Expression::Accept];
+        table.rule("node-guard", "a pod that is a peer", &rule);
+    }
     for (protocol, port) in ROUTING_PORTS {
-        let rule = [&[from_a_pod, Expression::ToPort { protocol, port }], &drop[..]].concat();
-        table.rule("node-guard", "no pod speaks routing protocols with the node", &rule);
+        let to_port = Expression::ToPort { protocol, port };
+        let own = [&[from_a_pod, to_port], &drop[..]].concat();
+        table.rule("node-guard", "no pod speaks routing protocols with the node", &own);
+        for (family, names) in Family::BOTH.into_iter().zip(0..) {
+            let other = [&[source(family, ALL_PODS[names]), to_port], &drop[..]].concat();
+            table.rule("node-guard", "nor does one of another node", &other);
+        }
     }
 
     // Behind kube-proxy's own chains of this hook, which refuse connections to Services without endpoints.

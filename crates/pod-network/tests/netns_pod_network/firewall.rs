@@ -1,7 +1,7 @@
 //! The table as `nft` reads it.
 
 use muslin_netns::Namespace;
-use muslin_pod_network::{FirewallPlan, Masquerade, firewall};
+use muslin_pod_network::{FirewallPlan, Masquerade, NodeGuard, firewall};
 use serde_json::{Value, json};
 
 use crate::node::nft;
@@ -23,6 +23,10 @@ pub(crate) fn plan() -> FirewallPlan {
             ]),
         },
         service_ranges_to_drop: prefixes(&["10.96.0.0/16", "fd00:10:96::/112"]),
+        node_guard: NodeGuard {
+            pod_ranges: prefixes(&["10.244.0.0/16", "fd00:10:244::/48"]),
+            peers: prefixes(&["10.244.2.7/32"]),
+        },
     }
 }
 
@@ -65,6 +69,16 @@ type ipv4_addr
 flags interval
 elements = { 10.96.0.0/16 }
 }
+set all-pods-v4 {
+type ipv4_addr
+flags interval
+elements = { 10.244.0.0/16 }
+}
+set peers-v4 {
+type ipv4_addr
+flags interval
+elements = { 10.244.2.7 }
+}
 set pods-v6 {
 type ipv6_addr
 flags interval
@@ -81,15 +95,32 @@ type ipv6_addr
 flags interval
 elements = { fd00:10:96::/112 }
 }
+set all-pods-v6 {
+type ipv6_addr
+flags interval
+elements = { fd00:10:244::/48 }
+}
+set peers-v6 {
+type ipv6_addr
+flags interval
+}
 chain pods-in {
 type filter hook prerouting priority raw; policy accept;
 iifname "msl*" fib saddr . iif oif missing counter packets 0 bytes 0 drop comment "a source that is not the pod's own"
 }
 chain node-guard {
 type filter hook input priority filter; policy accept;
+ip saddr @peers-v4 accept comment "a pod that is a peer"
+ip6 saddr @peers-v6 accept comment "a pod that is a peer"
 iifname "msl*" tcp dport 179 counter packets 0 bytes 0 drop comment "no pod speaks routing protocols with the node"
+ip saddr @all-pods-v4 tcp dport 179 counter packets 0 bytes 0 drop comment "nor does one of another node"
+ip6 saddr @all-pods-v6 tcp dport 179 counter packets 0 bytes 0 drop comment "nor does one of another node"
 iifname "msl*" udp dport 3784 counter packets 0 bytes 0 drop comment "no pod speaks routing protocols with the node"
+ip saddr @all-pods-v4 udp dport 3784 counter packets 0 bytes 0 drop comment "nor does one of another node"
+ip6 saddr @all-pods-v6 udp dport 3784 counter packets 0 bytes 0 drop comment "nor does one of another node"
 iifname "msl*" udp dport 4784 counter packets 0 bytes 0 drop comment "no pod speaks routing protocols with the node"
+ip saddr @all-pods-v4 udp dport 4784 counter packets 0 bytes 0 drop comment "nor does one of another node"
+ip6 saddr @all-pods-v6 udp dport 4784 counter packets 0 bytes 0 drop comment "nor does one of another node"
 }
 chain untranslated {
 type filter hook forward priority filter + 10; policy accept;
@@ -125,7 +156,7 @@ fn applying_again_replaces_the_table_and_nothing_else() {
     let empty = table(&node);
     let elements =
         |objects: &[Value]| objects.iter().filter(|object| !object["set"]["elem"].is_null()).count();
-    assert_eq!((elements(&first), elements(&empty)), (6, 0));
+    assert_eq!((elements(&first), elements(&empty)), (9, 0));
 
     node.run(firewall::remove).unwrap().unwrap();
     node.run(firewall::remove).unwrap().unwrap();

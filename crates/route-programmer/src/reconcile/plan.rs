@@ -15,6 +15,11 @@ use crate::status::{ClashEffect, ProgrammerEvent};
 use crate::wire::refusal::KernelRefusal;
 use crate::wire::route::{RouteWrite, Target, Write};
 
+/// Fewer prefixes than this are taken in the order in which they came: scattering them gains nothing.
+const SCATTER_FROM: usize = 4096;
+/// Its fraction in 32 bits, whose multiples fall evenly anywhere in the whole range.
+const GOLDEN_RATIO: u32 = 0x9e37_79b9;
+
 /// What one look at a slot gives.
 enum Step {
     Rest,
@@ -37,7 +42,7 @@ impl Reconciler {
         self.plan_objects(max, batch);
         let mut deferred: SmallVec<[IpNet; 64]> = SmallVec::new();
         while batch.len() + deferred.len() < max {
-            let Some(prefix) = self.queue.pop_front() else { break };
+            let Some(prefix) = self.draw() else { break };
             let Some(slot) = self.slots.get_mut(&prefix) else { continue };
             slot.queued = false;
             let sides = (slot.desired, slot.actual);
@@ -56,6 +61,21 @@ impl Reconciler {
         if batch.is_empty() && self.queue.is_empty() && self.synced {
             self.plan_deletions(max, batch);
         }
+    }
+
+    /// The next prefix to be looked at: the one that waits longest, but of many any one.
+    ///
+    /// The kernel's trie of IPv4 halves its nodes again and again on its way through deletions in ascending order, as a
+    /// peer's table comes: 200,000 of them take three times as long as the same ones scattered, and additions a quarter
+    /// longer. The steps of the golden ratio scatter without a source of randomness.
+    fn draw(&mut self) -> Option<IpNet> {
+        let waiting = self.queue.len();
+        if waiting < SCATTER_FROM {
+            return self.queue.pop_front();
+        }
+        self.scatter = self.scatter.wrapping_add(GOLDEN_RATIO);
+        let place = (u64::from(self.scatter) * waiting as u64) >> 32;
+        self.queue.swap_remove_front(place as usize)
     }
 
     /// Groups whose members came or went.

@@ -1,6 +1,7 @@
 //! The core against a model of the kernel.
 
 mod behaviour;
+mod counts;
 mod model;
 mod properties;
 

@@ -27,6 +27,9 @@ use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, DOCKER, FRR, GOBGP, IPROUTE, JQ, PING, STRACE};
 use crate::shell::{self, Count, Enter, cargo};
 
+/// A test of the package with `muslin` and `muslin-cni`: they are built with it.
+const PROGRAMS_OF: &str = "netns_topology";
+
 /// What the part inside is told by the part outside.
 #[derive(clap::Args)]
 pub(crate) struct Inside {
@@ -51,7 +54,9 @@ pub(super) fn run(count: &mut Count) -> Result<()> {
         bail!("a Docker engine needs root: sudo cargo xtask test --tier containerlab");
     }
     let containerlab = program::require()?;
-    shell::run(&mut cargo(["build", "--locked", "--package", "muslin"]))?;
+    // The programs as the tests of the other tiers have them: `cargo build` would choose other features, and build all
+    // that they depend on once more.
+    shell::run(&mut cargo(["test", "--workspace", "--locked", "--no-run", "--test", PROGRAMS_OF]))?;
     let folder = tempfile::Builder::new().prefix("muslin-clab-").tempdir()?;
     let cgroup = format!("muslin-containerlab-{}", std::process::id());
     // Before anything that may be left: it is also there if this process is killed.

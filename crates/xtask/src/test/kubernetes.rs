@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 
 use super::{Tier, integration_tests};
 use crate::image;
-use crate::packages::{self, CNI_PLUGINS, FRR, NFTABLES, Package};
-use crate::shell::{self, Count, Enter};
+use crate::packages::{self, CNI_PLUGINS, ETCD, FRR, NFTABLES, Package};
+use crate::shell::{self, Count, Enter, cargo};
 
 const PACKAGES: [Package; 11] = [
     // Kubernetes' own tests call these in pods.
@@ -17,11 +17,11 @@ const PACKAGES: [Package; 11] = [
     Package { name: "netcat-openbsd", file: "/usr/bin/nc.openbsd" },
     Package { name: "conntrack", file: "/usr/sbin/conntrack" },
     Package { name: "containerd", file: "/usr/bin/containerd" },
-    Package { name: "etcd-server", file: "/usr/bin/etcd" },
     Package { name: "iproute2", file: "/usr/bin/ip" },
     Package { name: "iptables", file: "/usr/sbin/iptables" },
     Package { name: "runc", file: "/usr/sbin/runc" },
     CNI_PLUGINS,
+    ETCD,
     FRR,
     NFTABLES,
 ];
@@ -94,7 +94,11 @@ impl Shape {
     }
 
     fn command(&self, muslin: &Path, image: &Path) -> Result<Command> {
-        let mut tests = integration_tests(Tier::Kubernetes)?;
+        let mut tests = match self.tests {
+            // The other programs have nothing to do with either.
+            "packets" => cargo(["test", "--workspace", "--locked", "--test", "kubernetes_cluster"]),
+            _ => integration_tests(Tier::Kubernetes)?,
+        };
         tests.env("MUSLIN_BIN", muslin).env("MUSLIN_IMAGE", image).env("RUST_LIB_BACKTRACE", "0");
         tests.env("MUSLIN_ROUTER", self.router).env("MUSLIN_PROXY_MODE", self.proxy_mode);
         tests.env("MUSLIN_TESTS", self.tests);

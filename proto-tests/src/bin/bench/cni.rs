@@ -18,16 +18,19 @@ const OURS: &str = "muslin-cni, IPv4";
 const DUAL: &str = "muslin-cni, IPv4 and IPv6";
 const FLOOR: &str = "floor: start /bin/true";
 
+/// Adding all at once is measured so often.
+const BURSTS: usize = 5;
+
 /// A plugin on its node.
 struct Candidate {
     name: &'static str,
     plugin: PathBuf,
     configuration: Value,
     node: Namespace,
-    samples: [Samples; 2],
+    samples: [Samples; 4],
 }
 
-pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
+pub(crate) fn measure(binaries: &Path, pods: usize, at_once: usize) -> Result<Section> {
     let folder = tempfile::tempdir()?;
     let mut candidates = vec![
         ptp(&folder)?,
@@ -54,6 +57,11 @@ pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
             candidate.samples[1].push(delete);
         }
     }
+    for burst in 0..if pods < at_once { 1 } else { BURSTS } {
+        for turn in 0..all {
+            candidates[(burst + turn) % all].burst(burst, at_once)?;
+        }
+    }
     let rows = candidates
         .into_iter()
         .map(|candidate| Row { name: candidate.name.to_owned(), values: candidate.samples.to_vec() })
@@ -62,12 +70,19 @@ pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
         title: "Adding and deleting pods",
         method: format!(
             "{pods} pods one after the other, a network namespace each; the time of the plugin's process from its start \
-             to its end. Plugins take turns pod by pod."
+             to its end. Plugins take turns pod by pod. Then {at_once} at once: from the start of the first process to \
+             the end of the last one, {BURSTS} times in turns."
         ),
-        columns: vec![Column { name: "ADD", unit: "ms" }, Column { name: "DEL", unit: "ms" }],
+        columns: vec![
+            Column { name: "ADD", unit: "ms" },
+            Column { name: "DEL", unit: "ms" },
+            Column { name: "all ADDs at once", unit: "ms" },
+            Column { name: "all DELs at once", unit: "ms" },
+        ],
         rows,
         targets: vec![],
         notes: vec![],
+        plot: None,
     };
     let ratio = |column: &str| -> Result<f64> {
         let median = |row: &str| section.median(row, column).with_context(|| row.to_owned());
@@ -76,6 +91,16 @@ pub(crate) fn measure(binaries: &Path, pods: usize) -> Result<Section> {
     section.targets = vec![
         Target { statement: "ADD at most 0.5 of ptp's".to_owned(), found: ratio("ADD")?, limit: 0.5 },
         Target { statement: "DEL at most 0.35 of ptp's".to_owned(), found: ratio("DEL")?, limit: 0.35 },
+        Target {
+            statement: "all ADDs at once at most 0.5 of ptp's".to_owned(),
+            found: ratio("all ADDs at once")?,
+            limit: 0.5,
+        },
+        Target {
+            statement: "all DELs at once at most 0.35 of ptp's".to_owned(),
+            found: ratio("all DELs at once")?,
+            limit: 0.35,
+        },
     ];
     Ok(section)
 }
@@ -115,6 +140,27 @@ fn ours(
 }
 
 impl Candidate {
+    /// As a node that starts with its pods: all of them come together, and go.
+    fn burst(&mut self, number: usize, pods: usize) -> Result<()> {
+        let namespaces: Vec<Namespace> =
+            (0..pods).map(|_| Namespace::new("pod")).collect::<Result<_, _>>()?;
+        for (what, samples) in [("ADD", 2), ("DEL", 3)] {
+            let begun = Instant::now();
+            std::thread::scope(|scope| {
+                let one = |(index, pod): (usize, _)| {
+                    let (candidate, container) = (&*self, format!("burst-{number}-{index}"));
+                    scope.spawn(move || candidate.call(what, &container, pod))
+                };
+                let calls: Vec<_> = namespaces.iter().enumerate().map(one).collect();
+                calls.into_iter().try_for_each(|call| {
+                    call.join().map_err(|_| anyhow::anyhow!("a call panicked"))?.map(drop)
+                })
+            })?;
+            self.samples[samples].push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        Ok(())
+    }
+
     /// One call of the plugin, in milliseconds.
     fn call(&self, what: &str, container: &str, pod: &Namespace) -> Result<f64> {
         let mut command = Command::new(&self.plugin);

@@ -39,5 +39,6 @@ pub(crate) fn measure(binaries: &Path, runs: usize) -> Result<Section> {
         rows: vec![Row { name: "`muslin lab`".to_owned(), values: vec![convergence, memory] }],
         targets,
         notes: vec![],
+        plot: None,
     })
 }

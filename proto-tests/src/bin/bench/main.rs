@@ -4,23 +4,30 @@
 //! them. What is written is the median with the smallest and the largest value, and the ratio to the first candidate.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+#![allow(clippy::format_push_string, reason = "configurations are put together piece by piece, to be read")]
 
 mod cni;
 mod lab;
+mod path;
+mod plot;
 mod report;
 mod routes;
+mod scale;
 mod sizes;
 mod speaker;
+mod start;
+mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use muslin_netns::{Entered, become_root_in_user_namespace};
 
-use crate::report::{Report, Section};
-use crate::speaker::Extent;
+use crate::report::{Machine, Report, Section};
+use crate::speaker::{Extent, Grown};
 
 /// Measures Muslin beside others.
 #[derive(Parser)]
@@ -32,15 +39,18 @@ struct Options {
     /// Measure only this; may be given several times
     #[arg(long, value_enum, ignore_case = true)]
     only: Vec<Subject>,
-    /// Prefixes or clients, instead of those of the scenario (S1 to S7)
+    /// Prefixes or clients, instead of those of the scenario (S1 to S7, routes)
     #[arg(long, value_name = "NUMBER")]
     size: Option<u32>,
-    /// Repetitions, instead of the usual ones (S1 to S7)
+    /// Repetitions, instead of the usual ones (S1 to S10, routes)
     #[arg(long, value_name = "NUMBER")]
     runs: Option<usize>,
     /// Only this contender, e.g. `muslin` or `bird3`; may be given several times (S1 to S7)
     #[arg(long, value_name = "NAME")]
     with: Vec<String>,
+    /// A table of the Internet's for S1, in place of one that looks like it: a decompressed MRT dump
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
     /// Folder of benchmarks.md and benchmarks.json; without it they are only printed
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
@@ -51,7 +61,13 @@ struct Options {
 
 impl Options {
     fn extent(&self) -> Extent {
-        Extent { quick: self.quick, size: self.size, runs: self.runs, with: self.with.clone() }
+        Extent {
+            quick: self.quick,
+            size: self.size,
+            runs: self.runs,
+            with: self.with.clone(),
+            table: self.table.clone(),
+        }
     }
 }
 
@@ -59,9 +75,11 @@ impl Options {
 enum Subject {
     /// Convergence of the lab and memory of its agents
     Lab,
-    /// ADD and DEL of the CNI plugins
+    /// S9: ADD and DEL of the CNI plugins
+    #[value(alias = "s9")]
     Cni,
-    /// Routes into the kernel
+    /// S5: routes into the kernel
+    #[value(alias = "s5")]
     Routes,
     /// Size of the binaries
     Sizes,
@@ -85,6 +103,24 @@ enum Subject {
     S6,
     /// The speaker: latency of one change
     S7,
+    /// The speaker: S1 at four sizes
+    S1g,
+    /// The speaker: S2 at four sizes
+    S2g,
+    /// The speaker: S3 at four sizes
+    S3g,
+    /// The speaker: S4 at four sizes
+    S4g,
+    /// A reflector by the size of its cluster
+    Sizing,
+    /// The whole way of a Service into the kernels of a hundred nodes
+    S7w,
+    /// Start of an agent in a large cluster
+    S8,
+    /// An agent on a real API server with thousands of nodes
+    Scale,
+    /// The data path from pod to pod
+    S10,
 }
 
 fn main() -> ExitCode {
@@ -107,26 +143,39 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let subjects = if options.only.is_empty() { Subject::value_variants() } else { &options.only };
-    let mut sections = Vec::new();
+    let name = |subject: &Subject| format!("{subject:?}").to_lowercase();
+    let order: Vec<String> = Subject::value_variants().iter().map(name).collect();
+    let machine = Machine::this()?;
+    let mut report = options.write.as_deref().map(Report::read).unwrap_or_default();
     for subject in subjects {
+        if options.only.is_empty()
+            && *subject == Subject::Scale
+            && let Some(reason) = scale::lacks()
+        {
+            eprintln!("SKIPPED: {subject:?}: {reason:#}");
+            continue;
+        }
         eprintln!("==> {subject:?}");
-        sections.push(measure(*subject, options)?);
+        report.put(&name(subject), machine.clone(), measure(*subject, options)?, &order);
+        // Each at once: what was measured before an interruption counts.
+        if let Some(folder) = &options.write {
+            report.write(folder)?;
+        }
     }
-    let report = Report::new(options.quick, sections)?;
     println!("{}", report.markdown());
-    if let Some(folder) = &options.write {
-        report.write(folder)?;
-    }
     Ok(())
 }
 
 fn measure(subject: Subject, options: &Options) -> Result<Section> {
     match subject {
         Subject::Lab => lab::measure(&options.binaries, if options.quick { 1 } else { 5 }),
-        Subject::Cni => cni::measure(&options.binaries, if options.quick { 5 } else { 100 }),
+        Subject::Cni => {
+            let (pods, at_once) = if options.quick { (5, 10) } else { (100, 50) };
+            cni::measure(&options.binaries, pods, at_once)
+        }
         Subject::Routes => {
             let (routes, runs) = if options.quick { (20_000, 1) } else { (200_000, 5) };
-            routes::measure(&options.binaries, routes, runs)
+            routes::measure(&options.binaries, options.size.unwrap_or(routes), options.runs.unwrap_or(runs))
         }
         Subject::Sizes => sizes::measure(&options.binaries),
         Subject::S1 => speaker::full_table(&options.extent()),
@@ -139,5 +188,30 @@ fn measure(subject: Subject, options: &Options) -> Result<Section> {
         Subject::S4s => speaker::stalled_churn(&options.extent()),
         Subject::S6 => speaker::idle(&options.extent()),
         Subject::S7 => speaker::latency(&options.extent()),
+        Subject::Sizing => speaker::sizing(&options.extent()),
+        Subject::S1g => speaker::growth(Grown::FullTable, &options.extent()),
+        Subject::S2g => speaker::growth(Grown::ManyFeeders, &options.extent()),
+        Subject::S3g => speaker::growth(Grown::Reflector, &options.extent()),
+        Subject::S4g => speaker::growth(Grown::Churn, &options.extent()),
+        Subject::S7w => {
+            let (nodes, changes, runs) = if options.quick { (10, 10, 1) } else { (100, 50, 5) };
+            way::measure(way::Extent { nodes, changes, runs: options.runs.unwrap_or(runs) })
+        }
+        Subject::S10 => {
+            let (runs, slices, rounds, stream) =
+                if options.quick { (1, 2, 500, 100) } else { (5, 10, 3000, 100) };
+            let stream = Duration::from_millis(stream);
+            path::measure(
+                &options.binaries,
+                path::Extent { runs: options.runs.unwrap_or(runs), slices, rounds, stream },
+            )
+        }
+        Subject::S8 => start::measure(options.runs.unwrap_or(if options.quick { 1 } else { 5 })),
+        Subject::Scale => {
+            let (sizes, runs, seconds) =
+                if options.quick { ([50, 100], 1, 2) } else { ([1000, 5000], 5, 20) };
+            let (runs, watched) = (options.runs.unwrap_or(runs), Duration::from_secs(seconds));
+            scale::measure(scale::Extent { sizes, runs, watched })
+        }
     }
 }

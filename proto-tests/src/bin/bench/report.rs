@@ -3,32 +3,48 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use crate::plot::Plot;
 use anyhow::{Context, Result};
-use muslin_proto_tests::daemons::Kind;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// Everything that was measured in one run.
-#[derive(Serialize)]
+/// The samples beside the page.
+const SAMPLES: &str = "benchmarks.json";
+
+/// What stands in this program, or in what it wrote before. The name keeps serde from borrowing it.
+type Text = &'static str;
+
+/// Everything that was measured, each subject when it last was.
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Report {
-    command: String,
-    machine: Machine,
-    sections: Vec<Section>,
+    subjects: Vec<Measured>,
 }
 
-#[derive(Serialize)]
-struct Machine {
+/// A subject, and where it was measured.
+#[derive(Serialize, Deserialize)]
+struct Measured {
+    subject: String,
+    machine: Machine,
+    section: Section,
+}
+
+/// What can be said of a machine, and of what ran on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
     cores: usize,
     kernel: String,
     memory: String,
-    bird: String,
+    /// The commit that was measured, with its date.
+    commit: String,
 }
 
 /// One subject.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Section {
     /// Heading.
-    pub(crate) title: &'static str,
+    #[serde(deserialize_with = "kept")]
+    pub(crate) title: Text,
     /// What is done, and what is waited for.
     pub(crate) method: String,
     /// What is measured.
@@ -38,21 +54,26 @@ pub(crate) struct Section {
     /// What we want.
     pub(crate) targets: Vec<Target>,
     /// What else is to be known.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
+    /// What is seen best in a plot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plot: Option<Plot>,
 }
 
 /// A quantity, less of which is better.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Column {
     /// Its name.
-    pub(crate) name: &'static str,
+    #[serde(deserialize_with = "kept")]
+    pub(crate) name: Text,
     /// Its unit.
-    pub(crate) unit: &'static str,
+    #[serde(deserialize_with = "kept")]
+    pub(crate) unit: Text,
 }
 
 /// A candidate.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) name: String,
@@ -61,11 +82,11 @@ pub(crate) struct Row {
 }
 
 /// Samples of one quantity.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Samples(Vec<f64>);
 
 /// Something we want to hold.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Target {
     /// The statement.
     pub(crate) statement: String,
@@ -75,10 +96,15 @@ pub(crate) struct Target {
     pub(crate) limit: f64,
 }
 
+/// Texts of the page that was written before, for as long as this program runs, which is once.
+fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    String::deserialize(deserializer).map(|text| &*text.leak())
+}
+
 impl Samples {
-    /// Adds one.
+    /// Adds one, unless it is no number: the candidate has nothing of the kind.
     pub(crate) fn push(&mut self, value: f64) {
-        self.0.push(value);
+        self.0.extend((!value.is_nan()).then_some(value));
     }
 
     /// The one in the middle; `None` without any.
@@ -146,7 +172,7 @@ impl Section {
         self.medians(column).count() > 1
     }
 
-    fn markdown(&self, text: &mut String) -> std::fmt::Result {
+    fn markdown(&self, subject: &str, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\n## {}\n\n{}\n", self.title, self.method)?;
         write!(text, "| |")?;
         let mut rule = "|---|".to_owned();
@@ -171,6 +197,9 @@ impl Section {
             }
             writeln!(text)?;
         }
+        if self.plot.is_some() {
+            writeln!(text, "\n![{}](benchmarks/{subject}.svg)", self.title)?;
+        }
         for note in &self.notes {
             writeln!(text, "\n{note}")?;
         }
@@ -184,35 +213,56 @@ impl Section {
     }
 }
 
-impl Report {
-    /// Puts the sections together with what can be said of this machine.
-    pub(crate) fn new(quick: bool, sections: Vec<Section>) -> Result<Self> {
+impl Machine {
+    /// This one.
+    pub(crate) fn this() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| path.to_owned());
         let memory = read("/proc/meminfo")?;
         let memory: u64 = memory.split_whitespace().nth(1).context("/proc/meminfo")?.parse()?;
-        let machine = Machine {
+        let commit = Command::new("git").args(["log", "-1", "--format=%h of %cs"]).output()?;
+        Ok(Self {
             cores: std::thread::available_parallelism()?.get(),
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             memory: format!("{} GiB", memory / (1024 * 1024)),
-            bird: Kind::Bird.installed().version()?,
-        };
-        let command = if quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
-        Ok(Self { command: command.to_owned(), machine, sections })
+            commit: String::from_utf8_lossy(&commit.stdout).trim().to_owned(),
+        })
+    }
+}
+
+impl Report {
+    /// What was written before; nothing if there is none that can be read.
+    pub(crate) fn read(folder: &Path) -> Self {
+        let text = fs::read(folder.join(SAMPLES)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Puts a subject in its place among the others, instead of what was there of it. `order` has all subjects.
+    pub(crate) fn put(&mut self, subject: &str, machine: Machine, section: Section, order: &[String]) {
+        self.subjects.retain(|measured| measured.subject != subject && order.contains(&measured.subject));
+        self.subjects.push(Measured { subject: subject.to_owned(), machine, section });
+        self.subjects.sort_by_key(|measured| order.iter().position(|known| *known == measured.subject));
     }
 
     /// The page.
     pub(crate) fn markdown(&self) -> String {
-        let Machine { cores, kernel, memory, bird } = &self.machine;
-        let mut text = format!(
-            "# Benchmarks\n\nWritten by `{}` on {cores} cores, {memory} of memory, Linux {kernel}, with BIRD {bird} and \
-             Debian's containernetworking-plugins.\nMedian (smallest to largest); ratios are to the first line of a \
-             table. Candidates take turns, each repetition in new network namespaces.\nCompare what stands in one \
-             table, not numbers of different machines. The samples are in `benchmarks.json`.\n",
-            self.command
-        );
-        for section in &self.sections {
+        let mut text = "# Benchmarks\n\nWritten by `cargo xtask bench`, or `cargo xtask bench --only SUBJECT --write` for one of them.\n\
+             Median (smallest to largest); ratios are to the first line of a table that has a value. Candidates take \
+             turns, each repetition in new network namespaces.\nCompare what stands in one table, not numbers of \
+             different machines. The samples are in `benchmarks.json`; what was tried, and what did not help, \
+             is in [the notes](benchmarks/notes.md); what clusters need by their size is in [sizing](sizing.md).\n"
+            .to_owned();
+        let mut last = None;
+        for Measured { subject, machine, section } in &self.subjects {
             // Writing to a String cannot fail.
-            let _ = section.markdown(&mut text);
+            if last != Some(machine) {
+                let Machine { cores, kernel, memory, commit } = machine;
+                let _ = writeln!(
+                    text,
+                    "\nMeasured at {commit} on {cores} cores, {memory} of memory, Linux {kernel}:"
+                );
+                last = Some(machine);
+            }
+            let _ = section.markdown(subject, &mut text);
         }
         text
     }
@@ -221,8 +271,15 @@ impl Report {
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("benchmarks.md"), self.markdown())?;
+        let plots = folder.join("benchmarks");
+        fs::create_dir_all(&plots)?;
+        for Measured { subject, section, .. } in &self.subjects {
+            if let Some(plot) = &section.plot {
+                plot.write(&plots.join(format!("{subject}.svg")))?;
+            }
+        }
         let json = serde_json::to_string_pretty(self)?;
-        Ok(fs::write(folder.join("benchmarks.json"), json + "\n")?)
+        Ok(fs::write(folder.join(SAMPLES), json + "\n")?)
     }
 }
 
@@ -236,6 +293,42 @@ mod tests {
         assert_eq!(samples.median(), Some(2.0));
         assert_eq!(samples.text().as_deref(), Some("2.00 (1.00 to 3.00)"));
         assert_eq!(Samples::default().median(), None);
+    }
+
+    fn section(title: &'static str) -> Section {
+        let (method, columns, rows, targets, notes) = (String::new(), vec![], vec![], vec![], vec![]);
+        Section { title, method, columns, rows, targets, notes, plot: None }
+    }
+
+    #[test]
+    fn a_subject_that_is_measured_again_takes_its_old_place() {
+        let machine = |commit: &str| Machine {
+            cores: 2,
+            kernel: "6".to_owned(),
+            memory: "1 GiB".to_owned(),
+            commit: commit.to_owned(),
+        };
+        let order = ["a", "b", "c"].map(str::to_owned);
+        let folder = tempfile::tempdir().unwrap();
+        let mut report = Report::read(folder.path());
+        report.put("c", machine("1"), section("C"), &order);
+        report.put("a", machine("1"), section("A"), &order);
+        report.write(folder.path()).unwrap();
+        let mut report = Report::read(folder.path());
+        report.put("b", machine("2"), section("B"), &order);
+        report.put("a", machine("2"), section("A anew"), &order);
+        let text = report.markdown();
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("## ") || line.starts_with("Measured")).collect();
+        let found: Vec<&str> = lines.iter().map(|line| line.split(" on ").next().unwrap()).collect();
+        assert_eq!(found, ["Measured at 2", "## A anew", "## B", "Measured at 1", "## C"]);
+    }
+
+    #[test]
+    fn what_a_candidate_has_nothing_of_is_no_sample() {
+        let mut samples = Samples::default();
+        samples.push(f64::NAN);
+        assert_eq!(samples.median(), None);
     }
 
     #[test]
@@ -254,9 +347,10 @@ mod tests {
                 Target { statement: "faster".to_owned(), found: 0.5, limit: 0.4 },
             ],
             notes: vec![],
+            plot: None,
         };
         let mut text = String::new();
-        section.markdown(&mut text).unwrap();
+        section.markdown("t", &mut text).unwrap();
         assert!(text.contains("| us | 1.00 | 0.50 |"), "{text}");
         assert!(
             text.contains("| fast | 0.500 | met |") && text.contains("| faster | 0.500 | missed |"),

@@ -1,4 +1,6 @@
-//! Routes into the kernel: the kernel's own floor, our programmer, and whole speakers that learn them from a peer.
+//! S5, routes into the kernel: the kernel's own floor, our programmer, and whole speakers that learn them from peers.
+
+mod learner;
 
 use std::path::Path;
 use std::process::Command;
@@ -6,121 +8,182 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use muslin_netns::Namespace;
-use muslin_proto_tests::daemon::{Process, ask, write_configuration};
-use muslin_proto_tests::feeder::{self, ADDRESS, ASN, CANDIDATE, CANDIDATE_ASN};
-use muslin_proto_tests::kernel::{self, Usage};
-use muslin_proto_tests::wire;
+use muslin_proto_tests::daemon::ask;
+use muslin_proto_tests::kernel;
+use muslin_proto_tests::tester::Tester;
+use muslin_proto_tests::{feeder, wire};
 use serde_json::Value;
 
+use self::learner::{Learner, Running};
 use crate::report::{Column, Row, Samples, Section, Target};
 
 const FLOOR: &str = "raw netlink: 256 a batch, next-hop objects";
+const INLINE: &str = "raw netlink: 256 a batch, gateways in the routes";
+const SCATTERED: &str = "raw netlink: 256 a batch, next-hop objects, scattered order";
 const PROGRAMMER: &str = "Muslin's route programmer";
 const SPEAKER: &str = "`muslin speaker`";
-const BIRD: &str = "BIRD";
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 7] = [
     Column { name: "install", unit: "s" },
+    Column { name: "half to two next hops", unit: "s" },
+    Column { name: "back to one", unit: "s" },
     Column { name: "remove", unit: "s" },
     Column { name: "adopt after a restart", unit: "s" },
     Column { name: "processor", unit: "s" },
     Column { name: "peak memory", unit: "MiB" },
 ];
 
-/// A daemon that learns from the feeder.
-#[derive(Clone, Copy)]
-enum Daemon {
-    Muslin,
-    Bird,
+/// What the feeders send.
+struct Tables {
+    routes: u32,
+    first: Vec<u8>,
+    second: Vec<u8>,
 }
 
 pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Section> {
-    let table = feeder::encode(routes);
-    let [mut floor, mut programmer, mut muslin, mut bird]: [Vec<Samples>; 4] =
-        std::array::from_fn(|_| vec![Samples::default(); COLUMNS.len()]);
-    for run in 1..=runs {
-        eprintln!("run {run} of {runs}");
-        let library = ask(
-            Command::new(binaries.join("examples/program_routes")).args([routes.to_string(), "1".into()])
-        )?;
-        let library: Value = serde_json::from_str(&library).context("program_routes")?;
-        let seconds = |name: &str| library[name].as_f64().with_context(|| format!("{name} in {library}"));
-        floor[0].push(seconds("floorAddSeconds")?);
-        programmer[0].push(seconds("addSeconds")?);
-        programmer[1].push(seconds("deleteSeconds")?);
-        programmer[2].push(seconds("adoptSeconds")?);
-        learn(Daemon::Bird, &table, routes, &mut bird).context("BIRD")?;
-        learn(Daemon::Muslin, &table, routes, &mut muslin).context("Muslin")?;
+    let tables = Tables { routes, first: feeder::encode(routes), second: feeder::encode_half(routes) };
+    let learners = Learner::all();
+    let names = [FLOOR, INLINE, SCATTERED, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
+    let mut rows: Vec<Row> = names
+        .map(|name| Row { name: name.to_owned(), values: vec![Samples::default(); COLUMNS.len()] })
+        .collect();
+    let libraries = rows.len() - learners.len();
+    let mut notes: Vec<Option<String>> = vec![None; learners.len()];
+    for run in 0..runs {
+        eprintln!("run {} of {runs}", run + 1);
+        libraries_alone(binaries, routes, &mut rows)?;
+        for turn in 0..learners.len() {
+            let place = (run + turn) % learners.len();
+            if notes[place].is_some() {
+                continue;
+            }
+            let learner = &learners[place];
+            eprintln!("{}", learner.name());
+            if let Err(error) = learn(learner, &tables, &mut rows[libraries + place].values) {
+                eprintln!("{}: {error:#}", learner.name());
+                notes[place] = Some(format!("{} failed: {}", learner.name(), error.root_cause()));
+            }
+        }
     }
-    let row = |name: &str, values| Row { name: name.to_owned(), values };
+    let settings: Vec<String> = learners.iter().filter_map(Learner::settings).collect();
     let mut section = Section {
-        title: "Routes into the kernel",
+        title: "S5: routes into the kernel",
         method: format!(
-            "{routes} IPv4 routes of 24 bits over 16 next hops, {runs} repetitions. The floor is encoded beforehand and \
-             knows nothing; the programmer is handed the same routes through its API; the speakers learn them from a \
-             peer: the time runs from the first octet sent until the kernel has the last route, and for the removal from \
-             the loss of the peer until none is left."
+            "{routes} IPv4 routes of 24 bits over 16 next hops, {runs} repetitions. The floors are encoded beforehand and \
+             know nothing; the programmer is handed the same routes through its API; the speakers learn them from a \
+             peer: from the first octet sent until the kernel has the last route. Then another peer announces half of \
+             them over 16 other next hops, until the kernel has exactly those with two; its connection closes, until all \
+             have one again; and the first one's, until none is left. Processor time is that of the installation. {}.",
+            settings.join("; ")
         ),
         columns: COLUMNS.to_vec(),
-        rows: vec![row(FLOOR, floor), row(PROGRAMMER, programmer), row(SPEAKER, muslin), row(BIRD, bird)],
+        rows,
         targets: vec![],
-        notes: vec![],
+        notes: notes.into_iter().flatten().collect(),
+        plot: None,
     };
-    let install = |name: &str| section.median(name, "install").with_context(|| name.to_owned());
-    let (floor, ours, speaker, bird) =
-        (install(FLOOR)?, install(PROGRAMMER)?, install(SPEAKER)?, install(BIRD)?);
-    let target = |statement: &str, found, limit| Target { statement: statement.to_owned(), found, limit };
-    section.targets = vec![
-        target("`muslin speaker` faster than BIRD (ratio below 1)", speaker / bird, 1.0),
-        target("the programmer within 1.7 of the floor", ours / floor, 1.7),
-        target("`muslin speaker` within 1.7 of the floor", speaker / floor, 1.7),
-    ];
+    section.targets = targets(&section);
     Ok(section)
 }
 
-/// Has a daemon learn the table, and lose it again.
-fn learn(daemon: Daemon, table: &[u8], routes: u32, samples: &mut [Samples]) -> Result<()> {
-    let (host, testers) = feeder::hosts()?;
-    let process = match daemon {
-        Daemon::Muslin => feeder::start_muslin(&host)?,
-        Daemon::Bird => start_bird(&host)?,
+fn targets(section: &Section) -> Vec<Target> {
+    let ratio = |statement: &str, column: &str, of: &str, to: &str, limit: f64| {
+        let found = section.median(of, column)? / section.median(to, column)?;
+        Some(Target { statement: statement.to_owned(), found, limit })
     };
-    let mut peer = feeder::await_session(&testers, &process)?;
-    // A speaker that has just started waits for its peers before it believes that it knows all routes.
-    peer.send(&wire::update(&[], &[], &[]))?;
-    if let Daemon::Muslin = daemon {
-        feeder::await_convergence(&process)?;
+    let wanted = [
+        ratio("`muslin speaker` installs within 0.55 of BIRD 3's time", "install", SPEAKER, "BIRD 3", 0.55),
+        ratio("and changes to two next hops within 0.55", "half to two next hops", SPEAKER, "BIRD 3", 0.55),
+        ratio("and removes as fast as BIRD 2", "remove", SPEAKER, "BIRD 2", 1.0),
+        ratio("with less processor time than BIRD 2", "processor", SPEAKER, "BIRD 2", 1.0),
+        ratio("the programmer within 1.2 of the floor", "install", PROGRAMMER, FLOOR, 1.2),
+        ratio("`muslin speaker` within 1.2 of the floor", "install", SPEAKER, FLOOR, 1.2),
+    ];
+    wanted.into_iter().flatten().collect()
+}
+
+/// The floors and the programmer, which know no peers.
+fn libraries_alone(binaries: &Path, routes: u32, rows: &mut [Row]) -> Result<()> {
+    let told =
+        ask(Command::new(binaries.join("examples/program_routes")).args([routes.to_string(), "1".into()]))?;
+    let told: Value = serde_json::from_str(&told).context("program_routes")?;
+    for (row, column, name) in [
+        (0, 0, "floorAddSeconds"),
+        (0, 3, "floorDeleteSeconds"),
+        (1, 0, "inlineFloorAddSeconds"),
+        (1, 3, "inlineFloorDeleteSeconds"),
+        (2, 0, "scatteredFloorAddSeconds"),
+        (2, 3, "scatteredFloorDeleteSeconds"),
+        (3, 0, "addSeconds"),
+        (3, 3, "deleteSeconds"),
+        (3, 4, "adoptSeconds"),
+    ] {
+        rows[row].values[column].push(told[name].as_f64().with_context(|| format!("{name} in {told}"))?);
     }
-    let before = Usage::of(process.id())?;
-    let begun = Instant::now();
-    let installed = std::thread::scope(|scope| {
-        // It blocks when the candidate is slow.
-        let sending = scope.spawn(|| peer.send(table));
-        let installed = kernel::await_all(&host, routes);
-        sending.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
-        installed.with_context(|| process.log().unwrap_or_default())
-    })?;
-    samples[0].push((installed - begun).as_secs_f64());
-    let after = Usage::of(process.id())?;
-    samples[3].push(after.cpu_seconds - before.cpu_seconds);
-    samples[4].push(after.peak_mib);
-    let lost = Instant::now();
-    drop(peer);
-    samples[1].push((kernel::await_none(&host, routes)? - lost).as_secs_f64());
     Ok(())
 }
 
-fn start_bird(host: &Namespace) -> Result<Process> {
-    let folder = Process::folder()?;
-    let text = format!(
-        "log stderr all;\nrouter id {CANDIDATE};\nprotocol device {{}}\n\
-         protocol direct {{ ipv4; }}\n\
-         protocol kernel {{ ipv4 {{ import none; export where source = RTS_BGP; }}; scan time 600; }}\n\
-         protocol bgp feeder {{ local {CANDIDATE} as {CANDIDATE_ASN}; neighbor {ADDRESS} as {ASN}; passive; \
-         ipv4 {{ import all; export none; }}; }}\n"
-    );
-    write_configuration(&folder.path().join("bird.conf"), &text)?;
-    let mut command = Command::new("/usr/sbin/bird");
-    command.args(["-f", "-c", "bird.conf", "-s", "control"]);
-    Process::start(host, folder, &mut command)
+/// Has a speaker learn the table, hear of more ways for half of it, and lose both again.
+fn learn(learner: &Learner, tables: &Tables, samples: &mut [Samples]) -> Result<()> {
+    let (host, testers) = feeder::hosts()?;
+    let running = learner.start(&host)?;
+    let told = exchange(learner, &running, (&host, &testers), tables);
+    let values = told.with_context(|| running.speaker.log().unwrap_or_default())?;
+    for (column, value) in values {
+        samples[column].push(value);
+    }
+    Ok(())
+}
+
+fn exchange(
+    learner: &Learner,
+    running: &Running,
+    (host, testers): (&Namespace, &Namespace),
+    tables: &Tables,
+) -> Result<Vec<(usize, f64)>> {
+    let routes = tables.routes;
+    let mut first = feeder::await_session(testers, &running.speaker)?;
+    let mut second = feeder::establish_second(testers)?;
+    // A speaker that has just started waits for its peers before it believes that it knows all routes.
+    first.send(&wire::update(&[], &[], &[]))?;
+    second.send(&wire::update(&[], &[], &[]))?;
+    if let Learner::Muslin = learner {
+        feeder::await_convergence(&running.speaker)?;
+    }
+    let before = running.usage()?;
+    let begun = Instant::now();
+    let installed = while_sending(&mut first, &tables.first, || kernel::await_all(host, routes))?;
+    let after = running.usage()?;
+    let asked = Instant::now();
+    let doubled =
+        while_sending(&mut second, &tables.second, || kernel::await_hops(host, routes, feeder::paths_of))?;
+    let peak = running.usage()?.peak_mib;
+    let lost_second = Instant::now();
+    drop(second);
+    let single = kernel::await_hops(host, routes, |_| 1)?;
+    let lost = Instant::now();
+    drop(first);
+    let removed = kernel::await_none(host, routes)?;
+    Ok(vec![
+        (0, (installed - begun).as_secs_f64()),
+        (1, (doubled - asked).as_secs_f64()),
+        (2, (single - lost_second).as_secs_f64()),
+        (3, (removed - lost).as_secs_f64()),
+        (5, after.cpu_seconds - before.cpu_seconds),
+        (6, peak),
+    ])
+}
+
+/// Sending blocks when the speaker is slow.
+fn while_sending(
+    peer: &mut Tester,
+    table: &[u8],
+    await_it: impl FnOnce() -> Result<Instant>,
+) -> Result<Instant> {
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| peer.send(table));
+        let seen = await_it();
+        sending.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))??;
+        seen
+    })
 }

@@ -31,5 +31,6 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section> {
         ],
         targets: vec![],
         notes: vec![],
+        plot: None,
     })
 }

@@ -3,6 +3,7 @@
 mod churn;
 mod contender;
 mod full_table;
+mod growth;
 mod idle;
 mod latency;
 mod many_feeders;
@@ -10,6 +11,7 @@ mod reflector;
 mod rig;
 mod rounds;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,6 +31,8 @@ pub(crate) struct Extent {
     pub(crate) runs: Option<usize>,
     /// Names of contenders; all if there is none.
     pub(crate) with: Vec<String>,
+    /// An MRT dump whose table is S1's.
+    pub(crate) table: Option<PathBuf>,
 }
 
 impl Extent {
@@ -66,6 +70,11 @@ pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
     reflector::measure(extent, "S3c: a route reflector of 5,000 nodes", 5000, 2)
 }
 
+/// A reflector by the size of its cluster.
+pub(crate) fn sizing(extent: &Extent) -> Result<Section> {
+    reflector::sizes(extent)
+}
+
 /// S4: churn.
 pub(crate) fn churn(extent: &Extent) -> Result<Section> {
     let (cycles, lasts) = (100_000, Duration::from_secs(10));
@@ -95,4 +104,28 @@ pub(crate) fn idle(extent: &Extent) -> Result<Section> {
 /// S7: the latency of one change.
 pub(crate) fn latency(extent: &Extent) -> Result<Section> {
     latency::measure(extent)
+}
+
+/// How the cost of S1 to S4 grows with their size.
+pub(crate) fn growth(of: Grown, extent: &Extent) -> Result<Section> {
+    match of {
+        Grown::FullTable => growth::FULL_TABLE,
+        Grown::ManyFeeders => growth::MANY_FEEDERS,
+        Grown::Reflector => growth::REFLECTOR,
+        Grown::Churn => growth::CHURN,
+    }
+    .measure(extent)
+}
+
+/// Scenarios that are measured at several sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grown {
+    /// S1.
+    FullTable,
+    /// S2.
+    ManyFeeders,
+    /// S3.
+    Reflector,
+    /// S4.
+    Churn,
 }

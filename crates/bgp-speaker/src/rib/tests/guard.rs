@@ -48,6 +48,29 @@ fn refusal(
 }
 
 #[test]
+fn a_prefix_that_nobody_routes_is_refused_even_where_everything_is_allowed() {
+    let mut world = World::with_guard(ImportGuard::open());
+    let peer = world.up(0, view(0, 65001));
+    let next_hop = NextHop::new(ip("10.0.0.1"));
+    let martian = Some(Refusal::Martian.to_string());
+    for prefix in
+        ["0.0.0.0/8", "127.0.0.0/8", "127.255.152.0/21", "224.0.0.0/4", "224.0.0.0/3", "240.0.0.1/32"]
+    {
+        assert_eq!(refusal(&mut world, peer, prefix, &[65001], next_hop), martian, "{prefix}");
+    }
+    for prefix in ["0.0.0.0/1", "128.0.0.0/1", "126.0.0.0/8", "128.0.0.0/16", "223.255.255.0/24"] {
+        assert_eq!(refusal(&mut world, peer, prefix, &[65001], next_hop), None, "{prefix}");
+    }
+    let next_hop = NextHop::new(ip("2001:db8::1"));
+    for prefix in ["::1/128", "::ffff:0:0/96", "fe80::/64", "fe80::/10", "ff02::/16"] {
+        assert_eq!(refusal(&mut world, peer, prefix, &[65001], next_hop), martian, "{prefix}");
+    }
+    for prefix in ["::/1", "64:ff9b::/96", "fd00::/8", "2001:db8::/32"] {
+        assert_eq!(refusal(&mut world, peer, prefix, &[65001], next_hop), None, "{prefix}");
+    }
+}
+
+#[test]
 fn fault_18_each_range_refuses_what_it_is_there_for() {
     let mut world = World::with_guard(guard());
     let peer = world.up(0, view(0, 65001));

@@ -132,14 +132,13 @@ fn make_way(target: &Path) -> io::Result<()> {
 
 fn make_read_only(target: &Path) -> io::Result<()> {
     let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    // What an outer user namespace has set may not be cleared.
+    // What an outer user namespace has set may not be cleared. How access times are kept stays as it is, since a
+    // remount that does not speak of it leaves it (mount(2)), and not every C library knows all of its flags.
     let known = statvfs(target)?.flags();
     for (theirs, ours) in [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
         (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
     ] {
         if known.contains(theirs) {
             flags |= ours;

@@ -10,7 +10,7 @@ use super::super::Cli;
 use super::repository;
 
 /// Compares a page with what it should be, or writes it.
-fn hold(page: &str, text: &str) {
+pub(super) fn hold(page: &str, text: &str) {
     let path = repository().join(page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -90,7 +90,7 @@ fn value_name(arg: &Arg) -> String {
     names.first().map_or_else(|| arg.get_id().to_string().to_uppercase(), ToString::to_string)
 }
 
-fn option(arg: &Arg) -> String {
+pub(super) fn option(arg: &Arg) -> String {
     let value = if arg.get_action().takes_values() { format!(" {}", value_name(arg)) } else { String::new() };
     let shown = match (arg.get_long(), arg.get_short()) {
         (Some(long), Some(short)) => format!("`--{long}{value}`, `-{short}`"),
@@ -146,7 +146,7 @@ fn fields(text: &mut String, path: &str, schema: &Value) {
     }
 }
 
-fn sentence(schema: &Value) -> String {
+pub(super) fn sentence(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

@@ -206,7 +206,8 @@ fn bgp(explained: &Explained) -> Vec<String> {
         let from = best.route.peer.as_deref().unwrap_or("this node itself");
         let since = age(std::time::Duration::from_secs(best.route.age.into()));
         let path = if best.route.as_path.is_empty() { "-" } else { &best.route.as_path };
-        Some(format!("BGP: {} from {from}, AS path {path}, for {since} [{}]", known.prefix, best.cause))
+        let kept = if best.route.stale { ", stale: kept from a session that was lost" } else { "" };
+        Some(format!("BGP: {} from {from}, AS path {path}, for {since}{kept} [{}]", known.prefix, best.cause))
     });
     let kernel = explained.kernel.as_ref().map(|report| format!("kernel: {}", route_state(&report.state)));
     let objects = explained.objects.iter().map(|object| format!("object: {object}"));

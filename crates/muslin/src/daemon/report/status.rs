@@ -43,6 +43,7 @@ pub(super) fn of(status: &Status, sight: &Sight, now: SystemTime) -> NodeNetwork
         status.blocks.iter().map(|block| BlockStatus { cidr: block.block, allocated: block.allocated });
     NodeNetworkStatusStatus {
         version: status.version.clone(),
+        heartbeat: None,
         asn: status.asn,
         router_id: status.router_id,
         established: format!("{established}/{all}"),
@@ -56,6 +57,12 @@ pub(super) fn of(status: &Status, sight: &Sight, now: SystemTime) -> NodeNetwork
         problems: problems(status),
         conditions: vec![ready(status, sight), configuration(status)],
     }
+}
+
+/// The time of writing, in whole seconds.
+pub(super) fn heartbeat(now: SystemTime) -> Option<Time> {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    (SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).try_into().ok().map(Time)
 }
 
 fn session(peer: &PeerStatus, now: SystemTime) -> SessionStatus {

@@ -1,8 +1,10 @@
 //! What the core does, case by case.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::status::{ClashEffect, RouteState};
-use crate::wire::route::Write;
+use crate::wire::route::{RouteWrite, Write};
 
 const NET: &str = "10.244.1.0/24";
 
@@ -39,6 +41,30 @@ fn a_new_path_replaces_the_old_one_in_one_message() {
     machine.apply(NET, Some(over(&[gateway(1, 2)])));
     machine.settle();
     assert!(matches!(machine.sent[..], [Operation::WriteRoute { write: Write::Replace, .. }]));
+}
+
+#[test]
+fn many_changes_are_scattered_over_all_prefixes_and_none_is_left_out() {
+    const ROUTES: u32 = 8192;
+    let first = 20 << 24;
+    let mut machine = settled(NextHopObjects::Never, &[]);
+    for number in 0..ROUTES {
+        let prefix = ipnet::Ipv4Net::new_assert((first + (number << 8)).into(), 24);
+        machine.apply(&prefix.to_string(), Some(over(&[gateway(1, 1)])));
+    }
+    let mut batch = Vec::new();
+    machine.reconciler.next_batch(ROUTES as usize + 1, &mut batch);
+    let written = |operation: &Operation| match operation {
+        Operation::WriteRoute { route: RouteWrite { prefix: IpNet::V4(prefix), .. }, .. } => {
+            Some((u32::from(prefix.network()) - first) >> 8)
+        }
+        _ => None,
+    };
+    let mut written: Vec<u32> = batch.iter().filter_map(written).collect();
+    let sixteenths: BTreeSet<u32> = written.iter().take(64).map(|number| number * 16 / ROUTES).collect();
+    assert_eq!(sixteenths.len(), 16, "{:?}", &written[..64]);
+    written.sort_unstable();
+    assert_eq!(written, (0..ROUTES).collect::<Vec<_>>());
 }
 
 #[test]

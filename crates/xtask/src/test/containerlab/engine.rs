@@ -115,10 +115,16 @@ exec strace -f -qq -o "$modules.trace" -P /proc/modules -P "$modules" -e trace=o
         Ok(format!("{topology} is valid"))
     }
 
-    /// `containerlab deploy`.
+    /// `containerlab deploy`, with the words that `make deploy` has.
     pub(super) fn deploy(&self, scenario: &Path) -> Result<String> {
         let start = Instant::now();
-        self.run(self.containerlab(scenario)?.args(["deploy", "-t", &topology(scenario)?]))?;
+        self.run(self.containerlab(scenario)?.args([
+            "deploy",
+            "-t",
+            &topology(scenario)?,
+            "--max-workers",
+            "32",
+        ]))?;
         Ok(format!("deployed in {:.1} s", start.elapsed().as_secs_f64()))
     }
 

@@ -10,20 +10,27 @@ use muslin_netns::Namespace;
 use muslin_proto_tests::daemon::{Process, write_configuration};
 use muslin_proto_tests::daemons::frr::own_folder;
 use muslin_proto_tests::daemons::{Candidate, Kind};
-use muslin_proto_tests::load::Peer;
+use muslin_proto_tests::load::{Peer, Relation};
 use muslin_proto_tests::muslin;
 use muslin_proto_tests::release::Release;
 use tempfile::TempDir;
 
 use super::rig::{ASN, SPEAKER};
 
+/// Name of the floor.
+pub(crate) const FLOOR: &str = "floor: a null relay";
+
 /// A speaker that is measured.
 #[derive(Clone, Debug)]
 pub(crate) enum Contender {
     /// Ours.
     Muslin,
+    /// Ours, with one processor to run on.
+    MuslinOnOneCore,
     /// Somebody else's.
     Rival(Candidate),
+    /// One that keeps sessions and copies UPDATEs, and does nothing else.
+    Floor,
 }
 
 /// Lines of a configuration; writing to a String cannot fail.
@@ -39,13 +46,26 @@ impl Contender {
         let newest = |kind: Kind| Self::Rival(kind.later().unwrap_or_else(|_| kind.installed()));
         let mut all = vec![Self::Muslin];
         all.extend([Kind::Bird, Kind::Bird3, Kind::Frr, Kind::GoBgp, Kind::OpenBgpd].map(newest));
+        all.push(Self::Floor);
         all
+    }
+
+    /// Whether it is somebody else's.
+    pub(crate) fn is_rival(&self) -> bool {
+        matches!(self, Self::Rival(_))
+    }
+
+    /// What a sink of another AS is to it.
+    pub(crate) fn external(&self) -> Relation {
+        if matches!(self, Self::Floor) { Relation::Copied } else { Relation::External }
     }
 
     /// Its name.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Muslin => "Muslin",
+            Self::MuslinOnOneCore => "Muslin on one core",
+            Self::Floor => FLOOR,
             Self::Rival(Candidate { kind: Kind::Bird, .. }) => "BIRD 2",
             Self::Rival(Candidate { kind: Kind::Bird3, .. }) => "BIRD 3",
             Self::Rival(Candidate { kind, .. }) => kind.name(),
@@ -55,7 +75,7 @@ impl Contender {
     /// Its version; `None` of ours.
     pub(crate) fn version(&self) -> Option<String> {
         match self {
-            Self::Muslin => None,
+            Self::Muslin | Self::MuslinOnOneCore | Self::Floor => None,
             Self::Rival(candidate) => candidate.version().ok(),
         }
     }
@@ -64,6 +84,8 @@ impl Contender {
     pub(crate) fn settings(&self) -> &'static str {
         match self {
             Self::Muslin => "`--no-install`",
+            Self::MuslinOnOneCore => "`--no-install`, `taskset -c 0`",
+            Self::Floor => "copies UPDATEs as they come",
             Self::Rival(Candidate { kind, .. }) => match kind {
                 Kind::Bird | Kind::ExaBgp => "no kernel protocol",
                 Kind::Bird3 => "no kernel protocol, `threads 2`",
@@ -79,7 +101,9 @@ impl Contender {
     /// Starts it with these peers, which all connect to it; those of its own AS are its reflection's clients.
     pub(crate) fn start(&self, host: &Namespace, peers: &[Peer]) -> Result<Process> {
         match self {
-            Self::Muslin => start_muslin(host, peers),
+            Self::Muslin => start_muslin(host, peers, &[]),
+            Self::MuslinOnOneCore => start_muslin(host, peers, &["taskset", "-c", "0"]),
+            Self::Floor => start_relay(host, peers),
             Self::Rival(Candidate { kind, release }) => match kind {
                 Kind::Frr => start_frr(release, host, peers),
                 Kind::GoBgp => start_gobgp(release, host, peers),
@@ -96,7 +120,18 @@ fn is_client(peer: &Peer) -> bool {
     peer.asn == ASN
 }
 
-fn start_muslin(host: &Namespace, peers: &[Peer]) -> Result<Process> {
+fn start_relay(host: &Namespace, peers: &[Peer]) -> Result<Process> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("relay"));
+    command.args(["--listen", &SPEAKER.to_string(), "--asn", &ASN.to_string()]);
+    // It cannot choose among several: those of one AS all have something of their own, of others the first counts.
+    if let Some(first) = peers.first().filter(|first| !is_client(first)) {
+        command.args(["--only-of", &first.address.to_string()]);
+    }
+    Process::start(host, Process::folder()?, &mut command)
+}
+
+/// `wrapper` is a command that runs another one.
+fn start_muslin(host: &Namespace, peers: &[Peer], wrapper: &[&str]) -> Result<Process> {
     let folder = Process::folder()?;
     let state = folder.path().join("state");
     fs::create_dir(&state)?;
@@ -118,6 +153,11 @@ fn start_muslin(host: &Namespace, peers: &[Peer]) -> Result<Process> {
     fs::write(state.join("all.yaml"), text)?;
     let mut command = muslin::speaker(&state, folder.path())?;
     command.args(["--no-install", "--log", "warn"]);
+    if let [program, arguments @ ..] = wrapper {
+        let mut wrapped = Command::new(program);
+        wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
+        command = wrapped;
+    }
     Process::start(host, folder, &mut command)
 }
 

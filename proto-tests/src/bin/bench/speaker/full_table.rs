@@ -1,9 +1,10 @@
 //! S1: one feeder sends a table like the Internet's, one sink gets it; then the feeder dies.
 
+use std::fs;
 use std::time::Instant;
 
-use anyhow::Result;
-use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Relation, Sink, best_of, internet};
+use anyhow::{Context, Result};
+use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best_of, internet, replay};
 
 use super::Extent;
 use super::contender::{Contender, external};
@@ -11,7 +12,7 @@ use super::rig::{PATIENCE, Rig, seconds, share};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
 
-const COLUMNS: [Column; 5] = [
+pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "time", unit: "s" },
     Column { name: "processor", unit: "s" },
     Column { name: "withdrawal", unit: "s" },
@@ -27,14 +28,20 @@ const WANTED: [Wanted; 4] = [
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
-    let count = extent.size(1_000_000, 100_000);
     let rounds = extent.rounds(5)?;
-    let prefixes = Prefixes::internet(count);
-    let feed = internet(&prefixes, peer(0).asn, peer(0).address.into(), Place::Alone);
+    let Peer { address, asn, .. } = peer(0);
+    let (prefixes, feed) = if let Some(file) = &extent.table {
+        replay(&fs::read(file)?, asn, address.into()).with_context(|| file.display().to_string())?
+    } else {
+        let prefixes = Prefixes::internet(extent.size(1_000_000, 100_000));
+        let feed = internet(&prefixes, asn, address.into(), Place::Alone);
+        (prefixes, feed)
+    };
     let method = format!(
-        "One feeder sends {count} IPv4 prefixes in {} UPDATEs, one sink gets them: from the first octet until the sink \
+        "One feeder sends {} IPv4 prefixes in {} UPDATEs, one sink gets them: from the first octet until the sink \
          has the right path of every prefix. Then the feeder's connection closes, until the sink has none. {} \
          repetitions. {}.",
+        prefixes.count(),
         feed.updates,
         rounds.runs,
         rounds.settings()
@@ -48,12 +55,19 @@ fn peer(number: u32) -> Peer {
     Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
 }
 
+/// One repetition at a size.
+pub(super) fn at(contender: &Contender, count: u32) -> Result<Vec<f64>> {
+    let prefixes = Prefixes::internet(count);
+    let feed = internet(&prefixes, peer(0).asn, peer(0).address.into(), Place::Alone);
+    run(contender, &prefixes, &feed)
+}
+
 fn run(contender: &Contender, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f64>> {
     let rig = Rig::new(contender, &[peer(0), peer(1)])?;
     let count = prefixes.count();
     rig.load(|swarm| {
         let feeder = swarm.connect(peer(0), None)?;
-        let sink = swarm.connect(peer(1), Some(Sink::new(Relation::External, prefixes.clone())))?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(contender.external(), prefixes.clone())))?;
         swarm.establish(Instant::now() + PATIENCE)?;
         rig.await_quiet()?;
         let before = rig.usage()?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use muslin_proto_tests::load::Peer;
 
 use super::Extent;
-use super::contender::{Contender, internal};
+use super::contender::{Contender, FLOOR, internal};
 use super::rig::{ASN, PATIENCE, Rig};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
@@ -14,8 +14,9 @@ use crate::report::{Column, Section};
 const COLUMNS: [Column; 2] =
     [Column { name: "processor", unit: "% of a core" }, Column { name: "resident memory", unit: "MiB" }];
 
-const WANTED: [Wanted; 2] = [
+const WANTED: [Wanted; 3] = [
     Wanted { column: "processor", share: 0.8, rival: None },
+    Wanted { column: "processor", share: 1.3, rival: Some(FLOOR) },
     Wanted { column: "resident memory", share: 1.0, rival: None },
 ];
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use muslin_proto_tests::load::{Expected, Mark, Peer, Prefixes, Relation, Sink, announcement, path_mark};
+use muslin_proto_tests::load::{Expected, Mark, Peer, Prefixes, Sink, announcement, path_mark};
 
 use super::Extent;
 use super::contender::{Contender, external};
@@ -47,7 +47,7 @@ fn run(contender: &Contender, count: u32, changes: u32) -> Result<Vec<f64>> {
     let rig = Rig::new(contender, &[peer(0), peer(1)])?;
     rig.load(|swarm| {
         let feeder = swarm.connect(peer(0), None)?;
-        let sink = swarm.connect(peer(1), Some(Sink::new(Relation::External, prefixes.clone())))?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(contender.external(), prefixes.clone())))?;
         swarm.establish(Instant::now() + PATIENCE)?;
         let mut marks: Vec<Mark> = vec![path_mark(&path(0)); count as usize];
         swarm.sink(sink)?.expect(Expected { marks: marks.clone().into(), own: 0..0 });

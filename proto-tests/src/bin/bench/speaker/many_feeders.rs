@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Relation, Sink, best_of, internet};
+use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best_of, internet};
 
 use super::Extent;
 use super::contender::{Contender, external};
@@ -14,7 +14,7 @@ use crate::report::{Column, Section};
 /// Feeders, and as many sinks.
 const PEERS: u32 = 10;
 
-const COLUMNS: [Column; 5] = [
+pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "time", unit: "s" },
     Column { name: "processor", unit: "s" },
     Column { name: "loss of a feeder", unit: "s" },
@@ -33,12 +33,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
     let count = extent.size(200_000, 20_000);
     let rounds = extent.rounds(5)?;
     let prefixes = Prefixes::internet(count);
-    let feeds: Vec<Feed> = (0..PEERS)
-        .map(|number| {
-            let Peer { address, asn, .. } = peer(number);
-            internet(&prefixes, asn, address.into(), Place::Among(number))
-        })
-        .collect();
+    let feeds = feeds(&prefixes);
     let method = format!(
         "{PEERS} feeders send the same {count} IPv4 prefixes at the same time, each with paths of its own of which exactly \
          one is the shortest; {PEERS} sinks get the best: from the first octet until every sink has the right path of \
@@ -51,6 +46,20 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
     }))
 }
 
+fn feeds(prefixes: &Prefixes) -> Vec<Feed> {
+    let feed = |number| {
+        let Peer { address, asn, .. } = peer(number);
+        internet(prefixes, asn, address.into(), Place::Among(number))
+    };
+    (0..PEERS).map(feed).collect()
+}
+
+/// One repetition at a size.
+pub(super) fn at(contender: &Contender, count: u32) -> Result<Vec<f64>> {
+    let prefixes = Prefixes::internet(count);
+    run(contender, &prefixes, &feeds(&prefixes))
+}
+
 fn peer(number: u32) -> Peer {
     Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
 }
@@ -59,10 +68,12 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
     let peers: Vec<Peer> = (0..2 * PEERS).map(peer).collect();
     let (feeding, receiving) = peers.split_at(feeds.len());
     let rig = Rig::new(contender, &peers)?;
-    let references: Vec<&Feed> = feeds.iter().collect();
+    let is_floor = matches!(contender, Contender::Floor);
+    // The floor does not choose: it reads all and copies what the first sends.
+    let references: Vec<&Feed> = feeds.iter().take(if is_floor { 1 } else { feeds.len() }).collect();
     rig.load(|swarm| {
         let feeders: Vec<_> = feeding.iter().map(|peer| swarm.connect(*peer, None)).collect::<Result<_>>()?;
-        let sink = || Some(Sink::new(Relation::External, prefixes.clone()));
+        let sink = || Some(Sink::new(contender.external(), prefixes.clone()));
         let sinks: Vec<_> =
             receiving.iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
         swarm.establish(Instant::now() + PATIENCE)?;
@@ -79,20 +90,24 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         let learned = swarm.await_right(begun + PATIENCE)?;
         let after = rig.usage()?;
         let mut announced = 0;
-        let marks = best_of(&references[1..]);
         for sink in &sinks {
-            let sink = swarm.sink(*sink)?;
-            announced += sink.counts.announced;
-            sink.expect(Expected { marks: marks.clone(), own: 0..0 });
+            announced += swarm.sink(*sink)?.counts.announced;
         }
-        let died = Instant::now();
-        swarm.kill(feeders[0]);
-        let lost = swarm.await_right(died + PATIENCE)?;
+        let mut loss = f64::NAN;
+        if !is_floor {
+            let marks = best_of(&references[1..]);
+            for sink in &sinks {
+                swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+            }
+            let died = Instant::now();
+            swarm.kill(feeders[0]);
+            loss = seconds(died, swarm.await_right(died + PATIENCE)?);
+        }
         let fewest = u64::from(prefixes.count()) * u64::from(PEERS);
         Ok(vec![
             seconds(begun, learned),
             after.cpu_seconds - before.cpu_seconds,
-            seconds(died, lost),
+            loss,
             rig.usage()?.peak_mib,
             share(announced, fewest),
         ])

@@ -9,12 +9,12 @@ use super::Extent;
 use super::contender::{Contender, internal};
 use super::rig::{ASN, PATIENCE, Rig, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Section};
+use crate::report::{Column, Row, Samples, Section};
 
-const COLUMNS: [Column; 6] = [
-    Column { name: "establish", unit: "s" },
+pub(super) const COLUMNS: [Column; 6] = [
     Column { name: "time", unit: "s" },
     Column { name: "processor", unit: "s" },
+    Column { name: "establish", unit: "s" },
     Column { name: "node down", unit: "ms" },
     Column { name: "node joins", unit: "ms" },
     Column { name: "peak memory", unit: "MiB" },
@@ -44,7 +44,31 @@ pub(super) fn measure(extent: &Extent, title: &'static str, nodes: u32, each: u3
     Ok(rounds.measure(title, method, &COLUMNS, &WANTED, |contender| run(contender, nodes, each)))
 }
 
-fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
+/// What a reflector needs for clusters of several sizes, with a block for each node.
+pub(super) fn sizes(extent: &Extent) -> Result<Section> {
+    let sizes = if extent.quick { &[100, 500][..] } else { &[100, 1000, 5000, 15_000] };
+    let runs = extent.runs.unwrap_or(1);
+    let mut rows = Vec::new();
+    for nodes in sizes {
+        let mut values = vec![Samples::default(); COLUMNS.len()];
+        for _ in 0..runs {
+            eprintln!("{nodes} nodes");
+            let measured = run(&Contender::Muslin, *nodes, 1)?;
+            values.iter_mut().zip(measured).for_each(|(samples, value)| samples.push(value));
+        }
+        rows.push(Row { name: format!("{nodes} nodes"), values });
+    }
+    let method = format!(
+        "`muslin speaker` as the reflector of all nodes of a cluster, each with one block, {runs} repetitions: as S3, which \
+         says what is measured."
+    );
+    let (title, columns, targets, notes) =
+        ("A reflector by the size of its cluster", COLUMNS.to_vec(), vec![], vec![]);
+    Ok(Section { title, method, columns, rows, targets, notes, plot: None })
+}
+
+/// One repetition.
+pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
     let peers: Vec<Peer> =
         (0..nodes).map(|number| Peer { address: internal(number), asn: ASN, hold_time: 90 }).collect();
     let prefixes = Prefixes::blocks(nodes * each);
@@ -83,6 +107,17 @@ fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
         let died = Instant::now();
         swarm.kill(first);
         let gone = swarm.await_right(died + PATIENCE)?;
+        if matches!(contender, Contender::Floor) {
+            // It does not know what others announced before.
+            return Ok(vec![
+                seconds(begun, learned),
+                after.cpu_seconds - before.cpu_seconds,
+                seconds(dialed, established),
+                seconds(died, gone) * 1000.0,
+                f64::NAN,
+                after.peak_mib,
+            ]);
+        }
 
         for (number, session) in numbered() {
             swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
@@ -96,9 +131,9 @@ fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
         let joined = swarm.await_right(back + PATIENCE)?;
         let peak = rig.usage()?.peak_mib;
         Ok(vec![
-            seconds(dialed, established),
             seconds(begun, learned),
             after.cpu_seconds - before.cpu_seconds,
+            seconds(dialed, established),
             seconds(died, gone) * 1000.0,
             seconds(back, joined) * 1000.0,
             peak,

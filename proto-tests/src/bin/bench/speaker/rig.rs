@@ -21,7 +21,7 @@ pub(crate) const SPEAKER: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
 /// Beyond this a contender has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A contender that is ready for its load.
 pub(crate) struct Rig {

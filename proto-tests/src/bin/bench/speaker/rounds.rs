@@ -2,8 +2,11 @@
 
 use anyhow::{Result, ensure};
 
-use super::contender::Contender;
+use super::contender::{Contender, FLOOR};
 use crate::report::{Column, Row, Samples, Section, Target};
+
+/// Whoever takes this many times as long as the fastest is measured once: he will not be the best of the others.
+const HOPELESS: f64 = 5.0;
 
 /// Who is measured how often.
 pub(super) struct Rounds {
@@ -18,7 +21,7 @@ pub(super) struct Wanted {
     pub(super) column: &'static str,
     /// Share of the best rival's median that our worst may be.
     pub(super) share: f64,
-    /// The rivals that count; all if there is none.
+    /// The one that counts, which may be the floor; all but the floor if there is none.
     pub(super) rival: Option<&'static str>,
 }
 
@@ -33,8 +36,14 @@ impl Rounds {
         Ok(Self { contenders, runs })
     }
 
+    /// Without the floor, where it cannot do what is asked for.
+    pub(super) fn without_floor(mut self) -> Self {
+        self.contenders.retain(|contender| !matches!(contender, Contender::Floor));
+        self
+    }
+
     /// Has everybody measured by `measure`, which gives a number for each column. Whoever fails is left out from
-    /// then on, and a note says so.
+    /// then on, and so is whoever is far behind in the first of them; a note says so.
     pub(super) fn measure(
         &self,
         title: &'static str,
@@ -46,6 +55,9 @@ impl Rounds {
         let mut samples = vec![vec![Samples::default(); columns.len()]; self.contenders.len()];
         let mut notes: Vec<Option<String>> = vec![None; self.contenders.len()];
         for run in 0..self.runs {
+            if run == 1 {
+                self.give_up_on_the_hopeless(&samples, &mut notes);
+            }
             for turn in 0..self.contenders.len() {
                 let place = (run + turn) % self.contenders.len();
                 let contender = &self.contenders[place];
@@ -77,9 +89,27 @@ impl Rounds {
             rows,
             targets: vec![],
             notes: notes.into_iter().flatten().collect(),
+            plot: None,
         };
         section.targets = wanted.iter().filter_map(|wanted| wanted.judge(&section)).collect();
         section
+    }
+
+    fn give_up_on_the_hopeless(&self, samples: &[Vec<Samples>], notes: &mut [Option<String>]) {
+        let first = |samples: &Vec<Samples>| samples.first().and_then(Samples::median);
+        let rivals = self.contenders.iter().zip(samples).filter(|(contender, _)| contender.is_rival());
+        let Some(best) = rivals.filter_map(|(_, samples)| first(samples)).min_by(f64::total_cmp) else {
+            return;
+        };
+        for ((contender, samples), note) in self.contenders.iter().zip(samples).zip(notes) {
+            if contender.is_rival() && first(samples).is_some_and(|value| value > HOPELESS * best) {
+                let said = format!(
+                    "{} was measured once: it is more than {HOPELESS} times the best.",
+                    contender.name()
+                );
+                *note = note.take().or(Some(said));
+            }
+        }
     }
 
     /// Versions and settings of everybody.
@@ -98,7 +128,8 @@ impl Wanted {
         let index = section.columns.iter().position(|column| column.name == self.column)?;
         let (ours, others) = section.rows.split_first()?;
         let worst = ours.values.get(index)?.largest()?;
-        let counted = others.iter().filter(|row| self.rival.is_none_or(|rival| rival == row.name));
+        let counts = |row: &&Row| self.rival.map_or(row.name != FLOOR, |rival| rival == row.name);
+        let counted = others.iter().filter(counts);
         let medians = counted.filter_map(|row| Some((row.values.get(index)?.median()?, &row.name)));
         let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
         let statement = format!("{}: our worst at most {:.2} of {name}'s median", self.column, self.share);
