@@ -2,9 +2,10 @@
 
 . ../verify.bash
 NODES="$SCENARIO-control-plane $SCENARIO-worker $SCENARIO-worker2"
+KUBECTL=${KUBECTL:-kubectl --context kind-$SCENARIO}
 
 cluster() {
-    kubectl --context "kind-$SCENARIO" "$@"
+    $KUBECTL "$@"
 }
 
 # The block of pod addresses of a node in a family (4 or 6).

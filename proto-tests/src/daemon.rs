@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -232,7 +234,7 @@ impl Process {
         Ok(families.into_iter().filter_map(|(family, seen)| seen.then_some(family)).collect())
     }
 
-    /// Waits until a file, such as a control socket, is there.
+    /// Waits until a file is there, and if it is a socket, until somebody listens on it.
     ///
     /// # Errors
     /// When it does not appear or the process ends before.
@@ -240,7 +242,7 @@ impl Process {
         let path = self.path(name);
         wait::until(&path.display().to_string(), || {
             self.check()?;
-            Ok(if path.exists() { Ok(()) } else { Err("it is not there".to_owned()) })
+            Ok(is_ready(&path).map_err(|error| error.to_string()))
         })
     }
 
@@ -289,6 +291,15 @@ impl Process {
         }
         Ok(all)
     }
+}
+
+/// An error while a file is not there, or is a socket on which nobody listens: OpenBGPD makes its control socket before it
+/// reads its configuration, and listens after that.
+///
+/// # Errors
+/// What the kernel says of it.
+pub fn is_ready(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.file_type().is_socket() { UnixStream::connect(path).map(drop) } else { Ok(()) }
 }
 
 /// Readable once the process has ended.

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 use muslin_netns::Namespace;
-use muslin_proto_tests::daemon::Process;
+use muslin_proto_tests::daemon::{Process, is_ready};
 use muslin_proto_tests::daemons::{Candidate, Kind};
 use muslin_proto_tests::peering::{Link, Side, exchange};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
 fn pair(left: Kind, right: Kind, left_asn: u32, right_asn: u32) -> Result<()> {
     let link = Link::new(left_asn, right_asn)?;
@@ -40,6 +42,20 @@ fn every_daemon_tells_its_version() -> Result<()> {
     let all = Candidate::all()?;
     let versions = all.iter().map(Candidate::version).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(versions.len(), all.len(), "{versions:?}");
+    Ok(())
+}
+
+/// A socket has its name before anybody can connect to it.
+#[test]
+fn a_socket_is_ready_once_somebody_listens() -> Result<()> {
+    let folder = Process::folder()?;
+    let path = folder.path().join("control");
+    assert!(is_ready(&path).is_err());
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(&path)?)?;
+    assert!(path.exists() && is_ready(&path).is_err());
+    listen(&socket, Backlog::new(1)?)?;
+    is_ready(&path)?;
     Ok(())
 }
 

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use muslin_lab::containerlab::Then;
 use muslin_lab::standing::{self, Lock};
-use muslin_lab::{KubernetesRequest, LabError, Output, Progress};
+use muslin_lab::{KubernetesRequest, KubernetesTopology, LabError, Output, Progress};
 use muslin_netns::{Entered, Inside, become_root_in_user_namespace};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,23 +19,16 @@ use signal_hook::iterator::Signals;
 use crate::cgroup::Cgroups;
 use crate::install;
 use crate::lab::{self, KubernetesLab, KubernetesOptions, Times};
+use crate::node::Node;
 use crate::programs::{self, KUBERNETES, Programs};
-
-/// Something is asked for that cannot be had.
-const MISSING: u8 = 2;
+use crate::scenario::Scenario;
+use crate::shape::ClusterShape;
 
 /// Runs `muslin lab --kubernetes`: 0 if the cluster came up as it should, 1 if not, 2 if something is missing.
 ///
 /// Call it before any thread is started: it enters namespaces and runs the program again.
-pub fn run(request: KubernetesRequest) -> ExitCode {
-    build(request).unwrap_or_else(|error| {
-        // Nobody to tell if standard error is gone.
-        drop(writeln!(io::stderr(), "error: {error}"));
-        match error {
-            LabError::Missing(_) => ExitCode::from(MISSING),
-            _ => ExitCode::FAILURE,
-        }
-    })
+pub fn run(request: &KubernetesRequest) -> ExitCode {
+    build(request).unwrap_or_else(|error| muslin_lab::complain(&error))
 }
 
 /// What is found out about a cluster.
@@ -47,48 +42,82 @@ struct Report {
     nodes: Vec<String>,
 }
 
-fn build(request: KubernetesRequest) -> Result<ExitCode, LabError> {
+impl Report {
+    fn of(lab: &KubernetesLab) -> Result<Self, LabError> {
+        let nodes = lab.kubectl().run(&["get", "nodes", "--output", "name"])?;
+        Ok(Self {
+            version: 1,
+            kubernetes: KUBERNETES,
+            holds: true,
+            times: lab.times().clone(),
+            nodes: nodes.lines().map(|line| line.trim_start_matches("node/").to_owned()).collect(),
+        })
+    }
+}
+
+fn build(request: &KubernetesRequest) -> Result<ExitCode, LabError> {
+    let then = if request.keep { Then::Keep } else { Then::Verify };
+    // Before anything is entered: a mistake in a file needs no privileges to be told.
+    let (cluster, router, scenario) = match &request.topology {
+        KubernetesTopology::Tor { nodes, router } => (ClusterShape::of(*nodes), Some(*router), None),
+        KubernetesTopology::File(path) => {
+            let scenario = Scenario::read(path, then)?;
+            (scenario.cluster().into(), None, Some(scenario))
+        }
+    };
     programs::check()?;
     let inside = match become_root_in_user_namespace() {
         Ok(Entered::Inside(inside)) => inside,
         Ok(Entered::Finished(code)) => return Ok(code),
         Err(error) => return Err(LabError::Missing(error.to_string())),
     };
-    let KubernetesRequest { nodes, router, proxy_mode, output, keep } = request;
     let options = KubernetesOptions {
-        nodes,
+        cluster,
         router,
-        proxy_mode,
+        proxy_mode: request.proxy_mode,
         programs: None,
         image: None,
         // In memory and private to this process tree: whatever happens, it goes with it.
         folder: PathBuf::from("/run"),
     };
     let chart = install::chart()?;
-    let lock = keep.then(Lock::take).transpose()?;
+    // A script that looks at the lab goes in as anybody does.
+    let lock = (request.keep || scenario.is_some()).then(Lock::take).transpose()?;
+    let lock = Arc::new(Mutex::new(lock));
     let muslin = lab::muslin(&options)?;
     let programs = Programs::prepare(Progress::Shown)?;
     let cgroups = Cgroups::create()?;
-    let ending = Ending { cgroups: cgroups.clone(), lock };
+    let ending = Ending { cgroups: cgroups.clone(), keep: request.keep, lock: lock.clone() };
     ending.upon_signals(&inside)?;
     let mut lab = KubernetesLab::start_with(&options, Progress::Shown, &muslin, programs, cgroups)?;
-    lab.install(&chart)?;
-    let nodes = lab.kubectl().run(&["get", "nodes", "--output", "name"])?;
-    let report = Report {
-        version: 1,
-        kubernetes: KUBERNETES,
-        holds: true,
-        times: lab.times().clone(),
-        nodes: nodes.lines().map(|line| line.trim_start_matches("node/").to_owned()).collect(),
+    let holds = match &scenario {
+        None => {
+            lab.install(&chart)?;
+            print(&Report::of(&lab)?, request.output).map_err(LabError::system("print the result"))?;
+            true
+        }
+        Some(scenario) => {
+            scenario.install(&mut lab, Progress::Shown)?;
+            standing::record(lab.places())?;
+            let holds = request.keep || scenario.verify(&lab)?;
+            lab.check()?;
+            holds
+        }
     };
-    print(&report, output).map_err(LabError::system("print the result"))?;
-    if keep { stand(&lab, inside, report.holds) } else { Ok(exit_code(report.holds)) }
+    if request.keep {
+        return stand(&lab, inside, holds);
+    }
+    // After the processes are gone: whoever wants the next lab waits for it.
+    drop(lab);
+    lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(exit_code(holds))
 }
 
 /// What is left to do when the lab is told to end: the kernel ends its processes, but keeps control groups.
 struct Ending {
     cgroups: Cgroups,
-    lock: Option<Lock>,
+    keep: bool,
+    lock: Arc<Mutex<Option<Lock>>>,
 }
 
 impl Ending {
@@ -101,9 +130,8 @@ impl Ending {
                 // All processes of this process's own namespace but itself and process 1.
                 let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
                 self.cgroups.remove();
-                let standing = self.lock.is_some();
-                drop(self.lock);
-                std::process::exit(if standing { 0 } else { 128 + signal });
+                self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+                std::process::exit(if self.keep { 0 } else { 128 + signal });
             }
         });
         Ok(())
@@ -134,10 +162,11 @@ fn stand(running: &KubernetesLab, inside: Inside, holds: bool) -> Result<ExitCod
     standing::record(running.places())?;
     // `cargo lab` is the alias of those who have no muslin in their path.
     let lab = if std::env::var_os("CARGO").is_some() { "cargo lab" } else { "muslin lab" };
+    let node = running.nodes().first().map(Node::name).unwrap_or_default();
     Progress::Shown.say(&format!(
         "The cluster stands. Look around:
   {lab} shell cp -- kubectl get nodes     the API, with KUBECONFIG={}
-  {lab} shell n1                          a shell on a node, the router `tor` or `outside`
+  {lab} shell {node:<27} a shell on a node or beside it; without a name, they are listed
   {lab} down                              end it",
         running.kubectl().kubeconfig().display()
     ));

@@ -1,17 +1,13 @@
 //! Configuration files of a node's services.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use muslin_lab::ProxyMode;
-use muslin_lab::fabric::{POD_RANGE, SERVICE_RANGE};
 
 use crate::image;
 use crate::node::init::CONFIGURATION;
+use crate::shape::{self, ClusterShape};
 
 /// Where a node's kubelet finds pods that are not the API server's.
 pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
-/// The host part of the DNS Service's addresses.
-pub(crate) const DNS: u8 = 10;
 
 /// `containerd.toml`
 pub(crate) fn containerd() -> String {
@@ -31,7 +27,7 @@ SystemdCgroup = false
 }
 
 /// `kubelet.yaml`
-pub(crate) fn kubelet() -> String {
+pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
     serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -42,7 +38,7 @@ pub(crate) fn kubelet() -> String {
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
-        "clusterDNS": dns_addresses(),
+        "clusterDNS": cluster.dns(),
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         // The machine belongs to others too: what it lacks is not this node's to say.
@@ -62,12 +58,12 @@ pub(crate) fn kubelet() -> String {
 }
 
 /// `kube-proxy.yaml`
-pub(crate) fn kube_proxy(node: &str, mode: ProxyMode) -> String {
+pub(crate) fn kube_proxy(node: &str, mode: ProxyMode, cluster: &ClusterShape) -> String {
     serde_json::json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": format!("{CONFIGURATION}/kube-proxy.kubeconfig")},
-        "clusterCIDR": format!("{},{}", POD_RANGE.v4, POD_RANGE.v6),
+        "clusterCIDR": shape::list(&cluster.pods),
         // Only the machine's own namespace has these settings.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "hostnameOverride": node,
@@ -78,12 +74,4 @@ pub(crate) fn kube_proxy(node: &str, mode: ProxyMode) -> String {
         },
     })
     .to_string()
-}
-
-/// The addresses of the cluster's DNS.
-pub(crate) fn dns_addresses() -> [IpAddr; 2] {
-    [
-        Ipv4Addr::from_bits(SERVICE_RANGE.v4.addr().to_bits() + u32::from(DNS)).into(),
-        Ipv6Addr::from_bits(SERVICE_RANGE.v6.addr().to_bits() + u128::from(DNS)).into(),
-    ]
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use muslin_lab::daemon::Daemon;
-use muslin_lab::fabric::{Fabric, POD_RANGE, SERVICE_RANGE};
+use muslin_lab::fabric::Fabric;
 use muslin_lab::{Dual, Family, LabError};
 use muslin_netns::{Namespace, connect};
 
@@ -16,6 +16,7 @@ use crate::kubectl::Kubectl;
 use crate::pki::{Identity, Pki};
 use crate::poll;
 use crate::programs::{Programs, find};
+use crate::shape::{self, ClusterShape};
 
 /// Where the API server is.
 pub(crate) const ADDRESS: Dual =
@@ -54,6 +55,7 @@ impl ControlPlane {
     /// Starts everything; the API server answers some seconds after.
     pub(crate) fn start(
         fabric: &Fabric,
+        cluster: &ClusterShape,
         folder: &Path,
         programs: &Programs,
         pki: &Pki,
@@ -63,8 +65,8 @@ impl ControlPlane {
         let admin = pki.kubeconfig("admin", &url(), "admin", Some("system:masters"))?;
         let kubectl = Kubectl::new(programs.get("kubectl"), admin, namespace.clone());
         let signing = pki.signing_key()?;
-        let server_arguments = server_arguments(pki, &signing)?;
-        let manager_arguments = manager_arguments(pki, &signing)?;
+        let server_arguments = server_arguments(cluster, pki, &signing)?;
+        let manager_arguments = manager_arguments(cluster, pki, &signing)?;
         let mut plane = Self {
             managers: Vec::new(),
             server: None,
@@ -165,16 +167,15 @@ fn start_store(namespace: &Namespace, folder: &Path) -> Result<Daemon, LabError>
     Daemon::start("etcd", namespace, &mut command, folder.join("etcd.log"))
 }
 
-fn server_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<String>, LabError> {
-    // The Service `kubernetes` has the first address of the range.
-    let service = Ipv4Addr::from_bits(SERVICE_RANGE.v4.addr().to_bits() + 1);
+fn server_arguments(cluster: &ClusterShape, pki: &Pki, signing: &Identity) -> Result<Vec<String>, LabError> {
     let names = [
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ];
-    let server = pki.server(&names, &[ADDRESS.v4.into(), ADDRESS.v6.into(), service.into()])?;
+    let own = [IpAddr::from(ADDRESS.v4), ADDRESS.v6.into()];
+    let server = pki.server(&names, &[&own, &*cluster.api()].concat())?;
     let kubelet = pki.client("apiserver-kubelet", "kube-apiserver-kubelet-client", Some("system:masters"))?;
     let path = |path: &Path| path.display().to_string();
     Ok([
@@ -191,7 +192,7 @@ fn server_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<String>, LabErr
         ("service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),
         ("service-account-key-file", path(&signing.certificate)),
         ("service-account-signing-key-file", path(&signing.key)),
-        ("service-cluster-ip-range", format!("{},{}", SERVICE_RANGE.v4, SERVICE_RANGE.v6)),
+        ("service-cluster-ip-range", shape::list(&cluster.services)),
         ("tls-cert-file", path(&server.certificate)),
         ("tls-private-key-file", path(&server.key)),
     ]
@@ -199,20 +200,23 @@ fn server_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<String>, LabErr
     .into())
 }
 
-fn manager_arguments(pki: &Pki, signing: &Identity) -> Result<Vec<(&'static str, Vec<String>)>, LabError> {
+fn manager_arguments(
+    cluster: &ClusterShape,
+    pki: &Pki,
+    signing: &Identity,
+) -> Result<Vec<(&'static str, Vec<String>)>, LabError> {
     let path = |path: PathBuf| path.display().to_string();
     let config = |name: &str| pki.kubeconfig(name, &url(), &format!("system:{name}"), None).map(path);
     let controllers = [
         ("allocate-node-cidrs", "true".to_owned()),
-        // One block of 64 bits for each of 65,536 nodes, and no more than that.
-        ("cluster-cidr", format!("{},{}/48", POD_RANGE.v4, POD_RANGE.v6.addr())),
+        ("cluster-cidr", shape::list(&cluster.pods)),
         ("kubeconfig", config("kube-controller-manager")?),
         ("leader-elect", "false".to_owned()),
         ("node-monitor-grace-period", "16s".to_owned()),
         ("node-monitor-period", "2s".to_owned()),
         ("root-ca-file", path(pki.authority())),
         ("service-account-private-key-file", path(signing.key.clone())),
-        ("service-cluster-ip-range", format!("{},{}", SERVICE_RANGE.v4, SERVICE_RANGE.v6)),
+        ("service-cluster-ip-range", shape::list(&cluster.services)),
         ("use-service-account-credentials", "true".to_owned()),
     ];
     let scheduler = [("kubeconfig", config("kube-scheduler")?), ("leader-elect", "false".to_owned())];

@@ -20,7 +20,7 @@ pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
 /// What Kubernetes' tests call an image with other tools to ask the DNS by; ours has one kind of them.
 const DNSUTILS: &str = "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7";
 /// The image of the cluster's DNS.
-pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
+pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.13.2";
 
 /// The image of an Ingress controller, where a lab was given one.
 pub const INGRESS: &str = "ghcr.io/zalando/skipper:v0.22.0";

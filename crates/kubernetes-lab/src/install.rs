@@ -37,8 +37,19 @@ impl KubernetesLab {
         self.times.nodes_ready_seconds = Some(self.begun.elapsed().as_secs_f64());
         step.done();
 
+        self.install_dns()
+    }
+
+    /// Installs CoreDNS and waits until it is available.
+    pub(crate) fn install_dns(&mut self) -> Result<(), LabError> {
         let step = self.progress.step("DNS available");
-        self.kubectl().apply(COREDNS)?;
+        let addresses = self.cluster.dns();
+        let families = if addresses.len() > 1 { "RequireDualStack" } else { "SingleStack" };
+        let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+        let (first, all) = (quoted.first().cloned().unwrap_or_default(), quoted.join(", "));
+        let service =
+            format!("clusterIP: {first}\n  clusterIPs: [{all}]\n  ipFamilyPolicy: {families}");
+        self.kubectl().apply(&COREDNS.replace("clusterIPs: []", &service))?;
         self.await_rollout("kube-system", "deployment/coredns")?;
         self.times.dns_available_seconds = Some(self.begun.elapsed().as_secs_f64());
         step.done();

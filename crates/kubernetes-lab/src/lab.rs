@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use muslin_lab::containerlab::Deployment;
 use muslin_lab::fabric::Fabric;
 use muslin_lab::standing::Place;
 use muslin_lab::{LabError, Progress, ProxyMode, RouterKind};
@@ -19,14 +20,15 @@ use crate::kubectl::Kubectl;
 use crate::node::{Node, NodeBasis};
 use crate::pki::Pki;
 use crate::programs::{self, Programs};
+use crate::shape::ClusterShape;
 
 /// What a cluster is to be.
 #[derive(Clone, Debug)]
 pub struct KubernetesOptions {
-    /// Nodes, 2 to 16.
-    pub nodes: u8,
-    /// The external router.
-    pub router: RouterKind,
+    /// Its nodes and ranges.
+    pub cluster: ClusterShape,
+    /// What tells the external router where pods are; without one, it only joins the nodes' own addresses.
+    pub router: Option<RouterKind>,
     /// What kube-proxy programs.
     pub proxy_mode: ProxyMode,
     /// Folder of the `muslin` program; `None` is that of the running program.
@@ -58,8 +60,11 @@ pub struct Times {
 pub struct KubernetesLab {
     // Fields are dropped in this order: first what lives on nodes, last what they speak over.
     nodes: Vec<Node>,
+    /// Routers and links that a topology file adds.
+    pub(crate) attached: Option<Deployment>,
     pub(crate) control_plane: ControlPlane,
     fabric: Fabric,
+    pub(crate) cluster: ClusterShape,
     cgroups: Cgroups,
     /// Images that every node has.
     archives: Vec<PathBuf>,
@@ -99,15 +104,20 @@ impl KubernetesLab {
         let place = |name: &str| folder.path().join(name);
 
         let step = progress.step("namespaces, links and router");
-        let mut fabric = Fabric::build(options.nodes, options.router)?;
-        fabric.start_router(&place("tor"), muslin)?;
+        let cluster = options.cluster.clone();
+        let count = u8::try_from(cluster.nodes.len()).unwrap_or(u8::MAX);
+        let mut fabric = Fabric::build(count, options.router.unwrap_or_default())?;
+        if options.router.is_some() {
+            fabric.start_router(&place("tor"), muslin)?;
+        }
         step.done();
 
         let step = progress.step("API server, nodes and their images");
         let pki = Pki::create(&place("pki"))?;
-        let mut control_plane = ControlPlane::start(&fabric, &place("cp"), &programs, &pki)?;
+        let mut control_plane = ControlPlane::start(&fabric, &cluster, &place("cp"), &programs, &pki)?;
         let url = control_plane::url();
         let basis = NodeBasis {
+            cluster: &cluster,
             folder: folder.path(),
             programs: &programs,
             muslin,
@@ -116,8 +126,9 @@ impl KubernetesLab {
             cgroups: &cgroups,
             proxy_mode: options.proxy_mode,
         };
+        let places = cluster.nodes.iter().zip(fabric.nodes());
         let nodes: Result<Vec<Node>, LabError> =
-            fabric.nodes().map(|place| Node::start(&basis, place)).collect();
+            places.map(|(name, place)| Node::start(&basis, name, place)).collect();
         let mut nodes = nodes?;
         // The images go to the nodes while the API server begins.
         let (ready, imported) = std::thread::scope(|scope| {
@@ -151,7 +162,20 @@ impl KubernetesLab {
         std::mem::forget(guard);
         let nodes_known_seconds = begun.elapsed().as_secs_f64();
         let times = Times { api_server_seconds, nodes_known_seconds, ..Times::default() };
-        Ok(Self { nodes, control_plane, fabric, cgroups, archives, progress, begun, times, programs, folder })
+        Ok(Self {
+            nodes,
+            attached: None,
+            control_plane,
+            fabric,
+            cluster,
+            cgroups,
+            archives,
+            progress,
+            begun,
+            times,
+            programs,
+            folder,
+        })
     }
 
     /// The API.
@@ -244,6 +268,10 @@ impl KubernetesLab {
             process: Some(node.process_file().to_path_buf()),
             environment: Vec::new(),
         }));
+        if let Some(attached) = &self.attached {
+            places.extend(attached.places());
+            return places;
+        }
         let socket = self.folder.path().join("tor/run/muslin.sock");
         let socket = socket.exists().then(|| ("MUSLIN_SOCKET".to_owned(), socket.into()));
         for (namespace, environment) in
@@ -270,6 +298,7 @@ impl KubernetesLab {
     /// [`LabError::Process`] about the first that does not.
     pub fn check(&mut self) -> Result<(), LabError> {
         self.fabric.check()?;
+        self.attached.iter_mut().try_for_each(Deployment::check)?;
         self.control_plane.check()?;
         self.nodes.iter_mut().try_for_each(Node::check)
     }

@@ -23,6 +23,8 @@ mod pki;
 pub mod pod;
 pub mod poll;
 mod programs;
+mod scenario;
+mod shape;
 
 pub use command::run;
 pub use configuration::STATIC_PODS;
@@ -34,3 +36,4 @@ pub use lab::{KubernetesLab, KubernetesOptions, Times};
 pub use node::Node;
 pub use node::init::{NodeArgs, run_node};
 pub use programs::{KUBERNETES, Programs};
+pub use shape::ClusterShape;

@@ -19,6 +19,7 @@ use crate::node::init::{CONFIGURATION, NodeSetup, PROGRAMS, Service};
 use crate::pki::Pki;
 use crate::poll;
 use crate::programs::{Programs, REFERENCE_PLUGINS, find};
+use crate::shape::ClusterShape;
 
 /// How long a node may take until its container runtime answers.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,6 +45,7 @@ pub struct Node {
 
 /// What all nodes have in common.
 pub(crate) struct NodeBasis<'a> {
+    pub(crate) cluster: &'a ClusterShape,
     pub(crate) folder: &'a Path,
     pub(crate) programs: &'a Programs,
     pub(crate) muslin: &'a Path,
@@ -55,9 +57,9 @@ pub(crate) struct NodeBasis<'a> {
 
 impl Node {
     /// Writes the node's configuration and starts it.
-    pub(crate) fn start(basis: &NodeBasis<'_>, place: FabricNode<'_>) -> Result<Self, LabError> {
-        let NodeBasis { programs, pki, server, .. } = basis;
-        let name = place.name.to_owned();
+    pub(crate) fn start(basis: &NodeBasis<'_>, name: &str, place: FabricNode<'_>) -> Result<Self, LabError> {
+        let NodeBasis { cluster, programs, pki, server, .. } = basis;
+        let name = name.to_owned();
         let folder = basis.folder.join(&name);
         // In the node, `lib` is /var/lib and `opt` is /opt.
         let own = folder.join("lib").join(CONFIGURATION.trim_start_matches("/var/lib/"));
@@ -76,8 +78,8 @@ impl Node {
         }
         for (file, text) in [
             ("containerd.toml", configuration::containerd()),
-            ("kubelet.yaml", configuration::kubelet()),
-            ("kube-proxy.yaml", configuration::kube_proxy(&name, basis.proxy_mode)),
+            ("kubelet.yaml", configuration::kubelet(cluster)),
+            ("kube-proxy.yaml", configuration::kube_proxy(&name, basis.proxy_mode, cluster)),
             // No name server of the machine's is reachable from here.
             ("resolv.conf", String::new()),
         ] {

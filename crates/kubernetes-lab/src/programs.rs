@@ -13,8 +13,6 @@ use muslin_lab::{LabError, Progress};
 
 /// The release of Kubernetes.
 pub const KUBERNETES: &str = "1.34.2";
-const COREDNS: &str = "v1.15.0";
-const HELM: &str = "v3.18.6";
 
 /// What the one binary can be called.
 const COMMANDS: [&str; 6] =
@@ -23,10 +21,12 @@ const COMMANDS: [&str; 6] =
 /// Files of one Go module.
 type Module = [(&'static str, &'static str)];
 
+/// Kubernetes and what is of the same libraries, which are compiled once.
 const KUBERNETES_MODULE: &Module = &[
     ("go.mod", include_str!("programs/kubernetes.mod")),
     ("go.sum", include_str!("programs/kubernetes.sum")),
     ("main.go", include_str!("programs/kubernetes.go")),
+    ("coredns/main.go", include_str!("programs/coredns.go")),
     ("tools.go", include_str!("programs/tools.go")),
 ];
 const PAUSE_MODULE: &Module =
@@ -36,23 +36,21 @@ const PAUSE_MODULE: &Module =
 const INGRESS_MODULE: &Module =
     &[("go.mod", include_str!("programs/ingress.mod")), ("go.sum", include_str!("programs/ingress.sum"))];
 
-/// A program and how it comes about.
+/// A program and how it comes about: from a package of a module that stands here, with the versions of all that it is made
+/// of.
 struct Recipe {
     /// Its file.
     name: &'static str,
-    source: Source,
+    /// What Go is told to do with the package.
+    command: &'static [&'static str],
+    module: &'static Module,
+    package: &'static str,
     /// Variables of Go packages that say which version they are.
     variables: &'static [(&'static str, &'static str)],
 }
 
-enum Source {
-    /// A package of a module that stands here, with the versions of all that it is made of.
-    Local { module: &'static Module, package: &'static str },
-    /// The tests of such a package.
-    Tests { module: &'static Module, package: &'static str },
-    /// A command of a published module.
-    Published { package: &'static str, version: &'static str },
-}
+const PROGRAM: &[&str] = &["build"];
+const TESTS: &[&str] = &["test", "-c", "-vet=off"];
 
 const VERSION: &[(&str, &str)] = &[
     ("k8s.io/component-base/version.gitVersion", "v1.34.2"),
@@ -65,23 +63,31 @@ const VERSION: &[(&str, &str)] = &[
 const RECIPES: [Recipe; 5] = [
     Recipe {
         name: "kubernetes",
-        source: Source::Local { module: KUBERNETES_MODULE, package: "." },
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        package: ".",
         variables: VERSION,
     },
-    Recipe { name: "pause", source: Source::Local { module: PAUSE_MODULE, package: "." }, variables: &[] },
+    Recipe { name: "pause", command: PROGRAM, module: PAUSE_MODULE, package: ".", variables: &[] },
     Recipe {
         name: "agnhost",
-        source: Source::Local { module: KUBERNETES_MODULE, package: "k8s.io/kubernetes/test/images/agnhost" },
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        package: "k8s.io/kubernetes/test/images/agnhost",
         variables: VERSION,
     },
     Recipe {
         name: "helm",
-        source: Source::Published { package: "helm.sh/helm/v3/cmd/helm", version: HELM },
-        variables: &[("helm.sh/helm/v3/internal/version.version", HELM)],
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        package: "helm.sh/helm/v3/cmd/helm",
+        variables: &[("helm.sh/helm/v3/internal/version.version", "v3.19.2")],
     },
     Recipe {
         name: "coredns",
-        source: Source::Published { package: "github.com/coredns/coredns", version: COREDNS },
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        package: "./coredns",
         variables: &[],
     },
 ];
@@ -89,7 +95,9 @@ const RECIPES: [Recipe; 5] = [
 /// An Ingress controller that needs nothing but its own program and the API.
 const INGRESS: Recipe = Recipe {
     name: "skipper",
-    source: Source::Local { module: INGRESS_MODULE, package: "github.com/zalando/skipper/cmd/skipper" },
+    command: PROGRAM,
+    module: INGRESS_MODULE,
+    package: "github.com/zalando/skipper/cmd/skipper",
     variables: &[],
 };
 
@@ -97,12 +105,16 @@ const INGRESS: Recipe = Recipe {
 const END_TO_END: [Recipe; 2] = [
     Recipe {
         name: "ginkgo",
-        source: Source::Local { module: KUBERNETES_MODULE, package: "github.com/onsi/ginkgo/v2/ginkgo" },
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        package: "github.com/onsi/ginkgo/v2/ginkgo",
         variables: &[],
     },
     Recipe {
         name: "e2e.test",
-        source: Source::Tests { module: KUBERNETES_MODULE, package: "k8s.io/kubernetes/test/e2e" },
+        command: TESTS,
+        module: KUBERNETES_MODULE,
+        package: "k8s.io/kubernetes/test/e2e",
         variables: VERSION,
     },
 ];
@@ -189,31 +201,18 @@ impl Programs {
         let flags: Vec<String> =
             recipe.variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
         let flags = format!("-s -w {}", flags.join(" "));
-        let common = ["-trimpath", "-buildvcs=false", "-ldflags", &flags];
-        let result = place.path().join(recipe.name);
+        for (name, text) in recipe.module {
+            let file = place.path().join(name);
+            let folder = file.parent().unwrap_or(place.path());
+            fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+            fs::write(&file, text).map_err(LabError::file(file))?;
+        }
+        let result = place.path().join(".built");
         let mut go = Command::new("go");
+        go.args(recipe.command).args(["-trimpath", "-buildvcs=false", "-ldflags", &flags]);
+        go.arg("-o").arg(&result).arg(recipe.package);
         // Static, since it runs in images without a C library too.
         go.current_dir(place.path()).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
-        let write = |module: &Module| -> Result<(), LabError> {
-            for (name, text) in module {
-                let file = place.path().join(name);
-                fs::write(&file, text).map_err(LabError::file(file))?;
-            }
-            Ok(())
-        };
-        match &recipe.source {
-            Source::Local { module, package } => {
-                write(module)?;
-                go.arg("build").args(common).arg("-o").arg(&result).arg(package);
-            }
-            Source::Tests { module, package } => {
-                write(module)?;
-                go.args(["test", "-c", "-vet=off"]).args(common).arg("-o").arg(&result).arg(package);
-            }
-            Source::Published { package, version } => {
-                go.arg("install").args(common).arg(format!("{package}@{version}")).env("GOBIN", place.path());
-            }
-        }
         run_go(&mut go, recipe.name)?;
         fs::rename(&result, self.get(recipe.name)).map_err(LabError::file(result))
     }

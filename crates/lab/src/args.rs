@@ -44,10 +44,11 @@ pub(crate) struct BuildArgs {
     /// Program of the external router; muslin if it is not said
     #[arg(long, value_enum)]
     router: Option<RouterKind>,
-    /// Wiring of nodes and routers: one of these, or a topology file of containerlab, NAME.clab.yml, whose nodes run
-    /// the programs of this machine; then its verify.sh is run, or with --keep the nodes stay
-    #[arg(long, value_parser = ShapeParser, default_value = "tor", value_name = "SHAPE|FILE")]
-    topology: Shape,
+    /// Wiring of nodes and routers: one of these, tor if it is not said, or a topology file of containerlab,
+    /// NAME.clab.yml, whose nodes run the programs of this machine, and with --kubernetes one with a cluster of kind;
+    /// then its verify.sh is run, or with --keep the nodes stay
+    #[arg(long, value_parser = ShapeParser, value_name = "SHAPE|FILE")]
+    topology: Option<Shape>,
     /// How to print the result
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -55,7 +56,7 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     pub(crate) keep: bool,
     /// A real Kubernetes cluster instead of the agents alone: its programs are built once, and need root
-    #[arg(long, conflicts_with_all = ["pods", "topology", "tamper"])]
+    #[arg(long, conflicts_with_all = ["pods", "tamper"])]
     kubernetes: bool,
     /// How kube-proxy programs the nodes' kernels
     #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
@@ -103,18 +104,30 @@ impl TypedValueParser for ShapeParser {
 }
 
 /// A lab with a Kubernetes control plane, which is another crate's to build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesRequest {
-    /// Nodes, 2 to 16.
-    pub nodes: u8,
-    /// The external router.
-    pub router: RouterKind,
+    /// What is around the control plane.
+    pub topology: KubernetesTopology,
     /// What kube-proxy uses.
     pub proxy_mode: ProxyMode,
     /// How to print the result.
     pub output: Output,
     /// Leave it standing in the background.
     pub keep: bool,
+}
+
+/// Nodes and routers of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubernetesTopology {
+    /// Nodes behind one router.
+    Tor {
+        /// Nodes, 2 to 16.
+        nodes: u8,
+        /// Its program.
+        router: RouterKind,
+    },
+    /// As a topology file of containerlab with a cluster of kind says.
+    File(PathBuf),
 }
 
 /// What kube-proxy programs.
@@ -141,22 +154,32 @@ pub enum Output {
 
 impl LabArgs {
     /// The Kubernetes cluster that is asked for, if it is one.
-    pub fn kubernetes(&self) -> Option<KubernetesRequest> {
-        let Self {
-            command: None,
-            build: BuildArgs { kubernetes: true, nodes, router, proxy_mode, output, keep, .. },
-        } = *self
-        else {
-            return None;
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] for a shape or a flag that does not go with one.
+    pub fn kubernetes(&self) -> Result<Option<KubernetesRequest>, LabError> {
+        let Self { command: None, build: build @ BuildArgs { kubernetes: true, .. } } = self else {
+            return Ok(None);
         };
         let usual = LabOptions::default();
-        Some(KubernetesRequest {
-            nodes: nodes.unwrap_or(usual.nodes),
-            router: router.unwrap_or(usual.router),
-            proxy_mode,
-            output,
-            keep,
-        })
+        let topology = match &build.topology {
+            None => KubernetesTopology::Tor {
+                nodes: build.nodes.unwrap_or(usual.nodes),
+                router: build.router.unwrap_or(usual.router),
+            },
+            Some(Shape::File(path)) => {
+                build.says_nothing_beside(path)?;
+                KubernetesTopology::File(path.clone())
+            }
+            Some(Shape::Named(_)) => {
+                return Err(LabError::Missing(
+                    "a cluster is behind one router, or as a topology file says: leave the shape out, or name a file"
+                        .to_owned(),
+                ));
+            }
+        };
+        let BuildArgs { proxy_mode, output, keep, .. } = *build;
+        Ok(Some(KubernetesRequest { topology, proxy_mode, output, keep }))
     }
 }
 
@@ -177,22 +200,11 @@ impl BuildArgs {
     pub(crate) fn request(&self) -> Result<Request, LabError> {
         let usual = LabOptions::default();
         let topology = match &self.topology {
-            Shape::Named(topology) => *topology,
-            Shape::File(path) => {
-                let said = [
-                    (self.nodes.is_some(), "--nodes"),
-                    (self.pods.is_some(), "--pods"),
-                    (self.router.is_some(), "--router"),
-                    (self.tamper.is_some(), "--tamper"),
-                    (self.output != Output::default(), "--output"),
-                ];
-                return match said.into_iter().find(|(said, _)| *said) {
-                    None => Ok(Request::File(path.clone())),
-                    Some((_, flag)) => Err(LabError::Missing(format!(
-                        "{flag} does not go with a topology file: what runs stands in {}",
-                        path.display()
-                    ))),
-                };
+            None => usual.topology,
+            Some(Shape::Named(topology)) => *topology,
+            Some(Shape::File(path)) => {
+                self.says_nothing_beside(path)?;
+                return Ok(Request::File(path.clone()));
             }
         };
         Ok(Request::Lab(LabOptions {
@@ -203,5 +215,23 @@ impl BuildArgs {
             tamper: self.tamper,
             ..usual
         }))
+    }
+
+    /// An error for a flag that says what a topology file says already.
+    fn says_nothing_beside(&self, file: &Path) -> Result<(), LabError> {
+        let said = [
+            (self.nodes.is_some(), "--nodes"),
+            (self.pods.is_some(), "--pods"),
+            (self.router.is_some(), "--router"),
+            (self.tamper.is_some(), "--tamper"),
+            (self.output != Output::default(), "--output"),
+        ];
+        match said.into_iter().find(|(said, _)| *said) {
+            None => Ok(()),
+            Some((_, flag)) => Err(LabError::Missing(format!(
+                "{flag} does not go with a topology file: what runs stands in {}",
+                file.display()
+            ))),
+        }
     }
 }

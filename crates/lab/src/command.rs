@@ -26,14 +26,17 @@ pub fn run(args: LabArgs) -> ExitCode {
         Some(LabCommand::Down) => standing::down().map(|()| ExitCode::SUCCESS),
         None => build(&args.build),
     };
-    done.unwrap_or_else(|error| {
-        // Nobody to tell if standard error is gone.
-        drop(writeln!(io::stderr(), "error: {error}"));
-        match error {
-            LabError::Missing(_) => ExitCode::from(MISSING),
-            _ => ExitCode::FAILURE,
-        }
-    })
+    done.unwrap_or_else(|error| complain(&error))
+}
+
+/// Says what is wrong; the exit code for it: 2 if something is missing, else 1.
+pub fn complain(error: &LabError) -> ExitCode {
+    // Nobody to tell if standard error is gone.
+    drop(writeln!(io::stderr(), "error: {error}"));
+    match error {
+        LabError::Missing(_) => ExitCode::from(MISSING),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn build(args: &BuildArgs) -> Result<ExitCode, LabError> {

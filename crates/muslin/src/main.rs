@@ -38,8 +38,9 @@ fn main() -> ExitCode {
     let command = match cli.command {
         Command::Lab(args) => {
             return match args.kubernetes() {
-                Some(request) => muslin_kubernetes_lab::run(request),
-                None => muslin_lab::run(args),
+                Ok(Some(request)) => muslin_kubernetes_lab::run(&request),
+                Ok(None) => muslin_lab::run(args),
+                Err(error) => muslin_lab::complain(&error),
             };
         }
         Command::LabNode(args) => return muslin_kubernetes_lab::run_node(&args),

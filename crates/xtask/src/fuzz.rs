@@ -55,7 +55,8 @@ enum Target {
     Session,
 }
 
-/// Whether the codec is built with the bug that a search has to find.
+/// Whether the codec is built with the bug that a search has to find. Both are built into one folder, for what they
+/// depend on is the same; a program of the one takes the place of the other's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Codec {
     AsItIs,
@@ -100,15 +101,11 @@ impl Fuzzer {
     fn build(codec: Codec) -> Result<Self> {
         packages::require(&[CXX])?;
         let folder = Metadata::read()?.target_directory.join("fuzz");
-        let built = match codec {
-            Codec::AsItIs => folder.clone(),
-            Codec::WithPlantedBug => folder.join("planted"),
-        };
         // Naming the target keeps the instrumentation out of build scripts.
         let target = host()?;
         let mut build =
             cargo(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target", &target]);
-        build.env("RUSTFLAGS", INSTRUMENT).arg("--target-dir").arg(&built);
+        build.env("RUSTFLAGS", INSTRUMENT).arg("--target-dir").arg(&folder);
         if codec == Codec::WithPlantedBug {
             build.args(["--features", "planted-bug", "--bin", "attributes"]);
         }
@@ -123,7 +120,7 @@ impl Fuzzer {
             "fuzz_seeds",
         ]);
         shell::run(seeds.arg("--").arg(folder.join("corpus")))?;
-        Ok(Self { binaries: built.join(target).join("release"), folder })
+        Ok(Self { binaries: folder.join(target).join("release"), folder })
     }
 
     fn finds_nothing(&self, target: Target, seconds: u32) -> Result<()> {

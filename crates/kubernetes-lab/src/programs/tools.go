@@ -6,6 +6,7 @@ package main
 
 import (
 	_ "github.com/onsi/ginkgo/v2/ginkgo"
+	_ "helm.sh/helm/v3/cmd/helm"
 	_ "k8s.io/kubernetes/test/e2e"
 	_ "k8s.io/kubernetes/test/images/agnhost"
 )

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use muslin_kubernetes_lab::pod::Pod;
-use muslin_kubernetes_lab::{AGNHOST, Kubectl, KubernetesLab, KubernetesOptions, Programs, chart, poll};
+use muslin_kubernetes_lab::{
+    AGNHOST, ClusterShape, Kubectl, KubernetesLab, KubernetesOptions, Programs, chart, poll,
+};
 use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
 use muslin_netns::Namespace;
 
@@ -33,12 +35,12 @@ impl Cluster {
         let programs = programs.and_then(|muslin| muslin.parent().map(PathBuf::from));
         let image = variable("MUSLIN_IMAGE").map(PathBuf::from);
         let options = KubernetesOptions {
-            nodes: 3,
-            router: match variable("MUSLIN_ROUTER").as_deref() {
+            cluster: ClusterShape::of(3),
+            router: Some(match variable("MUSLIN_ROUTER").as_deref() {
                 Some("frr") => RouterKind::Frr,
                 Some("bird") => RouterKind::Bird,
                 _ => RouterKind::Muslin,
-            },
+            }),
             proxy_mode: match variable("MUSLIN_PROXY_MODE").as_deref() {
                 Some("iptables") => ProxyMode::Iptables,
                 _ => ProxyMode::Nftables,

@@ -1,6 +1,6 @@
 //! What a topology file says, checked: all that can be wrong with it is told before anything is started.
 
-mod keys;
+pub(super) mod keys;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use self::keys::{At, Trouble};
+use super::kind::ClusterSpec;
 use crate::LabError;
 
 /// Bytes that an interface name may have.
@@ -16,14 +17,26 @@ const INTERFACE_NAME: usize = 15;
 /// What containerlab gives a link that says nothing, in octets.
 const USUAL_MTU: u32 = 9500;
 
-/// A topology of the kind that is run here.
+/// A topology that is run here.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TopologyFile {
+pub struct TopologyFile {
     /// Where the file lies; what `binds` name is relative to it.
-    pub(crate) folder: PathBuf,
+    pub folder: PathBuf,
+    /// The Kubernetes cluster, if it has one.
+    pub cluster: Option<ClusterSpec>,
     /// Sorted by name.
     pub(crate) nodes: Vec<NodeSpec>,
+    /// What is run on nodes of the cluster.
+    pub(crate) cluster_nodes: Vec<ClusterNodeSpec>,
     pub(crate) links: Vec<LinkSpec>,
+}
+
+/// A node of the cluster as the topology speaks of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterNodeSpec {
+    pub(crate) name: String,
+    /// The words of commands, run in this order once all links are there.
+    pub(crate) exec: Vec<Vec<String>>,
 }
 
 /// A node, with what defaults and its kind add.
@@ -84,15 +97,21 @@ const NODE: &[&str] = &[
     "network-mode",
     "labels",
 ];
+/// A cluster of kind, and the containers that are its nodes.
+const CLUSTER: &[&str] = &["kind", "image", "startup-config"];
+const CLUSTER_NODE: &[&str] = &["kind", "exec"];
 const LINK: &[&str] = &["endpoints", "mtu"];
-const KINDS: &[&str] = &["linux"];
+const LINUX: &str = "linux";
+const K8S_KIND: &str = "k8s-kind";
+const EXT_CONTAINER: &str = "ext-container";
+const KINDS: &[&str] = &[LINUX, K8S_KIND, EXT_CONTAINER];
 
 impl TopologyFile {
     /// Reads and checks a file.
     ///
     /// # Errors
     /// [`LabError::Missing`] with the file, the key, what was found and what is allowed.
-    pub(crate) fn read(path: &Path) -> Result<Self, LabError> {
+    pub fn read(path: &Path) -> Result<Self, LabError> {
         let path = path.canonicalize().map_err(LabError::file(path))?;
         let text = std::fs::read_to_string(&path).map_err(LabError::file(&path))?;
         let folder = path.parent().unwrap_or(&path).to_path_buf();
@@ -117,7 +136,7 @@ impl TopologyFile {
             keys::known(&format!("topology.kinds.{name}"), "kind", &name, KINDS)?;
         }
         let defaults = topology.get("defaults");
-        let mut nodes = Vec::new();
+        let (mut nodes, mut cluster, mut cluster_nodes) = (Vec::new(), None, Vec::new());
         for (name, at) in topology.required("nodes")?.entries()? {
             let kind = match at.text("kind")? {
                 Some(kind) => Some(kind),
@@ -125,6 +144,18 @@ impl TopologyFile {
             };
             let Some(kind) = kind else { return Err(at.trouble("it has no `kind`; here that is linux")) };
             keys::known(&at.child_path("kind"), "kind", &kind, KINDS)?;
+            match kind.as_str() {
+                K8S_KIND if cluster.is_some() => return Err(at.trouble("there is a cluster already")),
+                K8S_KIND => {
+                    cluster = Some(read_cluster(&at, &name, &folder)?);
+                    continue;
+                }
+                EXT_CONTAINER => {
+                    cluster_nodes.push(read_cluster_node(&at, name)?);
+                    continue;
+                }
+                _ => {}
+            }
             let of_kind = kinds.as_ref().and_then(|kinds| kinds.get(&kind));
             let mut node = NodeSpec { name, ..NodeSpec::default() };
             // What is nearer to the node has the last word.
@@ -140,7 +171,13 @@ impl TopologyFile {
             return Err(topology.trouble("it has no nodes"));
         }
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let of_cluster = cluster.as_ref().map(|cluster: &ClusterSpec| &*cluster.nodes).unwrap_or_default();
+        for node in &cluster_nodes {
+            let known: Vec<&str> = of_cluster.iter().map(String::as_str).collect();
+            keys::known("topology.nodes", "node of the cluster", &node.name, &known)?;
+        }
+        let names = nodes.iter().map(|node| &node.name).chain(cluster_nodes.iter().map(|node| &node.name));
+        let names: Vec<&str> = names.map(String::as_str).collect();
         let mut links = Vec::new();
         let mut taken = std::collections::BTreeSet::new();
         for at in topology.get("links").iter().map(At::items).collect::<Result<Vec<_>, _>>()?.concat() {
@@ -152,8 +189,21 @@ impl TopologyFile {
             }
             links.push(link);
         }
-        Ok(Self { folder, nodes, links })
+        Ok(Self { folder, cluster, nodes, cluster_nodes, links })
     }
+}
+
+fn read_cluster(at: &At<'_>, name: &str, folder: &Path) -> Result<ClusterSpec, Trouble> {
+    at.only(CLUSTER)?;
+    let Some(file) = at.text("startup-config")? else {
+        return Err(at.trouble("it has no `startup-config`, which is kind's configuration"));
+    };
+    ClusterSpec::read(&folder.join(file), name, &at.child_path("startup-config"))
+}
+
+fn read_cluster_node(at: &At<'_>, name: String) -> Result<ClusterNodeSpec, Trouble> {
+    at.only(CLUSTER_NODE)?;
+    Ok(ClusterNodeSpec { name, exec: commands(at)? })
 }
 
 impl NodeSpec {
@@ -178,9 +228,7 @@ impl NodeSpec {
             self.binds.retain(|known| known.target != bind.target);
             self.binds.push(bind);
         }
-        for command in at.texts("exec")? {
-            self.exec.push(words(&at.child_path("exec"), &command)?);
-        }
+        self.exec.extend(commands(at)?);
         self.environment.extend(at.map("env")?);
         for (key, value) in at.map("sysctls")? {
             if !key.starts_with("net.") {
@@ -193,6 +241,10 @@ impl NodeSpec {
         }
         Ok(())
     }
+}
+
+fn commands(at: &At<'_>) -> Result<Vec<Vec<String>>, Trouble> {
+    at.texts("exec")?.iter().map(|command| words(&at.child_path("exec"), command)).collect()
 }
 
 fn words(path: &str, command: &str) -> Result<Vec<String>, Trouble> {

@@ -9,13 +9,13 @@ const ALIKE: f64 = 0.8;
 
 /// What is wrong, and where.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) struct Trouble {
+pub(in super::super) struct Trouble {
     path: String,
     what: String,
 }
 
 impl Trouble {
-    pub(super) fn new(path: &str, what: impl Display) -> Self {
+    pub(in super::super) fn new(path: &str, what: impl Display) -> Self {
         Self { path: path.to_owned(), what: what.to_string() }
     }
 }
@@ -28,42 +28,42 @@ impl Display for Trouble {
 
 /// A value of the file and the path to it.
 #[derive(Clone, Debug)]
-pub(super) struct At<'a> {
+pub(in super::super) struct At<'a> {
     path: String,
     value: &'a Value,
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(value: &'a Value) -> Self {
+    pub(in super::super) fn root(value: &'a Value) -> Self {
         Self { path: String::new(), value }
     }
 
-    pub(super) fn child_path(&self, key: &str) -> String {
+    pub(in super::super) fn child_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    pub(super) fn trouble(&self, what: impl Display) -> Trouble {
+    pub(in super::super) fn trouble(&self, what: impl Display) -> Trouble {
         Trouble::new(&self.path, what)
     }
 
     /// Refuses keys that are not among `allowed`. A null is an empty mapping, as in YAML `key:`.
-    pub(super) fn only(&self, allowed: &[&str]) -> Result<(), Trouble> {
+    pub(in super::super) fn only(&self, allowed: &[&str]) -> Result<(), Trouble> {
         for (key, at) in self.entries()? {
             known(&at.path, "key", &key, allowed)?;
         }
         Ok(())
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<Self> {
+    pub(in super::super) fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;
         Some(Self { path: self.child_path(key), value })
     }
 
-    pub(super) fn required(&self, key: &str) -> Result<Self, Trouble> {
+    pub(in super::super) fn required(&self, key: &str) -> Result<Self, Trouble> {
         self.get(key).ok_or_else(|| self.trouble(format!("there is no `{key}`")))
     }
 
-    pub(super) fn entries(&self) -> Result<Vec<(String, Self)>, Trouble> {
+    pub(in super::super) fn entries(&self) -> Result<Vec<(String, Self)>, Trouble> {
         match self.value {
             Value::Null => Ok(Vec::new()),
             Value::Object(map) => Ok(map
@@ -74,7 +74,7 @@ impl<'a> At<'a> {
         }
     }
 
-    pub(super) fn items(&self) -> Result<Vec<Self>, Trouble> {
+    pub(in super::super) fn items(&self) -> Result<Vec<Self>, Trouble> {
         let Value::Array(items) = self.value else {
             return Err(self.trouble("found no list; a list belongs here"));
         };
@@ -83,16 +83,16 @@ impl<'a> At<'a> {
     }
 
     /// A text, or a number or truth value as text.
-    pub(super) fn text(&self, key: &str) -> Result<Option<String>, Trouble> {
+    pub(in super::super) fn text(&self, key: &str) -> Result<Option<String>, Trouble> {
         self.get(key).map(|at| at.as_text()).transpose()
     }
 
-    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, Trouble> {
+    pub(in super::super) fn texts(&self, key: &str) -> Result<Vec<String>, Trouble> {
         let Some(at) = self.get(key) else { return Ok(Vec::new()) };
         at.items()?.iter().map(Self::as_text).collect()
     }
 
-    pub(super) fn map(&self, key: &str) -> Result<Vec<(String, String)>, Trouble> {
+    pub(in super::super) fn map(&self, key: &str) -> Result<Vec<(String, String)>, Trouble> {
         let Some(at) = self.get(key) else { return Ok(Vec::new()) };
         at.entries()?.into_iter().map(|(key, at)| Ok((key, at.as_text()?))).collect()
     }
@@ -108,7 +108,7 @@ impl<'a> At<'a> {
 }
 
 /// An error if `word` is not among `allowed`, with the nearest that is, or with all if none is near.
-pub(super) fn known(path: &str, what: &str, word: &str, allowed: &[&str]) -> Result<(), Trouble> {
+pub(in super::super) fn known(path: &str, what: &str, word: &str, allowed: &[&str]) -> Result<(), Trouble> {
     if allowed.contains(&word) {
         return Ok(());
     }

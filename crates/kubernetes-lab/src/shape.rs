@@ -1,0 +1,85 @@
+//! What a cluster is: the names of its nodes, and where pods and Services get addresses from.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv6Net};
+use muslin_lab::containerlab::ClusterSpec;
+use muslin_lab::fabric::{POD_RANGE, SERVICE_RANGE};
+
+/// The host part of the address of the Service `kubernetes`.
+const API: u8 = 1;
+/// The host part of the DNS Service's addresses.
+const DNS: u8 = 10;
+/// One block of 64 bits for each of 65,536 nodes, and no more than that.
+const POD_RANGE_V6: u8 = 48;
+
+/// Nodes and address ranges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterShape {
+    /// What the nodes are called, 1 to 16.
+    pub nodes: Vec<String>,
+    /// Where pods get addresses from, a range a family.
+    pub pods: Vec<IpNet>,
+    /// Where Services get addresses from, a range a family.
+    pub services: Vec<IpNet>,
+}
+
+impl ClusterShape {
+    /// Nodes `n1`, `n2`, …, in both families.
+    pub fn of(nodes: u8) -> Self {
+        Self {
+            nodes: (1..=nodes).map(|number| format!("n{number}")).collect(),
+            pods: vec![POD_RANGE.v4.into(), Ipv6Net::new_assert(POD_RANGE.v6.addr(), POD_RANGE_V6).into()],
+            services: vec![SERVICE_RANGE.v4.into(), SERVICE_RANGE.v6.into()],
+        }
+    }
+
+    /// The address of the API within the cluster, in each family.
+    pub(crate) fn api(&self) -> Vec<IpAddr> {
+        self.service(API)
+    }
+
+    /// The cluster's DNS, in each family.
+    pub(crate) fn dns(&self) -> Vec<IpAddr> {
+        self.service(DNS)
+    }
+
+    fn service(&self, host: u8) -> Vec<IpAddr> {
+        let address = |range: &IpNet| match range.network() {
+            IpAddr::V4(network) => IpAddr::from((network.to_bits() + u32::from(host)).to_be_bytes()),
+            IpAddr::V6(network) => IpAddr::from((network.to_bits() + u128::from(host)).to_be_bytes()),
+        };
+        self.services.iter().map(address).collect()
+    }
+}
+
+impl From<&ClusterSpec> for ClusterShape {
+    fn from(cluster: &ClusterSpec) -> Self {
+        let ClusterSpec { nodes, pods, services, .. } = cluster.clone();
+        Self { nodes, pods, services }
+    }
+}
+
+/// Ranges as Kubernetes' flags have them.
+pub(crate) fn list(ranges: &[IpNet]) -> String {
+    ranges.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn services_of_the_cluster_itself_have_known_addresses_in_each_family() {
+        let services = vec!["10.96.0.0/16".parse().unwrap(), "fd96::/112".parse().unwrap()];
+        let cluster = ClusterShape { services, ..ClusterShape::of(2) };
+        assert_eq!(cluster.api(), ["10.96.0.1".parse::<IpAddr>().unwrap(), "fd96::1".parse().unwrap()]);
+        assert_eq!(cluster.dns(), ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd96::a".parse().unwrap()]);
+        assert_eq!(
+            (cluster.nodes, list(&cluster.services)),
+            (vec!["n1".to_owned(), "n2".to_owned()], "10.96.0.0/16,fd96::/112".to_owned())
+        );
+    }
+}
