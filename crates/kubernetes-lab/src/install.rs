@@ -47,8 +47,7 @@ impl KubernetesLab {
         let families = if addresses.len() > 1 { "RequireDualStack" } else { "SingleStack" };
         let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
         let (first, all) = (quoted.first().cloned().unwrap_or_default(), quoted.join(", "));
-        let service =
-            format!("clusterIP: {first}\n  clusterIPs: [{all}]\n  ipFamilyPolicy: {families}");
+        let service = format!("clusterIP: {first}\n  clusterIPs: [{all}]\n  ipFamilyPolicy: {families}");
         self.kubectl().apply(&COREDNS.replace("clusterIPs: []", &service))?;
         self.await_rollout("kube-system", "deployment/coredns")?;
         self.times.dns_available_seconds = Some(self.begun.elapsed().as_secs_f64());

@@ -1,7 +1,7 @@
 //! A containerlab topology in plain namespaces: its nodes run the programs of this machine instead of images.
 //!
-//! [`file`] reads the subset that is run and refuses the rest by name, [`kind`] what a cluster in it is; [`room`] is where a
-//! node's programs run: network, mounts and host name of its own; [`deploy`] wires the rooms, starts the programs and runs
+//! `file` reads the subset that is run and refuses the rest by name, `kind` what a cluster in it is; `room` is where a
+//! node's programs run: network, mounts and host name of its own; `deploy` wires the rooms, starts the programs and runs
 //! the `exec`s. The control plane and the nodes of a cluster are made by the crate `muslin-kubernetes-lab`.
 
 mod deploy;

@@ -47,7 +47,7 @@ pub(crate) enum Tier {
     FuzzSmoke,
     /// The topologies of `containerlab/` on a Docker engine of their own.
     Containerlab,
-    /// The product on a real control plane with real nodes. Runs only if it is named.
+    /// The product on a real control plane with real nodes.
     Kubernetes,
 }
 
@@ -60,9 +60,7 @@ struct Outcome {
 
 /// Runs the tiers that were asked for, all if none was; goes on after one has failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let ordinary: Vec<Tier> =
-        Tier::value_variants().iter().copied().filter(|tier| tier.is_ordinary()).collect();
-    let tiers = if options.tier.is_empty() { &ordinary } else { &options.tier };
+    let tiers = if options.tier.is_empty() { Tier::value_variants() } else { &options.tier };
     let mut outcomes = Vec::new();
     for &tier in tiers {
         println!("\n==> {}", tier.name());
@@ -108,11 +106,6 @@ fn summarise(outcomes: &[Outcome]) -> Result<()> {
 impl Tier {
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
-    /// Whether it runs when no tier is named.
-    fn is_ordinary(self) -> bool {
-        !matches!(self, Self::Kubernetes)
     }
 
     fn run(self, count: &mut Count) -> Result<()> {

@@ -12,7 +12,7 @@ use super::destination::PathState;
 use super::guard::{Bearer, Guard, Refused};
 use super::leaks;
 use super::loc_rib::Judged;
-use super::next_hops::NextHopKey;
+use super::next_hops::{NextHopKey, Vicinity};
 use super::peers::PeerView;
 use super::refusal::Refusal;
 use crate::config::{Action, NextHopChange, RouteSource, Verdict};
@@ -146,7 +146,9 @@ impl Import {
         }
         let way = match next_hop(actions()) {
             Some(NextHopChange::Address(address)) => {
-                NextHopKey::received(NextHop::new(address), self.view.interface)
+                // An operator's word, wherever it leads.
+                let from = Vicinity { interface: self.view.interface, one_hop: false };
+                NextHopKey::received(NextHop::new(address), from)
             }
             Some(NextHopChange::Itself | NextHopChange::Unchanged) | None => {
                 attributes.next_hop(self.received)

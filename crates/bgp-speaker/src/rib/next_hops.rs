@@ -106,18 +106,31 @@ pub(crate) struct NextHopKey {
     pub(crate) link_local: Option<Ipv6Addr>,
     /// The link of link-local addresses.
     pub(crate) interface: Option<u32>,
+    /// Whether it has to be on a link itself: a gateway, such as that of a default route, would be another way than the
+    /// one that the peer offered.
+    pub(crate) on_link: bool,
+}
+
+/// Where a peer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Vicinity {
+    /// The link that it is on.
+    pub(crate) interface: Option<u32>,
+    /// Whether it is external and one hop away, so that its next hops are on the link with it (RFC 4271 §5.1.3).
+    pub(crate) one_hop: bool,
 }
 
 impl NextHopKey {
     /// Ourselves.
     pub(crate) const LOCAL: Self =
-        Self { global: IpAddr::V6(Ipv6Addr::UNSPECIFIED), link_local: None, interface: None };
+        Self { global: IpAddr::V6(Ipv6Addr::UNSPECIFIED), link_local: None, interface: None, on_link: false };
 
     /// A received next hop; a link-local address counts only on the link to the peer.
-    pub(crate) fn received(next_hop: NextHop, interface: Option<u32>) -> Self {
+    pub(crate) fn received(next_hop: NextHop, from: Vicinity) -> Self {
+        let Vicinity { interface, one_hop: on_link } = from;
         let link_local = next_hop.link_local.filter(|_| interface.is_some());
         let scoped = link_local.is_some() || is_link_local(next_hop.global);
-        Self { global: next_hop.global, link_local, interface: interface.filter(|_| scoped) }
+        Self { global: next_hop.global, link_local, interface: interface.filter(|_| scoped), on_link }
     }
 
     /// Whether it is ours. The same link-local address may be ours on one link and a neighbour's on another.
@@ -137,8 +150,8 @@ impl NextHopKey {
         }
         let on_link = self.link_local.and_then(|address| resolver.resolve(address.into(), self.interface));
         match on_link.or_else(|| resolver.resolve(self.global, self.interface)) {
-            Some(resolution) => Reach::Via(resolution),
-            None => Reach::Unreachable,
+            Some(resolution) if resolution.direct || !self.on_link => Reach::Via(resolution),
+            Some(_) | None => Reach::Unreachable,
         }
     }
 }

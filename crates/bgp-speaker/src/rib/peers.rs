@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::Blocks;
 use super::limit::LimitMark;
+use super::next_hops::Vicinity;
 use super::refusal::RefusalCounts;
 use crate::config::{NextHopMode, PeerKey, Policy, PrefixLimit, ReflectorRole};
 use crate::export::GroupId;
@@ -49,6 +50,8 @@ pub struct PeerView {
     pub local: LocalAddresses,
     /// The interface that the peer is directly attached to; `None` if it is not.
     pub interface: Option<u32>,
+    /// Whether it is external and sessions with it span one hop.
+    pub one_hop: bool,
     /// How UPDATEs of the peer are read; says internal or external too.
     pub decode: DecodeContext,
     /// Negotiated families.
@@ -83,6 +86,11 @@ impl PeerView {
     /// Whether the peer is in our AS.
     pub fn is_internal(&self) -> bool {
         self.decode.attributes.peer == muslin_bgp_packet::PeerKind::Internal
+    }
+
+    /// Where its next hops have to be. One that was not on a link from the start is known by routes of others.
+    pub(crate) fn vicinity(&self) -> Vicinity {
+        Vicinity { interface: self.interface, one_hop: self.one_hop && self.interface.is_some() }
     }
 
     /// Whether the peer is a client of our reflection.

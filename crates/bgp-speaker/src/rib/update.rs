@@ -142,9 +142,9 @@ impl LocRib {
         view: &UpdateView<'_>,
         next_hop: Option<NextHop>,
     ) -> Brought {
-        let interface = self.peers.get(index).and_then(|peer| peer.view.interface);
+        let from = self.peers.get(index).map(|peer| peer.view.vicinity()).unwrap_or_default();
         let pieces = view.attribute_block().runs();
-        let block = RawBlock { context: context.attributes, next_hop, interface, pieces };
+        let block = RawBlock { context: context.attributes, next_hop, from, pieces };
         if let Some((id, absent)) = self.attributes.acquire_raw(&block) {
             return Brought { id: Some(id), absent, faults: Vec::new() };
         }
@@ -153,7 +153,7 @@ impl LocRib {
         let next_hop =
             next_hop.or_else(|| parsed.attributes.next_hop.map(|address| NextHop::new(address.into())));
         let id = next_hop.map(|next_hop| {
-            self.attributes.acquire(&parsed.attributes, NextHopKey::received(next_hop, interface))
+            self.attributes.acquire(&parsed.attributes, NextHopKey::received(next_hop, from))
         });
         if let Some(id) = id
             && parsed.faults.is_empty()

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, RefreshSubtype, RouteRefresh};
+use muslin_bgp_packet::{Cease, Family, FamilySet, Notification, PeerKind, RefreshSubtype, RouteRefresh};
 
 use super::peer::Peer;
 use super::{Output, Speaker, SpeakerEvent};
-use crate::config::{LocalAsPrepend, OverLimit, PrefixLimit, SessionConfig, SpeakerConfig};
+use crate::config::{LocalAsPrepend, OverLimit, PrefixLimit, SessionConfig, SpeakerConfig, TtlMode};
 use crate::rib::{
     AddPathSend, LimitMark, LimitNotice, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerRules,
     PeerView, RibConfig, UpdateOutcome, UpdateSummary, is_link_local,
@@ -305,6 +305,8 @@ impl Peer {
             address: remote.ip().to_canonical(),
             local: own_addresses(local.ip().to_canonical(), interface, resolver, negotiated),
             interface,
+            one_hop: negotiated.decode.attributes.peer == PeerKind::External
+                && matches!(self.config.ttl, TtlMode::Direct | TtlMode::Security(1)),
             decode: negotiated.decode,
             families: negotiated.families(),
             add_path_send: AddPathSend {

@@ -57,6 +57,7 @@ pub(crate) fn view(index: u16, kind: PeerKind) -> PeerView {
         address: address(index).into(),
         local: LocalAddresses { ipv4: Some(OWN_ADDRESS), ..LocalAddresses::default() },
         interface: None,
+        one_hop: false,
         decode: DecodeContext::new(kind, FamilySet::ALL),
         families: FamilySet::ALL,
         add_path_send: AddPathSend::default(),

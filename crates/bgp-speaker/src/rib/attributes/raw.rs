@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use muslin_bgp_packet::{Absent, AttributeContext, NextHop};
 
 use super::AttributeId;
+use crate::rib::next_hops::Vicinity;
 use crate::rib::slab::Handle;
 
 /// Places of the cache; a block has one that its hash says.
@@ -23,8 +24,8 @@ pub(crate) struct RawBlock<'a> {
     pub(crate) context: AttributeContext,
     /// The next hop of MP_REACH_NLRI; `None` for prefixes whose next hop is in the block.
     pub(crate) next_hop: Option<NextHop>,
-    /// The link to the peer, which gives link-local next hops their meaning.
-    pub(crate) interface: Option<u32>,
+    /// Where the peer is, which gives next hops their meaning.
+    pub(crate) from: Vicinity,
     /// The block without MP_REACH_NLRI and MP_UNREACH_NLRI, in pieces.
     pub(crate) pieces: &'a [&'a [u8]],
 }
@@ -50,7 +51,7 @@ impl RawBlock<'_> {
 struct Entry {
     context: AttributeContext,
     next_hop: Option<NextHop>,
-    interface: Option<u32>,
+    from: Vicinity,
     octets: Box<[u8]>,
     id: AttributeId,
     absent: Absent,
@@ -71,7 +72,7 @@ impl RawCache {
         let entry = self.places.get(self.place(block))?.as_ref()?;
         let same = entry.context == block.context
             && entry.next_hop == block.next_hop
-            && entry.interface == block.interface
+            && entry.from == block.from
             && block.is_stored_as(&entry.octets);
         same.then_some((entry.id, entry.absent))
     }
@@ -87,7 +88,7 @@ impl RawCache {
         let entry = Entry {
             context: block.context,
             next_hop: block.next_hop,
-            interface: block.interface,
+            from: block.from,
             octets: block.pieces.concat().into(),
             id,
             absent,
@@ -107,7 +108,7 @@ impl RawCache {
 
     fn place(&self, block: &RawBlock<'_>) -> usize {
         let mut hasher = self.hasher.build_hasher();
-        (block.context, block.next_hop, block.interface).hash(&mut hasher);
+        (block.context, block.next_hop, block.from).hash(&mut hasher);
         for piece in block.pieces {
             hasher.write(piece);
         }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use muslin_bgp_packet::{AsPath, NextHop};
 
 use super::*;
-use crate::rib::next_hops::{NextHopResolver, Resolution};
+use crate::rib::next_hops::{NextHopResolver, Resolution, Vicinity};
 
 struct Nowhere;
 
@@ -29,11 +29,11 @@ fn path(asns: &[u32]) -> PathAttributes {
 }
 
 fn over(last: u8) -> NextHopKey {
-    NextHopKey::received(NextHop::new(IpAddr::from([10, 0, 0, last])), None)
+    NextHopKey::received(NextHop::new(IpAddr::from([10, 0, 0, last])), Vicinity::default())
 }
 
 fn block(pieces: &'static [&'static [u8]]) -> RawBlock<'static> {
-    RawBlock { context: CANONICAL, next_hop: None, interface: None, pieces }
+    RawBlock { context: CANONICAL, next_hop: None, from: Vicinity::default(), pieces }
 }
 
 #[test]

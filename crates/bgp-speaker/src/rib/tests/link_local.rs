@@ -118,3 +118,29 @@ fn rfc8950_2_the_way_follows_when_the_link_goes() {
     world.settle();
     assert_eq!(world.fib[&net(PREFIX)].next_hops, [over(LINK_LOCAL, OTHER_LINK)]);
 }
+
+/// RFC 4271 §5.1.3: what an external peer one hop away names is on its link. When that link goes, a default route may lead
+/// to the same address by another router, which knows nothing of the peer's routes.
+#[test]
+fn the_next_hop_of_an_external_neighbour_is_not_looked_for_behind_a_gateway() {
+    let address = "10.0.0.100";
+    let on_link = Resolution { gateway: ip(address), interface: LINK, metric: 0, direct: true };
+    let behind = Resolution { gateway: ip("10.9.9.9"), interface: OTHER_LINK, metric: 0, direct: false };
+    let one_hop = |asn| PeerView { one_hop: true, ..view(0, asn) };
+    for (view, usable) in [
+        (one_hop(65001), false),
+        (view(0, 65001), true),
+        (PeerView { interface: None, ..one_hop(65001) }, true),
+    ] {
+        let mut world = World::new();
+        world.ways.set(ip(address), Some(on_link));
+        let from = world.up(0, view.clone());
+        world.announce_via(from, &[PREFIX], &path(&[65001]), NextHop::new(ip(address)));
+        world.settle();
+        assert!(world.fib.contains_key(&net(PREFIX)));
+        world.ways.set(ip(address), Some(behind));
+        world.rib.next_hops_changed();
+        world.settle();
+        assert_eq!(world.fib.contains_key(&net(PREFIX)), usable, "{view:?}");
+    }
+}

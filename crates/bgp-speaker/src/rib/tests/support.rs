@@ -110,6 +110,7 @@ pub(super) fn view(index: u16, asn: u32) -> PeerView {
             link_local: None,
         },
         interface: Some(LINK),
+        one_hop: false,
         decode: DecodeContext::new(kind, FamilySet::ALL),
         families: FamilySet::ALL,
         add_path_send: AddPathSend::default(),

@@ -62,8 +62,8 @@ fn what_is_not_known_is_named_with_the_nearest_that_is() {
         (
             "kind: linux, cmd",
             "kind: nokia_srlinux, cmd",
-            "topology.nodes.right.kind: `muslin lab` has no kind `nokia_srlinux`, only linux; containerlab itself may run \
-             this topology",
+            "topology.nodes.right.kind: `muslin lab` has no kind `nokia_srlinux`, only linux, k8s-kind, \
+             ext-container; containerlab itself may run this topology",
         ),
         (
             "'left:eth2', 'right:eth2'",
@@ -103,12 +103,63 @@ fn what_is_not_known_is_named_with_the_nearest_that_is() {
 }
 
 #[test]
-fn every_topology_of_the_repository_without_a_cluster_is_understood() {
+fn every_topology_of_the_repository_is_understood() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../containerlab");
+    let read = |scenario: &str| {
+        TopologyFile::read(&folder.join(scenario).join(format!("{scenario}.clab.yml"))).unwrap()
+    };
     for scenario in ["bgp-interop", "tor-clos", "route-reflector", "unnumbered"] {
-        let file = TopologyFile::read(&folder.join(scenario).join(format!("{scenario}.clab.yml"))).unwrap();
-        assert!(file.nodes.len() >= 4 && file.links.len() >= 3, "{file:?}");
+        let file = read(scenario);
+        assert!(file.nodes.len() >= 4 && file.links.len() >= 3 && file.cluster.is_none(), "{file:?}");
     }
-    let cluster = TopologyFile::read(&folder.join("k8s-dual-tor/k8s-dual-tor.clab.yml")).unwrap_err();
-    assert!(cluster.to_string().contains("containerlab itself may run this topology"), "{cluster}");
+    for (scenario, routers) in [("k8s-single-tor", 1), ("k8s-dual-tor", 2), ("k8s-dualstack", 1)] {
+        let file = read(scenario);
+        let cluster = file.cluster.unwrap();
+        let names: Vec<&str> = file.cluster_nodes.iter().map(|node| &*node.name).collect();
+        assert_eq!(cluster.nodes, names, "{scenario}");
+        assert_eq!((file.nodes.len(), file.links.len()), (routers, 3 * routers), "{scenario}");
+    }
+}
+
+const CLUSTER: &str = "
+topology:
+  nodes:
+    tor: {kind: linux, cmd: sleep 1000}
+    lab: {kind: k8s-kind, startup-config: containerlab/k8s-single-tor/cluster.yaml}
+    lab-worker: {kind: ext-container, exec: [ip address add 10.0.0.2/30 dev net1]}
+  links:
+    - {endpoints: ['tor:eth1', 'lab-worker:net1']}
+";
+
+#[test]
+fn what_is_said_of_a_cluster_is_checked() {
+    let parse = |text: &str| {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        TopologyFile::parse(text, repository, |_| None).map_err(|trouble| trouble.to_string())
+    };
+    assert_eq!(parse(CLUSTER).unwrap().cluster_nodes[0].exec[0][..3], ["ip", "address", "add"]);
+    for (words, instead, expected) in [
+        (
+            "lab-worker:",
+            "lab-wroker:",
+            "topology.nodes: there is no node of the cluster `lab-wroker`; did you mean `lab-worker`?",
+        ),
+        (", startup-config:", ", binds:", "topology.nodes.lab.binds: `muslin lab` has no key `binds`"),
+        (
+            ", startup-config: containerlab/k8s-single-tor/cluster.yaml",
+            "",
+            "topology.nodes.lab: it has no `startup-config`, which is kind's configuration",
+        ),
+        ("cluster.yaml", "nowhere.yaml", "nowhere.yaml: No such file or directory"),
+        (
+            "tor: {kind: linux, cmd: sleep 1000}",
+            "tor: {kind: k8s-kind}",
+            "topology.nodes.tor: there is a cluster already",
+        ),
+    ] {
+        let text = CLUSTER.replacen(words, instead, 1);
+        assert_ne!(text, CLUSTER);
+        let told = parse(&text).unwrap_err();
+        assert!(told.contains(expected), "{told}");
+    }
 }
