@@ -1,4 +1,4 @@
-//! S8, start: how soon an agent is ready whose cluster is large, and how big it is then.
+//! S8, start: how soon an agent is ready whose cluster is large, how big it is then, and what an endpoint costs that flaps.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,14 +17,18 @@ use muslin_proto_tests::muslin;
 
 use crate::report::{Column, Row, Samples, Section, Target};
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 5] = [
     Column { name: "ready", unit: "s" },
     Column { name: "processor", unit: "s" },
     Column { name: "resident memory", unit: "MiB" },
     Column { name: "peak memory", unit: "MiB" },
+    Column { name: "processor while an endpoint flaps", unit: "of a core" },
 ];
 pub(crate) const ROUTER: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
+/// An endpoint comes and goes so often, for so long.
+const FLAP: Duration = Duration::from_millis(10);
+const FLAPS: u32 = 500;
 /// Beyond this an agent has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -74,6 +78,8 @@ pub(crate) fn measure(runs: usize) -> Result<Section> {
         }
         let statement = format!("{}: resident below {} MiB, at worst", size.name, size.resident);
         targets.push(Target { statement, found: worst(2)?, limit: size.resident });
+        let statement = format!("{}: less than a core while an endpoint flaps, at worst", size.name);
+        targets.push(Target { statement, found: worst(4)?, limit: 1.0 });
     }
     Ok(Section {
         title: "S8: the start of an agent",
@@ -81,7 +87,8 @@ pub(crate) fn measure(runs: usize) -> Result<Section> {
             "A folder with a Node for every node, a Service of type LoadBalancer with an EndpointSlice for every Service (one \
              in a hundred has its endpoint on this node and is announced by it alone), and one router as the peer, which \
              announces the blocks of all other nodes. From the start of the process until it says that it is converged: the \
-             session stands, all routes have been exchanged and are in the kernel, pods may come. {runs} repetitions."
+             session stands, all routes have been exchanged and are in the kernel, pods may come. Then the only endpoint \
+             of a Service that is announced comes and goes 100 times a second for 5 s. {runs} repetitions."
         ),
         columns: COLUMNS.to_vec(),
         rows: rows.into(),
@@ -91,7 +98,7 @@ pub(crate) fn measure(runs: usize) -> Result<Section> {
     })
 }
 
-fn start(size: Size) -> Result<[f64; 4]> {
+fn start(size: Size) -> Result<[f64; 5]> {
     let (node, router) = (Namespace::new("node")?, Namespace::new("router")?);
     connect(&node, "eth0", &router, "eth0")?;
     node.add_address("eth0", format!("{NODE}/24").parse()?)?;
@@ -115,7 +122,23 @@ fn start(size: Size) -> Result<[f64; 4]> {
     // What it says must be so.
     await_many(&node, size.nodes - 1)?;
     let usage = Usage::of(agent.id())?;
-    Ok([ready, usage.cpu_seconds, resident_mib(agent.id())?, usage.peak_mib])
+    let resident = resident_mib(agent.id())?;
+    Ok([ready, usage.cpu_seconds, resident, usage.peak_mib, flap(&agent, &state)?])
+}
+
+/// The share of a core that the agent takes while an endpoint comes and goes.
+fn flap(agent: &Process, state: &Path) -> Result<f64> {
+    let (new, flapping) = (state.join("flapping.new"), state.join("flapping.yaml"));
+    let before = Usage::of(agent.id())?.cpu_seconds;
+    let begun = Instant::now();
+    for number in 1..=FLAPS {
+        // Written beside and renamed: nobody reads half a file.
+        fs::write(&new, flapping_service(number % 2 == 0))?;
+        fs::rename(&new, &flapping)?;
+        let next = begun + number * FLAP;
+        std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+    }
+    Ok((Usage::of(agent.id())?.cpu_seconds - before) / begun.elapsed().as_secs_f64())
 }
 
 /// Waits for the word of the agent itself, as a probe of its container does.
@@ -168,22 +191,27 @@ fn cluster(nodes: u32) -> String {
 }
 
 fn services(services: u32) -> String {
-    let mut text = String::new();
-    for number in 0..services {
-        let (high, low) = (number / 250, number % 250 + 1);
-        let node = if number % 100 == 0 { 0 } else { 1 + number % 97 };
-        let _ = write!(
-            text,
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: default}}\n\
+    let node = |number| if number % 100 == 0 { 0 } else { 1 + number % 97 };
+    (0..services).map(|number| service(number, node(number), true)).collect()
+}
+
+/// A Service of this node beside all others.
+fn flapping_service(ready: bool) -> String {
+    service(LARGE.services, 0, ready)
+}
+
+/// A Service with an endpoint on a node.
+fn service(number: u32, node: u32, ready: bool) -> String {
+    let (high, low) = (number / 250, number % 250 + 1);
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: default}}\n\
              spec: {{type: LoadBalancer, externalTrafficPolicy: Local, clusterIPs: [10.96.{high}.{low}], \
              ports: [{{port: 80}}]}}\nstatus: {{loadBalancer: {{ingress: [{{ip: 198.18.{high}.{low}}}]}}}}\n---\n\
              apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{number}, namespace: default, \
              labels: {{kubernetes.io/service-name: s{number}}}}}\naddressType: IPv4\n\
-             endpoints: [{{addresses: [10.64.0.{low}], nodeName: n{node}, conditions: {{ready: true}}}}]\n\
+             endpoints: [{{addresses: [10.64.0.{low}], nodeName: n{node}, conditions: {{ready: {ready}}}}}]\n\
              ports: [{{port: 80}}]\n"
-        );
-    }
-    text
+    )
 }
 
 pub(crate) fn router_manifests(nodes: u32) -> String {
