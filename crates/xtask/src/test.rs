@@ -223,7 +223,10 @@ fn interop(count: &mut Count) -> Result<()> {
     let mut tests = integration_tests(Tier::Interop)?;
     tests.env("MUSLIN_LATER_DAEMONS", later);
     // Most of the time is spent waiting for daemons.
-    tests.env("MUSLIN_BIN", lab::build()?).env("RUST_LIB_BACKTRACE", "0").args(["--", "--test-threads=8"]);
+    tests
+        .env("MUSLIN_BIN", crate::lab::build()?)
+        .env("RUST_LIB_BACKTRACE", "0")
+        .args(["--", "--test-threads=8"]);
     shell::run_tests(&mut Enter::wrap(&tests)?, count)
 }
 
