@@ -399,7 +399,7 @@ impl Programs {
             if !folder.join(program).is_file() {
                 let folder = folder.display();
                 return Err(LabError::Missing(format!(
-                    "there is no {program} in {folder}: run `cargo build -p muslin`"
+                    "there is no {program} in {folder}: both are built by `cargo build --release -p muslin`"
                 )));
             }
         }

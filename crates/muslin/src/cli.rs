@@ -231,8 +231,8 @@ pub(crate) struct PeersArgs {
 /// `muslin routes`
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RoutesArgs {
-    /// Which routes
-    #[arg(value_enum, default_value_t = RouteView::Best)]
+    /// Which routes; with `--rejected` alone those that were received
+    #[arg(value_enum, default_value_t = RouteView::Best, default_value_if("rejected", "true", "received"))]
     pub(crate) view: RouteView,
     /// Only this peer (received, accepted, advertised)
     #[arg(long, value_name = "PEER")]
@@ -460,6 +460,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn refused_routes_are_looked_for_where_there_are_some() {
+        let view = |words: &[&str]| {
+            let cli = Cli::parse_from([&["muslin", "routes"], words].concat());
+            let Command::Routes(args) = cli.command else { panic!("no routes") };
+            args.view
+        };
+        assert_eq!((view(&[]), view(&["--rejected"])), (RouteView::Best, RouteView::Received));
+        assert_eq!(view(&["best", "--rejected"]), RouteView::Best);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 mod daemon;
 #[path = "support/pair.rs"]
 mod pair;
+#[path = "support/pod.rs"]
+mod pod;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use muslin_netns::Namespace;
 use muslin_pod_network::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL, firewall};
 use pair::{CLUSTER, Pair, ROUTER};
+use pod::attach;
 
 /// A router that does not know the node.
 const STRANGER: &str = "
@@ -46,21 +48,6 @@ fn await_outside(pair: &Pair, there: bool) -> bool {
     let prefix: IpNet = OUTSIDE.parse().unwrap();
     let has = |routes: &[muslin_netns::Route]| routes.iter().any(|route| route.prefix == prefix);
     pair.node.await_routes(PATIENCE, |routes| has(routes) == there).unwrap()
-}
-
-/// Has the real plugin attach a pod.
-fn attach(node: &Namespace, pod: &Namespace, folder: &Path) {
-    let mut plugin = Command::new(env!("CARGO_BIN_EXE_muslin-cni"));
-    plugin.env_clear().env("CNI_COMMAND", "ADD").env("CNI_PATH", "/opt/cni/bin");
-    plugin.env("CNI_CONTAINERID", "pod").env("CNI_IFNAME", "eth0").env("CNI_NETNS", pod.path());
-    plugin.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut running = node.spawn(&mut plugin).unwrap();
-    let config = serde_json::json!({
-        "cniVersion": "1.1.0", "name": "muslin", "type": "muslin-cni", "dataDir": folder,
-    });
-    running.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let ended = running.wait_with_output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
 }
 
 #[test]

@@ -33,3 +33,21 @@ cargo build
     assert_eq!(steps[1].expected.as_deref(), Some(&["PEER … STATE".to_owned()][..]));
     assert_eq!(steps.len(), 3);
 }
+
+#[test]
+fn a_command_of_a_page_prints_what_the_page_has_and_where_it_is_whole_nothing_else() {
+    let step = |kind: &str| {
+        let text = format!("<!-- run: netns -->\n```{kind}\n$ doctor\nNAME   SINCE\nn1 … up\n```\n");
+        page::steps(&text, "netns").remove(0)
+    };
+    let said = "NAME SINCE\n\nn1   3s up\n";
+    let more = format!("{said}n2   9s up\n");
+    let less = "NAME SINCE\nn1   3s down\n";
+    let (any, whole) = (step("console"), step("console whole"));
+    assert_eq!(
+        (any.lacks(said), any.lacks(&more), any.lacks(less).as_deref()),
+        (None, None, Some("n1 … up"))
+    );
+    assert_eq!(whole.lacks(said), None);
+    assert!(whole.lacks(&more).is_some() && whole.lacks(less).is_some() && whole.lacks("").is_some());
+}

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     bench.env("MUSLIN_BIN", binaries.join("muslin")).arg("--binaries").arg(&binaries);
     bench.args(options.only.iter().flat_map(|subject| ["--only", subject]));
     if shell::is_root() {
-        bench.env("MUSLIN_LATER_DAEMONS", packages::later::require()?);
+        bench.env("MUSLIN_LATER_DAEMONS", packages::later::require(&packages::later::SPEAKERS)?);
     } else {
         println!(
             "not root: others are measured as installed, and those that change to users of their own not at all"

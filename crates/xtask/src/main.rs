@@ -8,6 +8,7 @@ mod bench;
 mod crds;
 mod fuzz;
 mod image;
+mod lab;
 mod lint;
 mod manifests;
 mod metadata;
@@ -41,6 +42,9 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Build the container image: static programs and nothing else.
     Image(image::Options),
+    /// Build the product and run `muslin lab` with these arguments: `cargo lab`.
+    #[command(disable_help_flag = true)]
+    Lab(lab::Lab),
     /// Render the chart as plain manifests in deploy/manifests.
     Manifests,
     /// Write the resource definitions in deploy/crds.
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Image(options) => image::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Lab(lab) => lab.run(),
         Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),

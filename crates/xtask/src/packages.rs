@@ -34,6 +34,8 @@ pub(crate) const STRACE: Package = Package { name: "strace", file: "/usr/bin/str
 pub(crate) const JQ: Package = Package { name: "jq", file: "/usr/bin/jq" };
 pub(crate) const IPROUTE: Package = Package { name: "iproute2", file: "/usr/bin/ip" };
 pub(crate) const PING: Package = Package { name: "iputils-ping", file: "/usr/bin/ping" };
+/// For its `systemd-networkd`, which nothing starts.
+pub(crate) const SYSTEMD: Package = Package { name: "systemd", file: "/usr/lib/systemd/systemd-networkd" };
 pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
 pub(crate) const MUSL: Package = Package { name: "musl-tools", file: "/usr/bin/musl-gcc" };
 pub(crate) const GCC_ARM64: Package =

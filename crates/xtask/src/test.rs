@@ -16,7 +16,7 @@ use crate::lint;
 use crate::metadata::Metadata;
 use crate::packages::{
     self, BIRD, EXABGP, FAKETIME, FRR, GOBGP, IPROUTE, JQ, NFTABLES, OPENBGPD, PING, PMACCT, PROMETHEUS,
-    VALGRIND,
+    SYSTEMD, VALGRIND,
 };
 use crate::shell::{self, Count, Enter, cargo};
 
@@ -198,8 +198,11 @@ fn counts(count: &mut Count) -> Result<()> {
 }
 
 fn netns(count: &mut Count) -> Result<()> {
-    packages::require(&[NFTABLES, FAKETIME, IPROUTE, PING, JQ, PROMETHEUS])?;
-    shell::run_tests(&mut Enter::wrap(&integration_tests(Tier::Netns)?)?, count)
+    packages::require(&[NFTABLES, FAKETIME, IPROUTE, PING, JQ, PROMETHEUS, SYSTEMD])?;
+    let later = packages::later::require(&packages::later::MANAGERS)?;
+    let mut tests = integration_tests(Tier::Netns)?;
+    tests.env("MUSLIN_LATER_DAEMONS", later);
+    shell::run_tests(&mut Enter::wrap(&tests)?, count)
 }
 
 fn interop(count: &mut Count) -> Result<()> {
@@ -209,11 +212,14 @@ fn interop(count: &mut Count) -> Result<()> {
             "FRR and OpenBGPD change to users of their own, which needs root: sudo cargo xtask test --tier interop"
         );
     }
-    let later = packages::later::require()?;
+    let later = packages::later::require(&packages::later::SPEAKERS)?;
     let mut tests = integration_tests(Tier::Interop)?;
     tests.env("MUSLIN_LATER_DAEMONS", later);
     // Most of the time is spent waiting for daemons.
-    tests.env("MUSLIN_BIN", lab::build()?).env("RUST_LIB_BACKTRACE", "0").args(["--", "--test-threads=8"]);
+    tests
+        .env("MUSLIN_BIN", crate::lab::build()?)
+        .env("RUST_LIB_BACKTRACE", "0")
+        .args(["--", "--test-threads=8"]);
     shell::run_tests(&mut Enter::wrap(&tests)?, count)
 }
 

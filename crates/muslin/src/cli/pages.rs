@@ -61,7 +61,7 @@ fn sort_lines(text: &str) -> (Vec<Numbered<String>>, Vec<Numbered<&str>>) {
                 continue;
             }
             Some("sh" | "bash") => Some(trimmed),
-            Some("console") => trimmed.strip_prefix("$ "),
+            Some(kind) if kind.starts_with("console") => trimmed.strip_prefix("$ "),
             Some(_) => None,
         };
         if let Some(command) = command {

@@ -52,15 +52,7 @@ impl Daemon {
 
     /// Reads the log until a line has `text`; returns the line.
     pub fn await_log(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut seen = Vec::new();
-        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if line.contains(text) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("no `{text}` in the log:\n{}", seen.join("\n"));
+        await_line(&self.log, text)
     }
 
     pub fn ask(&self, args: &[&str]) -> Output {
@@ -83,6 +75,19 @@ impl Drop for Daemon {
         let _dead_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// Reads a log until a line has `text`; returns the line.
+pub fn await_line(log: &Receiver<String>, text: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    while let Ok(line) = log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if line.contains(text) {
+            return line;
+        }
+        seen.push(line);
+    }
+    panic!("no `{text}` in the log:\n{}", seen.join("\n"));
 }
 
 /// The lines that come out of a pipe.

@@ -3,7 +3,8 @@
 //! `<!-- run: TIER -->` says which test runs the blocks that follow, until the next such line; `never` none, with its reason.
 //! A block of ```` ```sh ```` is run as a whole and has to succeed. In one of ```` ```console ````, a line that begins with
 //! `$ ` is a command, and what follows has to be among what it prints, in this order; `…` stands for anything, and
-//! the command is repeated until it says so. All commands of a test share one shell.
+//! the command is repeated until it says so. In one of ```` ```console whole ```` it prints that and nothing else. All
+//! commands of a test share one shell.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) struct Step {
     pub(crate) command: String,
     /// `None` if success is all that is wanted.
     pub(crate) expected: Option<Vec<String>>,
+    /// Nothing else may be printed.
+    pub(crate) whole: bool,
 }
 
 pub(crate) fn repository() -> PathBuf {
@@ -40,21 +43,18 @@ pub(crate) fn run(page: &str, tier: &str) {
         let begun = Instant::now();
         loop {
             let (code, said) = shell.ask(&step.command);
-            match &step.expected {
-                None => assert_eq!(code, 0, "{page}:{}: {}\n{said}", step.line, step.command),
-                Some(expected) => {
-                    if let Some(missing) = first_missing(&said, expected) {
-                        assert!(
-                            begun.elapsed() < PATIENCE,
-                            "{page}:{}: {}\nthe page says: {missing}\nfound:\n{said}",
-                            step.line,
-                            step.command
-                        );
-                        // What it waits for needs the processor too.
-                        std::thread::park_timeout(PAUSE);
-                        continue;
-                    }
-                }
+            if step.expected.is_none() {
+                assert_eq!(code, 0, "{page}:{}: {}\n{said}", step.line, step.command);
+            } else if let Some(wanted) = step.lacks(&said) {
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "{page}:{}: {}\nthe page says: {wanted}\nfound:\n{said}",
+                    step.line,
+                    step.command
+                );
+                // What it waits for needs the processor too.
+                std::thread::park_timeout(PAUSE);
+                continue;
             }
             break;
         }
@@ -74,10 +74,11 @@ pub(crate) fn steps(text: &str, tier: &str) -> Vec<Step> {
                 let step = steps.last_mut().unwrap();
                 step.command += line;
                 step.command.push('\n');
-            } else if kind == "console" && ours {
+            } else if kind.starts_with("console") && ours {
                 if let Some(command) = line.strip_prefix("$ ") {
                     let expected = Some(Vec::new());
-                    steps.push(Step { line: index + 1, command: command.to_owned(), expected });
+                    let (command, whole) = (command.to_owned(), kind == "console whole");
+                    steps.push(Step { line: index + 1, command, expected, whole });
                 } else {
                     steps.last_mut().unwrap().expected.as_mut().unwrap().push(line.to_owned());
                 }
@@ -85,7 +86,8 @@ pub(crate) fn steps(text: &str, tier: &str) -> Vec<Step> {
         } else if let Some(kind) = line.strip_prefix("```") {
             block = Some(kind);
             if kind == "sh" && ours {
-                steps.push(Step { line: index + 2, command: String::new(), expected: None });
+                let command = String::new();
+                steps.push(Step { line: index + 2, command, expected: None, whole: false });
             }
         } else if let Some(said) = line.strip_prefix("<!-- run: ") {
             ours = said.trim_end_matches(" -->").split(',').next() == Some(tier);
@@ -94,14 +96,22 @@ pub(crate) fn steps(text: &str, tier: &str) -> Vec<Step> {
     steps
 }
 
-/// The first expected line that was not said after those before it.
-fn first_missing(said: &str, expected: &[String]) -> Option<String> {
-    let mut lines = said.lines();
-    expected
-        .iter()
-        .filter(|wanted| !wanted.trim().is_empty())
-        .find(|wanted| !lines.any(|line| matches(line, wanted)))
-        .cloned()
+impl Step {
+    /// What the page has and this is without: the first line that was not said after those before it, or that there
+    /// is nothing more.
+    pub(crate) fn lacks(&self, said: &str) -> Option<String> {
+        let expected = self.expected.as_deref().unwrap_or_default();
+        let mut lines = said.lines();
+        let mut wanted = expected.iter().filter(|wanted| !wanted.trim().is_empty());
+        let missing = wanted.find(|wanted| !lines.any(|line| matches(line, wanted)));
+        let is_more = || self.whole && written(said) > written(&expected.join("\n"));
+        missing.cloned().or_else(|| is_more().then(|| "nothing but that".to_owned()))
+    }
+}
+
+/// How many lines have something in them.
+fn written(text: &str) -> usize {
+    text.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
 fn matches(line: &str, wanted: &str) -> bool {

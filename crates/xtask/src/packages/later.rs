@@ -1,6 +1,6 @@
-//! Newer daemons than the installed release has: packages of the distribution's newest suite, unpacked into folders of
-//! their own. Nothing of the system is changed, and nothing but the suite's name is different from where its own
-//! packages come from.
+//! Daemons of the distribution's newest suite, unpacked into folders of their own: newer ones than the installed
+//! release has, and such as would take over the network of a machine that they were installed on. Nothing of the system
+//! is changed, and nothing but the suite's name is different from where its own packages come from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,27 +15,32 @@ use crate::shell;
 /// Where Debian's newest packages are.
 const SUITE: &str = "sid";
 
-/// Packages that stand in one folder together. BIRD 2 and 3 have the same file names. ExaBGP's helper is a shell script.
-const GROUPS: [(&str, &[&str]); 2] =
+/// Packages that stand in one folder together, below its name.
+pub(crate) type Group = (&'static str, &'static [&'static str]);
+
+/// Speakers of BGP. BIRD 2 and 3 have the same file names. ExaBGP's helper is a shell script.
+pub(crate) const SPEAKERS: [Group; 2] =
     [("main", &["bird2", "exabgp", "frr", "gobgpd", "openbgpd", "dash", "coreutils"]), ("bird3", &["bird3"])];
+/// Those that manage a machine's links, with the bus that one of them needs.
+pub(crate) const MANAGERS: [Group; 1] = [("managers", &["systemd", "network-manager", "dbus-daemon"])];
 
 /// Written last: a folder without it is incomplete.
 const STAMP: &str = "packages";
 
-/// Makes sure that the newer daemons are there, and says in which folder. What was unpacked once is kept until the
-/// folder is removed, so a run does not depend on what the suite has today.
-pub(crate) fn require() -> Result<PathBuf> {
+/// Makes sure that the daemons of these groups are there, and says in which folder. What was unpacked once is kept
+/// until the folder is removed, so a run does not depend on what the suite has today.
+pub(crate) fn require(groups: &[Group]) -> Result<PathBuf> {
     let folder = Metadata::read()?.target_directory.join("daemons");
-    let complete = |(group, _): &(&str, _)| folder.join(group).join(STAMP).exists();
-    if GROUPS.iter().all(complete) {
+    let is_missing = |(group, _): &&Group| !folder.join(group).join(STAMP).exists();
+    let missing: Vec<&Group> = groups.iter().filter(is_missing).collect();
+    if missing.is_empty() {
         return Ok(folder);
     }
-    ensure!(shell::is_root(), "newer daemons are unpacked as root: sudo cargo xtask test --tier interop");
     let start = Instant::now();
     println!("unpacking the daemons of {SUITE} into {}", folder.display());
     let apt = Apt::new(&folder.join("apt"))?;
     apt.get(&["update", "--quiet"])?;
-    for (group, packages) in GROUPS {
+    for (group, packages) in missing {
         apt.unpack(packages, &folder.join(group)).with_context(|| format!("the packages of {SUITE}"))?;
     }
     println!("unpacked in {:.1} s", start.elapsed().as_secs_f64());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::metadata::Metadata;
+use crate::lab;
 use crate::packages::{self, BIRD, FRR};
 use crate::shell::{self, Count, cargo};
 
@@ -46,18 +46,10 @@ struct Tally {
     total: usize,
 }
 
-/// Builds the product once, as a release, and says where the binary is.
-pub(super) fn build() -> Result<PathBuf> {
-    // Of the whole workspace, as the benchmarks have them: another choice of features would build everything once more.
-    let programs = ["--bin", "muslin", "--bin", "muslin-cni"];
-    shell::run(cargo(["build", "--release", "--locked", "--workspace"]).args(programs))?;
-    Ok(Metadata::read()?.target_directory.join("release/muslin"))
-}
-
 /// Runs every shape of the lab and every tampering with it. Each run counts as a test.
 pub(super) fn run(count: &mut Count) -> Result<()> {
     packages::require(&[BIRD, FRR])?;
-    let lab = Lab::install(&build()?)?;
+    let lab = Lab::install(&lab::build()?)?;
     let mut failures = Vec::new();
     let mut record = |what: String, result: Result<()>| match result {
         Ok(()) => count.passed += 1,

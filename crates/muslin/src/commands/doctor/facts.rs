@@ -23,8 +23,8 @@ pub(super) struct Facts {
     pub(super) paths: Vec<PathMtu>,
     /// Names of the processes that can be seen.
     pub(super) processes: BTreeSet<String>,
-    /// systemd-networkd's settings that concern us, from all its files, by name in lower case.
-    pub(super) networkd: BTreeMap<String, String>,
+    /// systemd-networkd, as its files say it is.
+    pub(super) networkd: Networkd,
     /// What `NetworkManager` is told not to manage, from all its files.
     pub(super) networkmanager_unmanaged: Vec<String>,
     /// Who listens on port 179.
@@ -66,6 +66,27 @@ impl<T> Looked<T> {
             Self::Forbidden(_) | Self::Absent(_) => None,
         }
     }
+}
+
+/// What systemd-networkd was told, and what it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Networkd {
+    /// Section `[Network]` of `networkd.conf`, by name in lower case.
+    pub(super) settings: BTreeMap<String, String>,
+    /// It is older than `ManageForeignNextHops`, which came with version 256.
+    pub(super) before_next_hops: bool,
+    /// The links that it configures.
+    pub(super) links: Vec<NetworkdLink>,
+}
+
+/// A link that systemd-networkd configures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NetworkdLink {
+    pub(super) name: String,
+    /// The file that says how, such as `10-eth0.network`.
+    pub(super) file: String,
+    /// `KeepConfiguration=yes`: whatever it did not make there stays.
+    pub(super) keeps: bool,
 }
 
 /// A link of the node.

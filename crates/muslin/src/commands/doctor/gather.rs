@@ -1,6 +1,7 @@
 //! Gathers the facts. Whatever may be read by everyone is; the rest says that it needs root.
 
 mod files;
+mod managers;
 mod net;
 
 use std::collections::BTreeSet;
@@ -42,8 +43,7 @@ pub(super) async fn gather(args: &ExamineArgs, socket: &Path) -> Facts {
     let mut facts = Facts {
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
         processes: files::processes(&args.root.join("proc")),
-        networkd: files::networkd(&args.root),
-        networkmanager_unmanaged: files::networkmanager_unmanaged(&args.root),
+        networkmanager_unmanaged: managers::networkmanager_unmanaged(&args.root),
         bgp_port: files::listeners(&args.root.join("proc"), super::BGP_PORT),
         pod_mtu: NetworkFile::read(&args.data.data_dir).ok().and_then(|network| network.mtu),
         filter: filter(),
@@ -59,6 +59,8 @@ pub(super) async fn gather(args: &ExamineArgs, socket: &Path) -> Facts {
         let view = programmer.view();
         facts.has_ipv6 = view.local_addresses().any(|local| is_routable_ipv6(local.address.addr()));
         facts.links = links(&view);
+        facts.networkd =
+            managers::networkd(&args.root, |index| view.link(index).map(|link| link.name.clone()));
         targets = net::targets(&view, status.as_ref().map_or(&[], |status| &status.peers));
     }
     let names = facts.links.iter().filter(|link| link.uplink).flat_map(|link| {

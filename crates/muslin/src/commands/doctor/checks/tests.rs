@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::commands::doctor::facts::{Agent, CniFile, Filter, Link, Listener, Looked, PathMtu};
+use crate::commands::doctor::facts::{
+    Agent, CniFile, Filter, Link, Listener, Looked, Networkd, NetworkdLink, PathMtu,
+};
 
 /// A node with nothing to complain about.
 fn well() -> Facts {
@@ -170,20 +172,49 @@ fn paths_chosen_by_host_and_a_full_connection_tracker_are_warnings() {
     );
 }
 
+/// systemd-networkd runs, and was told these.
+fn networkd(settings: &[(&str, &str)], change: impl FnOnce(&mut Networkd)) -> Vec<Finding> {
+    with(|facts| {
+        facts.processes.insert("systemd-network".to_owned());
+        let settings = settings.iter().map(|(name, value)| (name.to_lowercase(), (*value).to_owned()));
+        facts.networkd.settings = settings.collect();
+        change(&mut facts.networkd);
+    })
+}
+
+fn networkd_link(name: &str, file: &str, keeps: bool) -> NetworkdLink {
+    NetworkdLink { name: name.to_owned(), file: file.to_owned(), keeps }
+}
+
 #[test]
 fn networkd_is_only_trusted_when_it_is_told_to_leave_foreign_routes() {
-    let run = |facts: &mut Facts| facts.processes.extend(["systemd-network".to_owned()]);
     let words = ["ManageForeignRoutes=yes (the default)", "ManageForeignNextHops=no", "10-muslin.conf"];
-    only(with(run), "systemd-networkd", Severity::Warning, &words);
-    let told = |value: &str| {
-        with(|facts| {
-            run(facts);
-            facts.networkd.insert("manageforeignroutes".to_owned(), value.to_owned());
-            facts.networkd.insert("manageforeignnexthops".to_owned(), "No".to_owned());
-        })
-    };
+    only(networkd(&[], |_| ()), "systemd-networkd", Severity::Warning, &words);
+    let told = |value| networkd(&[("ManageForeignRoutes", value), ("ManageForeignNextHops", "No")], |_| ());
     assert_eq!(told("no"), []);
     only(told("true"), "systemd-networkd", Severity::Warning, &["ManageForeignRoutes=true"]);
+}
+
+#[test]
+fn an_older_networkd_keeps_next_hop_objects_only_with_the_links_that_it_keeps() {
+    let old = |keeps| {
+        networkd(&[("ManageForeignRoutes", "no")], |networkd| {
+            networkd.before_next_hops = true;
+            networkd.links = vec![networkd_link("eth0", "10 my eth0.network", keeps)];
+        })
+    };
+    let fix = r"mkdir -p '/etc/systemd/network/10 my eth0.network.d' && printf '[Network]\nKeepConfiguration=yes\n' > '/etc/systemd/network/10 my eth0.network.d/10-muslin.conf' && systemctl restart systemd-networkd";
+    only(old(false), "systemd-networkd", Severity::Warning, &["KeepConfiguration=yes for eth0", fix]);
+    assert_eq!(old(true), []);
+}
+
+#[test]
+fn a_network_file_of_networkd_that_applies_to_pods_interfaces_is_named() {
+    let findings = networkd(&[("ManageForeignRoutes", "no"), ("ManageForeignNextHops", "no")], |networkd| {
+        networkd.links = vec![networkd_link("mslabc", "90-all.network", false)];
+    });
+    let words = ["90-all.network", "Name=msl*", "Unmanaged=yes", "/etc/systemd/network/00-muslin.network"];
+    only(findings, "systemd-networkd", Severity::Warning, &words);
 }
 
 #[test]
@@ -195,7 +226,12 @@ fn networkmanager_is_only_trusted_when_pods_interfaces_are_not_its_own() {
             facts.networkmanager_unmanaged = specs;
         })
     };
-    only(unmanaged(&[]), "network-manager", Severity::Warning, &["interface-name:msl*", "not set"]);
+    only(
+        unmanaged(&[]),
+        "network-manager",
+        Severity::Warning,
+        &["interface-name:msl*", "not set", "systemctl restart"],
+    );
     only(unmanaged(&["interface-name:cali*"]), "network-manager", Severity::Warning, &["cali*"]);
     assert_eq!(unmanaged(&["interface-name:msl*"]), []);
     assert_eq!(unmanaged(&["driver:veth"]), []);

@@ -13,11 +13,6 @@ use crate::commands::doctor::facts::{CniFile, Listener, Looked};
 
 /// What container runtimes read, in lexical order.
 const CNI_EXTENSIONS: [&str; 3] = ["conf", "conflist", "json"];
-/// Where systemd's programs look for their configuration, the strongest first.
-const SYSTEMD: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
-/// Where `NetworkManager` looks, the weakest first.
-const NETWORK_MANAGER: [&str; 3] =
-    ["usr/lib/NetworkManager/conf.d", "run/NetworkManager/conf.d", "etc/NetworkManager/conf.d"];
 /// A socket that listens, in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
@@ -82,88 +77,6 @@ fn socket(line: &str, port: u16) -> Option<(IpAddr, String)> {
     listens.then_some((address, (*fields.get(9)?).to_owned()))
 }
 
-/// Section `[Network]` of systemd-networkd's configuration: the first main file, then all fragments by name.
-pub(super) fn networkd(root: &Path) -> BTreeMap<String, String> {
-    let main =
-        SYSTEMD.iter().find_map(|folder| fs::read_to_string(root.join(folder).join("networkd.conf")).ok());
-    let mut fragments = BTreeMap::new();
-    for folder in SYSTEMD.iter().rev() {
-        // A file of a stronger folder takes the place of one of the same name.
-        fragments.extend(configurations(&root.join(folder).join("networkd.conf.d")));
-    }
-    let texts =
-        main.into_iter().chain(fragments.into_values().filter_map(|path| fs::read_to_string(path).ok()));
-    let mut values = BTreeMap::new();
-    for text in texts {
-        for (section, key, value) in entries(&text) {
-            if section == "Network" {
-                values.insert(key.to_lowercase(), value);
-            }
-        }
-    }
-    values
-}
-
-/// `*.conf` of a folder, by name.
-fn configurations(folder: &Path) -> BTreeMap<std::ffi::OsString, PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "conf"));
-    files.map(|entry| (entry.file_name(), entry.path())).collect()
-}
-
-/// Devices that `NetworkManager` leaves alone: `unmanaged-devices`, and device sections with `managed=0`.
-pub(super) fn networkmanager_unmanaged(root: &Path) -> Vec<String> {
-    let mut fragments = BTreeMap::new();
-    for folder in NETWORK_MANAGER {
-        fragments.extend(configurations(&root.join(folder)));
-    }
-    let main = root.join("etc/NetworkManager/NetworkManager.conf");
-    let mut unmanaged = Vec::new();
-    for path in std::iter::once(main).chain(fragments.into_values()) {
-        let Ok(text) = fs::read_to_string(path) else { continue };
-        let mut matches: BTreeMap<String, (Option<String>, bool)> = BTreeMap::new();
-        for (section, key, value) in entries(&text) {
-            let specs =
-                value.split([';', ',']).map(|spec| spec.trim().to_owned()).filter(|spec| !spec.is_empty());
-            match (&*section, key.trim_end_matches('+').trim()) {
-                ("keyfile", "unmanaged-devices") => {
-                    if !key.ends_with('+') {
-                        unmanaged.clear();
-                    }
-                    unmanaged.extend(specs);
-                }
-                (device, "match-device") if device.starts_with("device") => {
-                    matches.entry(section).or_default().0 = Some(value);
-                }
-                (device, "managed") if device.starts_with("device") => {
-                    matches.entry(section).or_default().1 = matches!(&*value, "0" | "no" | "false" | "off");
-                }
-                _ => {}
-            }
-        }
-        let left_alone =
-            matches.into_values().filter(|(_, left_alone)| *left_alone).filter_map(|(device, _)| device);
-        unmanaged.extend(
-            left_alone.flat_map(|device| device.split([';', ',']).map(str::to_owned).collect::<Vec<_>>()),
-        );
-    }
-    unmanaged
-}
-
-/// Section, key and value of every line of an INI file.
-fn entries(text: &str) -> Vec<(String, String, String)> {
-    let mut section = String::new();
-    let mut found = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, value)) = line.split_once('=') {
-            found.push((section.clone(), key.trim().to_owned(), value.trim().to_owned()));
-        }
-    }
-    found
-}
-
 /// The configurations that the container runtime would read.
 pub(super) fn cni(folder: &Path) -> Looked<Vec<CniFile>> {
     looked(folder, fs::read_dir(folder).and_then(read_all))
@@ -219,43 +132,6 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-    }
-
-    #[test]
-    fn a_fragment_of_networkd_overrides_the_main_file_and_etc_the_vendor() {
-        let root = tempfile::tempdir().unwrap();
-        write(root.path(), "etc/systemd/networkd.conf", "[Network]\nManageForeignRoutes=yes\n#x=1\n");
-        write(
-            root.path(),
-            "usr/lib/systemd/networkd.conf.d/10-a.conf",
-            "[Network]\nManageForeignNextHops=yes\n",
-        );
-        write(root.path(), "etc/systemd/networkd.conf.d/10-a.conf", "[Network]\nManageForeignRoutes = no\n");
-        let values = networkd(root.path());
-        assert_eq!(values.get("manageforeignroutes").map(String::as_str), Some("no"));
-        assert!(!values.contains_key("manageforeignnexthops"), "the vendor's file is masked by its name");
-    }
-
-    #[test]
-    fn devices_that_networkmanager_leaves_alone_come_from_both_kinds_of_section() {
-        let root = tempfile::tempdir().unwrap();
-        write(
-            root.path(),
-            "usr/lib/NetworkManager/conf.d/a.conf",
-            "[keyfile]\nunmanaged-devices=mac:00:11\n",
-        );
-        write(
-            root.path(),
-            "etc/NetworkManager/conf.d/b.conf",
-            "[keyfile]\nunmanaged-devices+=interface-name:msl*\n",
-        );
-        write(
-            root.path(),
-            "etc/NetworkManager/conf.d/c.conf",
-            "[device-pods]\nmatch-device=driver:veth\nmanaged=0\n",
-        );
-        let unmanaged = networkmanager_unmanaged(root.path());
-        assert_eq!(unmanaged, ["mac:00:11", "interface-name:msl*", "driver:veth"]);
     }
 
     #[test]
