@@ -66,7 +66,7 @@ fn networkd_routes(networkd: &Networkd, findings: &mut Findings) {
     let mut files = BTreeMap::new();
     if !managed.is_empty() {
         // All of them: the file may be there from an older one's time.
-        let lines: String = known.iter().map(|name| format!("\n{name}=no")).collect();
+        let lines = known.iter().fold(String::new(), |lines, name| lines + "\n" + name + "=no");
         files.insert("/etc/systemd/networkd.conf.d/10-muslin.conf".to_owned(), format!("[Network]{lines}"));
     }
     let remark = if losing.is_empty() { "" } else { " # a lease of DHCP is then kept beyond its time" };

@@ -60,8 +60,10 @@ fn networkd_links(root: &Path, name_of: impl Fn(u32) -> Option<String>) -> Vec<N
         let file = Path::new(path).file_name()?.to_str()?.to_owned();
         let text = fs::read_to_string(root.join(path.trim_start_matches('/'))).unwrap_or_default();
         let settings = entries(&text).into_iter().chain(fragments(root, &NETWORKS, &format!("{file}.d")));
-        let keep = settings.filter(|(section, key, _)| section == "Network" && key == "KeepConfiguration");
-        let keeps = keep.last().is_some_and(|(.., value)| matches!(&*value, "yes" | "true" | "on" | "1"));
+        // The last one counts.
+        let mut keep =
+            settings.rev().filter(|(section, key, _)| section == "Network" && key == "KeepConfiguration");
+        let keeps = keep.next().is_some_and(|(.., value)| matches!(&*value, "yes" | "true" | "on" | "1"));
         Some(NetworkdLink { name, file, keeps })
     };
     let mut links: Vec<_> = states.filter_map(link).collect();
