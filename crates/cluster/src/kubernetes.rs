@@ -1,7 +1,7 @@
 //! Kubernetes' own objects: of each what Muslin reads and nothing else, for a cluster has tens of thousands of them
 //! and every node keeps them all.
 //!
-//! An object is read as it is [`Written`], then kept with its addresses understood. What is read is written again
+//! An object is read as it is written (`Written`), then kept with its addresses understood. What is read is written again
 //! for the last good state, as a manifest that Kubernetes' own tools understand.
 //!
 //! Kubernetes keeps addresses as text. Sources refuse objects whose text is no address; commands that look once

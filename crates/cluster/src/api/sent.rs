@@ -56,3 +56,49 @@ impl<W: Written> Resource for Sent<W> {
         self.0.metadata_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Node, Pod, Service};
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+    use kube::core::{ObjectList, WatchEvent};
+    use serde_json::json;
+
+    use super::*;
+    use crate::kubernetes::{WrittenEndpointSlice, WrittenNode, WrittenPod, WrittenService};
+
+    #[test]
+    fn objects_are_asked_for_where_they_are() {
+        fn path<W: Written>(kind: Kind, namespace: Option<&str>) -> String {
+            Sent::<W>::url_path(&resource_of(kind), namespace)
+        }
+        assert_eq!(path::<WrittenNode>(Kind::Node, None), Node::url_path(&(), None));
+        assert_eq!(path::<WrittenService>(Kind::Service, None), Service::url_path(&(), None));
+        let slices = path::<WrittenEndpointSlice>(Kind::EndpointSlice, None);
+        assert_eq!(slices, EndpointSlice::url_path(&(), None));
+        assert_eq!(path::<WrittenPod>(Kind::Pod, Some("shop")), Pod::url_path(&(), Some("shop")));
+    }
+
+    #[test]
+    fn lists_and_events_are_read_with_what_a_watch_goes_on_from() {
+        let node = json!({
+            "kind": "Node", "apiVersion": "v1",
+            "metadata": {"name": "n1", "uid": "f00", "resourceVersion": "7", "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:spec": {}}}]},
+            "spec": {"podCIDRs": ["10.244.1.0/24"], "taints": null},
+            "status": {"images": [{"names": ["a"], "sizeBytes": 1}]},
+        });
+        let list = json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}, "items": [node]});
+        let list: ObjectList<Sent<WrittenNode>> = serde_json::from_value(list).unwrap();
+        assert_eq!(list.metadata.resource_version.as_deref(), Some("9"));
+        assert_eq!(list.items[0].meta().resource_version.as_deref(), Some("7"));
+        assert_eq!(list.items[0].meta().managed_fields, None);
+
+        let event = json!({"type": "MODIFIED", "object": node});
+        let WatchEvent::Modified(Sent(node)) = serde_json::from_value(event).unwrap() else { panic!() };
+        let node: crate::kubernetes::Node = WrittenNode::kept(node, &mut Vec::new());
+        assert_eq!(node.pod_cidrs()[0].value, "10.244.1.0/24".parse().unwrap());
+        let mark = json!({"type": "BOOKMARK", "object": {"kind": "Node", "apiVersion": "v1", "metadata": {"resourceVersion": "11", "creationTimestamp": null}}});
+        let mark: WatchEvent<Sent<WrittenNode>> = serde_json::from_value(mark).unwrap();
+        assert!(matches!(mark, WatchEvent::Bookmark(mark) if mark.metadata.resource_version == "11"));
+    }
+}
