@@ -23,6 +23,7 @@ mod index;
 mod last_good;
 mod objects;
 mod report;
+mod sent;
 mod snapshot;
 mod watch;
 

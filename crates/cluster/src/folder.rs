@@ -8,6 +8,7 @@
 mod watch;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,12 +122,17 @@ pub(crate) struct Folder {
     files: BTreeMap<Arc<str>, LoadedFile>,
     /// Whether every manifest has gone, which is taken for an accident.
     emptied: bool,
+    hasher: RandomState,
 }
+
+/// By what a text is known again: its length and a hash that nobody outside can foresee. The texts of a large
+/// cluster are larger than all that is kept of them.
+type Fingerprint = (usize, u64);
 
 #[derive(Debug, Default)]
 struct LoadedFile {
-    /// The text that was read last.
-    text: Option<String>,
+    /// Of the text that was read last.
+    text: Option<Fingerprint>,
     /// Objects that the text holds.
     fresh: Vec<(ObjectRef, AnyObject)>,
     /// Last good states of objects that the text holds but that cannot be read.
@@ -147,8 +153,13 @@ impl Folder {
         for (name, text) in files {
             let file = self.files.entry(name.clone()).or_default();
             match text {
-                Ok(text) if file.text.as_ref() == Some(&text) => {}
-                Ok(text) => file.load(&name, text, &before),
+                Ok(text) => {
+                    let read = (text.len(), self.hasher.hash_one(&text));
+                    if file.text != Some(read) {
+                        file.load(&name, &text, &before);
+                        file.text = Some(read);
+                    }
+                }
                 Err(Unread::BeingWritten) => {}
                 Err(Unread::Failed(reason)) => file.keep(&name, &reason, "make the file readable"),
             }
@@ -191,7 +202,7 @@ impl Folder {
 }
 
 impl LoadedFile {
-    fn load(&mut self, name: &Arc<str>, text: String, before: &ClusterState) {
+    fn load(&mut self, name: &Arc<str>, text: &str, before: &ClusterState) {
         if text.trim().is_empty() && !(self.fresh.is_empty() && self.held.is_empty()) {
             // Many programs empty a file before they write it.
             self.keep(
@@ -199,17 +210,15 @@ impl LoadedFile {
                 "it has become empty",
                 "write it again, or remove the file to withdraw its objects",
             );
-            self.text = Some(text);
             return;
         }
-        let Manifest { objects, faulty, incomplete, problems } = Manifest::parse(name, &text);
+        let Manifest { objects, faulty, incomplete, problems } = Manifest::parse(name, text);
         let earlier = std::mem::take(&mut self.fresh).into_iter().chain(std::mem::take(&mut self.held));
         // Where an object could not even be named, any earlier one may be meant.
         self.held = if incomplete { earlier.collect() } else { Vec::new() };
         self.held.extend(faulty.into_iter().filter_map(|of| before.find(&of).map(|object| (of, object))));
         self.fresh = objects;
         self.problems = problems;
-        self.text = Some(text);
     }
 
     /// Keeps everything, and says why the file's present content does not count.

@@ -11,15 +11,15 @@ mod tree;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::kubernetes;
+use crate::kubernetes::{Written, WrittenEndpointSlice, WrittenNode, WrittenPod, WrittenService};
 use crate::problem::{Effect, Fault, Layout, Origin, Problem};
 use crate::resources::{Check, Resource};
 use crate::state::{AnyObject, Kind, Object, ObjectRef, Scope};
-use crate::trim;
 use deserialize::FieldError;
 pub use suggest::nearest;
 use tree::{Tree, Value};
@@ -205,18 +205,19 @@ impl<'a> Reader<'a> {
 
     fn typed(&mut self, kind: Kind, item: &Tree) -> Result<AnyObject, Vec<(u32, Fault)>> {
         Ok(match kind {
-            Kind::Node => AnyObject::Node(self.kubernetes(item, trim::node, kubernetes::check_node)?),
+            Kind::Node => AnyObject::Node(self.kubernetes::<WrittenNode>(item)?),
+            Kind::Service => AnyObject::Service(self.kubernetes::<WrittenService>(item)?),
+            Kind::EndpointSlice => AnyObject::EndpointSlice(self.kubernetes::<WrittenEndpointSlice>(item)?),
             // Nothing is checked in these, so their fields need no lines.
-            Kind::Pod => AnyObject::Pod(self.plain(item)?),
-            Kind::Service => {
-                AnyObject::Service(self.kubernetes(item, trim::service, kubernetes::check_service)?)
+            Kind::Pod => {
+                let pod = read::<WrittenPod>(item)?.kept(&mut Vec::new());
+                AnyObject::Pod(Object::new(pod, self.origin(item, Vec::new())))
             }
-            Kind::EndpointSlice => AnyObject::EndpointSlice(self.kubernetes(
-                item,
-                trim::written_endpoint_slice,
-                kubernetes::check_endpoint_slice,
-            )?),
-            Kind::Secret => AnyObject::Secret(self.plain(item)?),
+            Kind::Secret => {
+                let mut secret: Secret = read(item)?;
+                secret.metadata.managed_fields = None;
+                AnyObject::Secret(Object::new(secret, self.origin(item, Vec::new())))
+            }
             Kind::BgpConfiguration => AnyObject::BgpConfiguration(self.resource(item)?),
             Kind::BgpPeer => AnyObject::BgpPeer(self.resource(item)?),
             Kind::BgpFilter => AnyObject::BgpFilter(self.resource(item)?),
@@ -224,26 +225,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn plain<T>(&mut self, item: &Tree) -> Result<Object<T>, Vec<(u32, Fault)>>
-    where
-        T: DeserializeOwned + k8s_openapi::Metadata<Ty = ObjectMeta>,
-    {
-        let mut value: T = read(item)?;
-        value.metadata_mut().managed_fields = None;
-        Ok(Object::new(value, self.origin(item, Vec::new())))
-    }
-
-    fn kubernetes<T>(
-        &mut self,
-        item: &Tree,
-        trim: fn(T) -> T,
-        check: fn(&T, &mut Vec<Fault>),
-    ) -> Result<Object<T>, Vec<(u32, Fault)>>
-    where
-        T: DeserializeOwned,
-    {
-        let value = trim(read(item)?);
-        self.checked(item, value, check)
+    fn kubernetes<W: Written>(&mut self, item: &Tree) -> Result<Object<W::Kept>, Vec<(u32, Fault)>> {
+        let mut faults = Vec::new();
+        let kept = read::<W>(item)?.kept(&mut faults);
+        self.faultless(item, kept, faults)
     }
 
     fn resource<S>(&mut self, item: &Tree) -> Result<Object<Resource<S>>, Vec<(u32, Fault)>>
@@ -253,18 +238,18 @@ impl<'a> Reader<'a> {
         let envelope: Envelope<S> = read(item)?;
         let Envelope { mut metadata, spec, .. } = envelope;
         metadata.managed_fields = None;
-        self.checked(item, Resource { metadata, spec }, |resource, faults| resource.spec.check(faults))
+        let mut faults = Vec::new();
+        spec.check(&mut faults);
+        self.faultless(item, Resource { metadata, spec }, faults)
     }
 
-    fn checked<T>(
+    fn faultless<T>(
         &mut self,
         item: &Tree,
         value: T,
-        check: impl FnOnce(&T, &mut Vec<Fault>),
+        faults: Vec<Fault>,
     ) -> Result<Object<T>, Vec<(u32, Fault)>> {
         let origin = self.origin(item, item.field_lines());
-        let mut faults = Vec::new();
-        check(&value, &mut faults);
         if faults.is_empty() {
             return Ok(Object::new(value, origin));
         }

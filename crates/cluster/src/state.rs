@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 
+use crate::kubernetes::{EndpointSlice, Node, Pod, Service};
 use crate::problem::{Effect, Origin, Problem};
 use crate::resources::{BgpConfiguration, BgpFilter, BgpPeer, RouteAdvertisement};
 
@@ -139,7 +139,9 @@ macro_rules! kinds {
             /// Every object as a manifest has it.
             pub(crate) fn manifests(&self) -> impl Iterator<Item = serde_json::Result<serde_json::Value>> {
                 let none = std::iter::empty();
-                $(let none = none.chain(self.$table.values().map(|object| manifest(Kind::$variant, &**object)));)*
+                $(let none = none.chain(
+                    self.$table.iter().map(|(name, object)| manifest(Kind::$variant, name, &**object)),
+                );)*
                 none
             }
 
@@ -161,13 +163,19 @@ macro_rules! kinds {
     };
 }
 
-/// An object with its kind, which Muslin's resources do not carry themselves.
-fn manifest<T: Serialize>(kind: Kind, object: &T) -> serde_json::Result<serde_json::Value> {
+/// An object with its kind and its name, which the state knows and most objects do not.
+fn manifest<T: Serialize>(kind: Kind, name: &str, object: &T) -> serde_json::Result<serde_json::Value> {
     let mut value = serde_json::to_value(object)?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("apiVersion".to_owned(), kind.api_version().into());
-        fields.insert("kind".to_owned(), kind.name().into());
-    }
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.name().into();
+    let name = match (kind.scope(), name.split_once('/')) {
+        (Scope::Namespaced, Some((namespace, name))) => {
+            value["metadata"]["namespace"] = namespace.into();
+            name
+        }
+        _ => name,
+    };
+    value["metadata"]["name"] = name.into();
     Ok(value)
 }
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Pod;
-use muslin_cluster::{ApiClient, Snapshot, kubernetes};
+use muslin_cluster::kubernetes::Pod;
+use muslin_cluster::{ApiClient, Snapshot};
 use muslin_node_plan::announced;
 use serde::Serialize;
 
@@ -58,11 +58,9 @@ impl Asked {
 
     fn service(snapshot: &Snapshot, namespace: &str, name: &str) -> Option<Self> {
         let service = snapshot.state.services.get(format!("{namespace}/{name}").as_str())?;
-        let addresses = kubernetes::service_ips(service);
-        let spec = service.spec.as_ref();
-        let kind = spec.and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
-        let mut facts = vec![format!("type {kind}")];
-        let policy = spec.and_then(|spec| spec.external_traffic_policy.as_deref());
+        let addresses = service.addresses();
+        let mut facts = vec![format!("type {}", service.kind)];
+        let policy = service.external_traffic_policy;
         facts.extend(policy.map(|policy| format!("externalTrafficPolicy {policy}")));
         if addresses.is_empty() {
             facts.push("it has no address to announce".to_owned());
@@ -70,26 +68,22 @@ impl Asked {
         facts.push(endpoints(snapshot, namespace, name));
         Some(Self {
             name: format!("Service {namespace}/{name}"),
-            prefixes: addresses.into_iter().map(|address| IpNet::from(address.value)).collect(),
+            prefixes: addresses.iter().map(|address| IpNet::from(address.value)).collect(),
             facts,
         })
     }
 
     fn pod(pod: &Pod, namespace: &str, name: &str) -> Self {
-        let status = pod.status.as_ref();
-        let several = status.and_then(|status| status.pod_ips.clone()).unwrap_or_default();
-        let addresses = several.iter().filter_map(|address| address.ip.parse::<IpAddr>().ok());
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let mut facts = vec![match node {
+        let mut facts = vec![match &pod.node {
             Some(node) => format!("it runs on Node {node}"),
             None => "it is on no node yet".to_owned(),
         }];
-        if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
+        if pod.host_network {
             facts.push("it uses its node's addresses, which are not announced".to_owned());
         }
         Self {
             name: format!("Pod {namespace}/{name}"),
-            prefixes: addresses.map(IpNet::from).collect(),
+            prefixes: pod.addresses.iter().map(|address| IpNet::from(address.value)).collect(),
             facts,
         }
     }
@@ -103,17 +97,14 @@ fn prefix(text: &str) -> Option<IpNet> {
 fn endpoints(snapshot: &Snapshot, namespace: &str, name: &str) -> String {
     let mut ready = BTreeSet::new();
     let (mut all, mut serving) = (0, 0);
-    for slice in snapshot.state.endpoint_slices.values() {
-        let labels = slice.metadata.labels.as_ref();
-        let is_ours =
-            labels.and_then(|labels| labels.get(kubernetes::SERVICE_NAME)).is_some_and(|of| of == name)
-                && slice.metadata.namespace.as_deref().unwrap_or("default") == namespace;
-        for endpoint in slice.endpoints.iter().filter(|_| is_ours) {
+    let service = format!("{namespace}/{name}");
+    let slices = snapshot.state.endpoint_slices.values();
+    for slice in slices.filter(|slice| slice.service.as_deref() == Some(&*service)) {
+        for endpoint in &slice.endpoints {
             all += 1;
-            let conditions = endpoint.conditions.as_ref();
-            if conditions.and_then(|conditions| conditions.ready).unwrap_or(true) {
+            if endpoint.conditions.ready {
                 serving += 1;
-                ready.extend(endpoint.node_name.clone());
+                ready.extend(endpoint.node.as_deref().map(str::to_owned));
             }
         }
     }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::{Cause, OriginatedRoute, RouteSource};
+use muslin_cluster::kubernetes::{Labels, Service};
 use muslin_cluster::resources::{
     Advertisement, AdvertisementType, BgpPeer, RouteAdvertisement, ServiceAddress,
 };
-use muslin_cluster::{ClusterState, Kind, Object, Problem};
+use muslin_cluster::{ClusterState, Kind, Problem};
 
 use crate::causes::{Caused, Subject};
 
@@ -52,7 +53,7 @@ pub(crate) struct Advertisements<'a> {
 
 impl<'a> Advertisements<'a> {
     /// Those that select a node with these labels.
-    pub(crate) fn of(state: &'a ClusterState, labels: Option<&BTreeMap<String, String>>) -> Self {
+    pub(crate) fn of(state: &'a ClusterState, labels: Option<&Labels>) -> Self {
         let mut all =
             Self { items: Vec::new(), governed: BTreeSet::new(), problems: Vec::new(), notes: Vec::new() };
         for (name, object) in &state.route_advertisements {
@@ -60,11 +61,11 @@ impl<'a> Advertisements<'a> {
             let spec = &object.spec;
             all.governed.extend(spec.advertisements.iter().flat_map(kinds));
             all.check_peers(state, &subject);
-            if !spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels)) {
+            if !spec.node_selector.as_ref().is_none_or(|selector| selector.matches(|key| labels?.get(key))) {
                 continue;
             }
             for (index, written) in spec.advertisements.iter().enumerate() {
-                let cause = subject.cause(&format!(".spec.advertisements[{index}]"));
+                let cause = subject.cause(format_args!(".spec.advertisements[{index}]"));
                 all.items.push(Item { written, object, cause, name: format!("{name}[{index}]") });
             }
         }
@@ -126,8 +127,9 @@ impl<'a> Advertisements<'a> {
             (_, _, None) => false,
             (names, selector, Some(peer)) => {
                 let labels = peer.object.metadata.labels.as_ref();
+                let label = |key: &str| labels?.get(key).map(String::as_str);
                 names.iter().flatten().any(|name| **name == **peer.name())
-                    || selector.as_ref().is_some_and(|selector| selector.matches(labels))
+                    || selector.as_ref().is_some_and(|selector| selector.matches(label))
             }
         }
     }
@@ -238,10 +240,6 @@ fn causes(causes: &[Cause]) -> String {
 }
 
 /// Whether the labels of a Service are selected by an advertisement.
-pub(crate) fn selects<T>(written: &Advertisement, service: &Object<T>) -> bool
-where
-    T: k8s_openapi::Metadata<Ty = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
-{
-    let labels = service.metadata().labels.as_ref();
-    written.selector.as_ref().is_none_or(|selector| selector.matches(labels))
+pub(crate) fn selects(written: &Advertisement, service: &Service) -> bool {
+    written.selector.as_ref().is_none_or(|selector| selector.matches(|key| service.labels.get(key)))
 }

@@ -8,9 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Node;
 use muslin_bgp_speaker::config::Cause;
-use muslin_cluster::kubernetes::{self, Field};
+use muslin_cluster::kubernetes::{Field, Node};
 use muslin_cluster::{ClusterState, Kind, Problem};
 
 use crate::causes::{Subject, overlap};
@@ -38,14 +37,11 @@ impl Ownership {
         let addresses = NodeAddresses::of(state);
         let mut nodes: Vec<_> = state.nodes.iter().collect();
         // A node without a creation time is written by hand, and comes after those that Kubernetes made.
-        nodes.sort_by_key(|(name, node)| {
-            let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            (created.is_none(), created, (*name).clone())
-        });
+        nodes.sort_by_key(|(name, node)| (node.created.is_none(), node.created, (*name).clone()));
         for (name, node) in nodes {
             let node = Subject::new(Kind::Node, name, node);
-            for cidr in kubernetes::pod_cidrs(node.object) {
-                ownership.claim(&node, &cidr, settings, &addresses, state);
+            for cidr in node.object.pod_cidrs() {
+                ownership.claim(&node, cidr, settings, &addresses, state);
             }
         }
         ownership
@@ -70,7 +66,7 @@ impl Ownership {
         let range = cidr.value;
         let refuse = |message: String, remedy: &str| {
             let message = format!("{range} {message}");
-            (node.name().clone(), node.refused(&cidr.path, message, remedy))
+            (node.name().clone(), node.refused(&cidr.path.to_string(), message, remedy))
         };
         if let Some((taken, block)) = self.overlapping(range) {
             if block.owner == *node.name() && *taken == range {
@@ -107,7 +103,7 @@ impl Ownership {
             let message = format!("contains {address}, the address of Node {owner}");
             return self.problems.push(refuse(message, "give pods a range that no node has an address in"));
         }
-        let block = Block { owner: node.name().clone(), cause: node.cause(&cidr.path) };
+        let block = Block { owner: node.name().clone(), cause: node.cause(cidr.path) };
         self.blocks.insert(range, block);
     }
 
@@ -129,9 +125,10 @@ struct NodeAddresses<'a>(BTreeMap<IpAddr, &'a Arc<str>>);
 
 impl<'a> NodeAddresses<'a> {
     fn of(state: &'a ClusterState) -> Self {
-        let addresses = state.nodes.iter().flat_map(|(name, node)| {
-            kubernetes::internal_ips(node).into_iter().map(move |address| (address.value, name))
-        });
+        let addresses = state
+            .nodes
+            .iter()
+            .flat_map(|(name, node)| node.internal_ips().iter().map(move |address| (address.value, name)));
         Self(addresses.collect())
     }
 

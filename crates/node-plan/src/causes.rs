@@ -1,5 +1,6 @@
 //! Why something is in a plan, or not.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -51,7 +52,7 @@ impl<'a, T> Subject<'a, T> {
     }
 
     /// The field as a cause.
-    pub(crate) fn cause(&self, field: &str) -> Cause {
+    pub(crate) fn cause(&self, field: impl fmt::Display) -> Cause {
         format!("{} {field}", self.reference).into()
     }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use muslin_cluster::ClusterState;
-use muslin_cluster::kubernetes::SERVICE_NAME;
+use muslin_cluster::kubernetes::{AddressType, Conditions};
 
 /// The best that an endpoint offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,25 +18,14 @@ pub(crate) enum Readiness {
     Ready,
 }
 
-/// What an endpoint offers.
-pub(crate) fn readiness(endpoint: &Endpoint) -> Readiness {
-    let conditions = endpoint.conditions.as_ref();
-    let terminating = conditions.and_then(|conditions| conditions.terminating) == Some(true);
-    // The API: an unknown `ready` means ready; an unknown `serving` means what `ready` means.
-    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-    let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-    match (ready && !terminating, serving && terminating) {
-        (true, _) => Readiness::Ready,
-        (false, true) => Readiness::Ending,
-        (false, false) => Readiness::None,
+impl From<Conditions> for Readiness {
+    fn from(Conditions { ready, serving, terminating }: Conditions) -> Self {
+        match (ready && !terminating, serving && terminating) {
+            (true, _) => Self::Ready,
+            (false, true) => Self::Ending,
+            (false, false) => Self::None,
+        }
     }
-}
-
-/// The Service ("namespace/name") that a slice is of.
-pub(crate) fn service_of(slice: &EndpointSlice) -> Option<String> {
-    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
-    let namespace = slice.metadata.namespace.as_deref().unwrap_or("default");
-    Some(format!("{namespace}/{service}"))
 }
 
 /// What there is behind a Service, in one address family.
@@ -58,26 +46,26 @@ impl Endpoints {
 
 /// Endpoints by Service ("namespace/name").
 #[derive(Debug, Default)]
-pub(crate) struct EndpointIndex {
-    v4: BTreeMap<String, Endpoints>,
-    v6: BTreeMap<String, Endpoints>,
+pub(crate) struct EndpointIndex<'a> {
+    v4: BTreeMap<&'a str, Endpoints>,
+    v6: BTreeMap<&'a str, Endpoints>,
 }
 
-impl EndpointIndex {
-    pub(crate) fn of(state: &ClusterState, node: &str) -> Self {
+impl<'a> EndpointIndex<'a> {
+    pub(crate) fn of(state: &'a ClusterState, node: &str) -> Self {
         let mut index = Self::default();
         for slice in state.endpoint_slices.values() {
-            let services = match slice.address_type.as_str() {
-                "IPv4" => &mut index.v4,
-                "IPv6" => &mut index.v6,
-                _ => continue,
+            let services = match slice.address_type {
+                AddressType::IPv4 => &mut index.v4,
+                AddressType::IPv6 => &mut index.v6,
+                AddressType::Other => continue,
             };
-            let Some(service) = service_of(slice) else { continue };
+            let Some(service) = slice.service.as_deref() else { continue };
             let endpoints = services.entry(service).or_default();
             for endpoint in &slice.endpoints {
-                let readiness = readiness(endpoint);
+                let readiness = Readiness::from(endpoint.conditions);
                 endpoints.anywhere = endpoints.anywhere.max(readiness);
-                if endpoint.node_name.as_deref() == Some(node) {
+                if endpoint.node.as_deref() == Some(node) {
                     endpoints.here = endpoints.here.max(readiness);
                 }
             }

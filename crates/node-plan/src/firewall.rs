@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::{OriginatedRoute, SpeakerConfig};
-use muslin_cluster::{ClusterState, kubernetes};
+use muslin_cluster::ClusterState;
 use muslin_pod_network::{FirewallPlan, Masquerade, NodeGuard};
 
 use crate::blocks::Ownership;
@@ -25,7 +25,7 @@ pub(crate) fn firewall(
     let pods = disjoint(pods);
     let mut never = pods.clone();
     never.extend(settings.service_cluster_ips.iter().map(|range| range.value));
-    let addresses = state.nodes.values().flat_map(|node| kubernetes::internal_ips(node));
+    let addresses = state.nodes.values().flat_map(|node| node.internal_ips());
     never.extend(addresses.map(|address| host(address.value)));
     FirewallPlan {
         masquerade: Masquerade {

@@ -1,11 +1,11 @@
 //! What is never learned, whatever a filter says.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
 use muslin_bgp_speaker::config::{Allowed, GuardRange, ImportGuard, OwnedBlock};
-use muslin_cluster::kubernetes::{self, SERVICE_NAME};
 use muslin_cluster::{ClusterState, Kind};
 
 use crate::blocks::Ownership;
@@ -21,8 +21,7 @@ pub(crate) fn node_guard(
     ownership: &Ownership,
     node: &str,
 ) -> ImportGuard {
-    let own_address =
-        state.nodes.get(node).map(|object| kubernetes::internal_ips(object)).unwrap_or_default();
+    let own_address = state.nodes.get(node).map(|object| object.internal_ips()).unwrap_or_default();
     let mut own_addresses = local_ranges(facts);
     own_addresses.extend(own_address.iter().filter(|address| !facts.is_local(address.value)).map(
         |address| guard_range(host(address.value), format!("own address, Node {node} {}", address.path)),
@@ -40,14 +39,14 @@ pub(crate) fn node_guard(
         .map(|(range, block)| {
             let owner_asn = asns.get(&*block.owner).copied().unwrap_or(settings.asn);
             let owner = state.nodes.get(&*block.owner);
-            let addresses = owner.map(|owner| kubernetes::internal_ips(owner)).unwrap_or_default();
+            let addresses = owner.map(|owner| owner.internal_ips()).unwrap_or_default();
             OwnedBlock {
                 block: **range,
                 owner: block.owner.clone(),
                 // An AS that nodes share says nothing about the owner, and fabrics rewrite it.
                 origin_as: (owner_asn != settings.asn).then_some(owner_asn),
                 shares_as: asns.iter().any(|(name, asn)| **name != *block.owner && *asn == owner_asn),
-                addresses: addresses.into_iter().map(|address| address.value).collect(),
+                addresses: addresses.iter().map(|address| address.value).collect(),
                 cause: block.cause.clone(),
             }
         })
@@ -96,10 +95,10 @@ fn services(state: &ClusterState, settings: &Settings) -> Vec<GuardRange> {
     let learnable: Vec<IpNet> = settings.import.iter().flatten().map(|range| range.value).collect();
     for (name, service) in &state.services {
         let subject = Subject::new(Kind::Service, name, service);
-        for address in kubernetes::service_ips(service) {
+        for address in service.addresses() {
             let is_in = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&address.value));
             if is_in(&learnable) && !is_in(&known) {
-                ranges.push(guard_range(host(address.value), subject.cause(&address.path).to_string()));
+                ranges.push(guard_range(host(address.value), subject.cause(address.path).to_string()));
             }
         }
     }
@@ -129,17 +128,14 @@ fn links(facts: &KernelFacts) -> Vec<GuardRange> {
 fn api_server(state: &ClusterState) -> Vec<GuardRange> {
     let mut ranges = Vec::new();
     for (name, slice) in &state.endpoint_slices {
-        let labels = slice.metadata.labels.as_ref();
-        let service = labels.and_then(|labels| labels.get(SERVICE_NAME)).map(String::as_str);
-        if service != Some("kubernetes") || slice.metadata.namespace.as_deref() != Some("default") {
+        if slice.service.as_deref() != Some("default/kubernetes") {
             continue;
         }
         let subject = Subject::new(Kind::EndpointSlice, name, slice);
         for (index, endpoint) in slice.endpoints.iter().enumerate() {
-            let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
-            let cause = subject.cause(&format!(".endpoints[{index}]"));
-            ranges
-                .extend(addresses.map(|address| guard_range(host(address), format!("API server, {cause}"))));
+            let cause = subject.cause(format_args!(".endpoints[{index}]"));
+            let of = |address: &IpAddr| guard_range(host(*address), format!("API server, {cause}"));
+            ranges.extend(endpoint.addresses.iter().map(of));
         }
     }
     ranges

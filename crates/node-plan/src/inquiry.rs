@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use muslin_cluster::kubernetes::{self, Field};
+use muslin_cluster::kubernetes::{EndpointSlice, Field, Pod, Service, ServiceType, TrafficPolicy};
 use muslin_cluster::{ClusterState, nearest};
 use serde::{Deserialize, Serialize};
 
-use crate::endpoints::{Readiness, readiness, service_of};
+use crate::endpoints::Readiness;
 
 /// An object that was asked after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +90,7 @@ pub fn objects_at(state: &ClusterState, prefix: IpNet) -> Vec<String> {
     /// A range of many has more owners than anybody wants to read.
     const SHOWN: usize = 8;
     let nodes = state.nodes.iter().flat_map(|(name, node)| {
-        let cidrs = kubernetes::pod_cidrs(node).into_iter();
+        let cidrs = node.pod_cidrs().iter();
         let ours = cidrs.filter(|cidr| cidr.value.contains(&prefix));
         ours.map(move |cidr| format!("Node {name} {}", cidr.path))
     });
@@ -123,24 +122,22 @@ fn known(state: &ClusterState) -> Vec<Known> {
 }
 
 fn of_service(state: &ClusterState, name: &str, service: &Service) -> Inquired {
-    let spec = service.spec.as_ref();
-    let kind = spec.and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
-    let balanced = if kind == "LoadBalancer" { kubernetes::load_balancer_ips(service) } else { Vec::new() };
-    let all =
-        kubernetes::cluster_ips(service).into_iter().chain(kubernetes::external_ips(service)).chain(balanced);
+    let kind = service.kind;
+    let balanced = service.load_balancer_ips().filter(|_| kind == ServiceType::LoadBalancer);
+    let all = service.cluster_ips().chain(service.external_ips()).chain(balanced);
     let addresses: Vec<AddressOf> = all.map(address_of).collect();
     let mut remarks = vec![format!("type {kind}"), endpoints(state, name)];
     if addresses.is_empty() {
         remarks.push(match kind {
-            "LoadBalancer" => "nobody has given it an address yet".to_owned(),
+            ServiceType::LoadBalancer => "nobody has given it an address yet".to_owned(),
             _ => "it has no address that could be announced".to_owned(),
         });
     }
     for (policy, what) in [
-        (spec.and_then(|spec| spec.external_traffic_policy.as_deref()), "externalTrafficPolicy"),
-        (spec.and_then(|spec| spec.internal_traffic_policy.as_deref()), "internalTrafficPolicy"),
+        (service.external_traffic_policy, "externalTrafficPolicy"),
+        (service.internal_traffic_policy, "internalTrafficPolicy"),
     ] {
-        if policy == Some("Local") {
+        if policy == Some(TrafficPolicy::Local) {
             remarks.push(format!("{what} is Local: only nodes with a ready endpoint announce it"));
         }
     }
@@ -149,28 +146,37 @@ fn of_service(state: &ClusterState, name: &str, service: &Service) -> Inquired {
 
 /// Where packets to a Service may end.
 fn ready(state: &ClusterState, service: &str) -> Vec<EndpointOf> {
-    let slices = state.endpoint_slices.values().filter(|slice| service_of(slice).as_deref() == Some(service));
-    let endpoints = slices.flat_map(|slice| &slice.endpoints);
-    let ready = endpoints.filter(|endpoint| readiness(endpoint) == Readiness::Ready).flat_map(|endpoint| {
-        let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
-        addresses.map(|address| EndpointOf { address, node: endpoint.node_name.clone() })
+    let endpoints = slices_of(state, service).flat_map(|slice| &slice.endpoints);
+    let ready = endpoints.filter(|endpoint| Readiness::from(endpoint.conditions) == Readiness::Ready);
+    let ready = ready.flat_map(|endpoint| {
+        let node = endpoint.node.as_deref();
+        endpoint.addresses.iter().map(move |ip| EndpointOf { address: *ip, node: node.map(str::to_owned) })
     });
     ready.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+fn slices_of<'a>(state: &'a ClusterState, service: &'a str) -> impl Iterator<Item = &'a EndpointSlice> {
+    let slices = state.endpoint_slices.values().map(|slice| &**slice);
+    slices.filter(move |slice| slice.service.as_deref() == Some(service))
+}
+
+/// By what an endpoint is told from others.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Who<'a> {
+    Target(&'a str),
+    Address(IpAddr),
+}
+
 /// How many endpoints a Service has, and on which nodes. One with addresses of both families counts once.
 fn endpoints(state: &ClusterState, service: &str) -> String {
-    let mut known: BTreeMap<&str, (Readiness, Option<&str>)> = BTreeMap::new();
-    for slice in state.endpoint_slices.values().filter(|slice| service_of(slice).as_deref() == Some(service))
-    {
-        for endpoint in &slice.endpoints {
-            let target = endpoint.target_ref.as_ref().and_then(|target| target.name.as_deref());
-            let Some(who) = target.or_else(|| endpoint.addresses.first().map(String::as_str)) else {
-                continue;
-            };
-            let entry = known.entry(who).or_insert((Readiness::None, endpoint.node_name.as_deref()));
-            entry.0 = entry.0.max(readiness(endpoint));
-        }
+    let mut known: BTreeMap<Who<'_>, (Readiness, Option<&str>)> = BTreeMap::new();
+    for endpoint in slices_of(state, service).flat_map(|slice| &slice.endpoints) {
+        let target = endpoint.target.as_deref().map(Who::Target);
+        let Some(who) = target.or_else(|| endpoint.addresses.first().copied().map(Who::Address)) else {
+            continue;
+        };
+        let entry = known.entry(who).or_insert((Readiness::None, endpoint.node.as_deref()));
+        entry.0 = entry.0.max(endpoint.conditions.into());
     }
     if known.is_empty() {
         return "it has no endpoint: no pod matches its selector".to_owned();
@@ -185,18 +191,11 @@ fn endpoints(state: &ClusterState, service: &str) -> String {
 }
 
 fn of_pod(name: &str, pod: &Pod) -> Inquired {
-    let spec = pod.spec.as_ref();
-    let node = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node yet");
-    let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("of unknown phase");
-    let addresses = status.and_then(|status| status.pod_ips.as_ref()).into_iter().flatten().enumerate();
-    let addresses: Vec<AddressOf> = addresses
-        .filter_map(|(index, ip)| {
-            Some(AddressOf { field: format!(".status.podIPs[{index}]"), address: ip.ip.parse().ok()? })
-        })
-        .collect();
+    let node = pod.node.as_deref().unwrap_or("no node yet");
+    let phase = pod.phase.as_deref().unwrap_or("of unknown phase");
+    let addresses: Vec<AddressOf> = pod.addresses.iter().copied().map(address_of).collect();
     let mut remarks = vec![format!("on {node}, {phase}")];
-    if spec.and_then(|spec| spec.host_network) == Some(true) {
+    if pod.host_network {
         remarks.push("it has the network of its node, and the node's address".to_owned());
     } else if addresses.is_empty() {
         remarks.push("it has no address yet".to_owned());
@@ -209,24 +208,18 @@ fn behind_services(state: &ClusterState) -> BTreeMap<String, Inquired> {
     let mut pods: BTreeMap<String, Inquired> = BTreeMap::new();
     for slice in state.endpoint_slices.values() {
         for endpoint in &slice.endpoints {
-            let Some(target) = endpoint.target_ref.as_ref().filter(|of| of.kind.as_deref() == Some("Pod"))
-            else {
-                continue;
-            };
-            let Some(name) = target.name.as_deref() else { continue };
-            let namespace = target.namespace.as_deref().unwrap_or("default");
-            let node = endpoint.node_name.as_deref().unwrap_or("an unknown node");
-            let service = service_of(slice).unwrap_or_default();
-            let full = format!("{namespace}/{name}");
-            let pod = pods.entry(full.clone()).or_insert_with(|| Inquired {
-                object: format!("Pod {full}"),
+            let Some(name) = endpoint.pod() else { continue };
+            let node = endpoint.node.as_deref().unwrap_or("an unknown node");
+            let service = slice.service.as_deref().unwrap_or_default();
+            let pod = pods.entry(name.to_owned()).or_insert_with(|| Inquired {
+                object: format!("Pod {name}"),
                 addresses: Vec::new(),
                 remarks: vec![format!("on {node}, known as an endpoint of Service {service}")],
                 endpoints: None,
             });
-            for address in endpoint.addresses.iter().filter_map(|address| address.parse().ok()) {
+            for address in &endpoint.addresses {
                 let field = "(its endpoint)".to_owned();
-                let address = AddressOf { field, address };
+                let address = AddressOf { field, address: *address };
                 if !pod.addresses.contains(&address) {
                     pod.addresses.push(address);
                 }
@@ -237,5 +230,5 @@ fn behind_services(state: &ClusterState) -> BTreeMap<String, Inquired> {
 }
 
 fn address_of(Field { path, value }: Field<IpAddr>) -> AddressOf {
-    AddressOf { field: path, address: value }
+    AddressOf { field: path.to_string(), address: value }
 }

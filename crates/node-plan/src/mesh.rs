@@ -7,7 +7,7 @@ use std::sync::Arc;
 use muslin_bgp_speaker::config::{
     ConnectMode, PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs, SessionConfig,
 };
-use muslin_cluster::{ClusterState, Effect, Problem, kubernetes};
+use muslin_cluster::{ClusterState, Effect, Problem};
 
 use crate::blocks::Ownership;
 use crate::causes::Caused;
@@ -61,7 +61,7 @@ impl Mesh {
         let mut elsewhere: Vec<&Arc<str>> = Vec::new();
         for (name, other) in local.state.nodes.iter().filter(|(name, _)| &***name != node) {
             let standing = reflectors.standing(node, name);
-            let mut addresses = kubernetes::internal_ips(other);
+            let mut addresses = other.internal_ips().to_vec();
             match standing {
                 Standing::Indirect => continue,
                 Standing::Neighbour => {

@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Node;
 use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource, SpeakerConfig};
-use muslin_cluster::kubernetes;
+use muslin_cluster::kubernetes::Node;
 use muslin_cluster::{ClusterState, Effect, Kind, Object, ObjectRef, Origin, Problem};
 use muslin_pod_network::FirewallPlan;
 
@@ -93,8 +92,8 @@ pub fn plan_holding(
     match &object {
         None => problems.push(unknown_node(state, node)),
         Some(object) => {
-            let labels = object.object.metadata.labels.as_ref();
-            let advertisements = Advertisements::of(state, labels);
+            let labels = &object.object.labels;
+            let advertisements = Advertisements::of(state, Some(labels));
             let routes;
             (routes, services) =
                 originate(state, &settings, &ownership, node, object.object, &advertisements, held);
@@ -109,7 +108,10 @@ pub fn plan_holding(
             };
             let import = derived_import(&ownership, &settings, node);
             let selected = state.bgp_peers.iter().filter(|(_, peer)| {
-                peer.spec.node_selector.as_ref().is_none_or(|selector| selector.matches(labels))
+                peer.spec
+                    .node_selector
+                    .as_ref()
+                    .is_none_or(|selector| selector.matches(|key| labels.get(key)))
             });
             // Peers that are told alike share one policy, and so what is sent.
             let usual = derived_export(&ExportRules::default(), "");
@@ -185,7 +187,7 @@ pub fn announced(state: &ClusterState) -> BTreeMap<Arc<str>, Announced> {
     let ownership = Ownership::of(state, &Settings::of(state, None));
     let of_node = |(name, node): (&Arc<str>, &Object<Node>)| {
         let settings = Settings::of(state, Some(name));
-        let advertisements = Advertisements::of(state, node.metadata.labels.as_ref());
+        let advertisements = Advertisements::of(state, Some(&node.labels));
         let held = BTreeSet::new();
         let (routes, services) = originate(state, &settings, &ownership, name, node, &advertisements, &held);
         let originated = routes.routes(&advertisements);
@@ -215,7 +217,7 @@ fn originate(
 }
 
 fn internal_addresses(node: &Node) -> Vec<IpAddr> {
-    kubernetes::internal_ips(node).into_iter().map(|address| address.value).collect()
+    node.internal_ips().iter().map(|address| address.value).collect()
 }
 
 /// Pods are announced in any case: the mesh is always told of them.

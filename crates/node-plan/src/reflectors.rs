@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Node;
 use muslin_bgp_packet::Asn;
-use muslin_cluster::{ClusterState, Object};
+use muslin_cluster::ClusterState;
 
 use crate::settings::asn_of;
 
@@ -42,17 +41,13 @@ pub(crate) struct Reflectors<'a> {
     by_asn: BTreeMap<Asn, BTreeMap<&'a str, Option<&'a str>>>,
 }
 
-fn label<'a>(node: &'a Object<Node>, key: &str) -> Option<&'a str> {
-    node.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
 impl<'a> Reflectors<'a> {
     pub(crate) fn of(state: &'a ClusterState) -> Self {
         let mut by_asn: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for (name, node) in &state.nodes {
-            if label(node, LABEL).is_some_and(|value| value != "false") {
+            if node.labels.get(LABEL).is_some_and(|value| value != "false") {
                 let of_asn = by_asn.entry(asn_of(state, name)).or_default();
-                of_asn.insert(&**name, label(node, ZONE));
+                of_asn.insert(&**name, node.labels.get(ZONE));
             }
         }
         Self { state, by_asn }
@@ -75,7 +70,7 @@ impl<'a> Reflectors<'a> {
 
     /// Those that reflect for a node that does not itself.
     fn chosen(&self, reflectors: &BTreeMap<&'a str, Option<&'a str>>, client: &str) -> BTreeSet<&'a str> {
-        let zone = self.state.nodes.get(client).and_then(|node| label(node, ZONE));
+        let zone = self.state.nodes.get(client).and_then(|node| node.labels.get(ZONE));
         let (mut chosen, mut others) = (BTreeSet::new(), Vec::new());
         for (name, of_zone) in reflectors {
             if of_zone.is_none() || zone.is_none() || *of_zone == zone {

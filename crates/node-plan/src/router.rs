@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use muslin_bgp_packet::{Asn, Family, Role};
 use muslin_bgp_speaker::config::{RemoteAs, RoleConfig, Secret, SessionConfig, SpeakerConfig, TtlMode};
 use muslin_cluster::resources::{BgpPeer, PeerAs};
-use muslin_cluster::{ClusterState, Kind, Object, kubernetes, nearest};
+use muslin_cluster::{ClusterState, Kind, Object, nearest};
 
 pub use self::filters::PrefixRange;
 use crate::facts::{DefaultGateway, Interface, KernelFacts, Neighbour};
@@ -313,7 +313,7 @@ fn ends_of(
     speaker: &SpeakerConfig,
     chosen: &Chosen<'_>,
 ) -> Result<Vec<NodeEnd>, RouterError> {
-    let internal = state.nodes.get(node).map(|node| kubernetes::internal_ips(node)).unwrap_or_default();
+    let internal = state.nodes.get(node).map(|node| node.internal_ips()).unwrap_or_default();
     let own = |like: IpAddr| {
         let mut own = internal.iter().map(|address| address.value);
         own.find(|address| address.is_ipv4() == like.is_ipv4())

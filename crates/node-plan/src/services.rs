@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Node, Service};
 use muslin_bgp_speaker::config::{OriginatedRoute, RouteSource};
-use muslin_cluster::kubernetes::{self, Field};
+use muslin_cluster::kubernetes::{Field, Node, Service, ServiceType, TrafficPolicy};
 use muslin_cluster::resources::ServiceAddress;
-use muslin_cluster::{ClusterState, Kind, Object};
+use muslin_cluster::{ClusterState, Kind};
 
 use crate::advertisement::{Advertisements, Askers, Origination, Routes, selects};
 use crate::blocks::Ownership;
@@ -66,21 +65,18 @@ impl Services<'_> {
         }
         let mut withheld = BTreeSet::new();
         let mut ending = BTreeSet::new();
-        let labels = node.and_then(|node| node.metadata.labels.as_ref());
-        let excluded = labels.is_some_and(|labels| labels.contains_key(EXCLUDED_NODE));
+        let excluded = node.is_some_and(|node| node.labels.get(EXCLUDED_NODE).is_some());
         let node_addresses: BTreeMap<IpAddr, &Arc<str>> = self
             .state
             .nodes
             .iter()
-            .flat_map(|(name, node)| {
-                kubernetes::internal_ips(node).into_iter().map(move |ip| (ip.value, name))
-            })
+            .flat_map(|(name, node)| node.internal_ips().iter().map(move |ip| (ip.value, name)))
             .collect();
         let endpoints = EndpointIndex::of(self.state, name);
         for (service_name, object) in &self.state.services {
             let service = Subject::new(Kind::Service, service_name, object);
             for Asked { kind, address, wanted, ranges } in self.asked(object) {
-                let cause = service.cause(&address.path);
+                let cause = service.cause(address.path);
                 let own = host(address.value);
                 let mut behind = endpoints.of_service(service_name, address.value);
                 if is_local(object, kind) && behind.is_ending_here() {
@@ -120,32 +116,19 @@ impl Services<'_> {
 
     /// The addresses of a Service that may be announced one by one. A kind of address that nobody asks for is
     /// left out.
-    fn asked(&self, service: &Object<Service>) -> Vec<Asked<'_>> {
-        let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref()).unwrap_or("ClusterIP");
-        if kind == "ExternalName" {
+    fn asked(&self, service: &Service) -> Vec<Asked<'_>> {
+        if service.kind == ServiceType::ExternalName {
             return Vec::new();
         }
-        let balanced = match kind {
-            "LoadBalancer" => kubernetes::load_balancer_ips(service),
-            _ => Vec::new(),
-        };
-        let kinds = [
-            (ServiceAddress::ClusterIP, kubernetes::cluster_ips(service)),
-            (ServiceAddress::ExternalIP, kubernetes::external_ips(service)),
-            (ServiceAddress::LoadBalancerIP, balanced),
-        ];
-        let all = kinds
-            .into_iter()
-            .flat_map(|(kind, addresses)| addresses.into_iter().map(move |address| (kind, address)));
-        all.filter_map(|(kind, address)| self.asked_of(service, kind, address)).collect()
+        let of = |kind, address| self.asked_of(service, kind, address);
+        let cluster = service.cluster_ips().filter_map(|ip| of(ServiceAddress::ClusterIP, ip));
+        let external = service.external_ips().filter_map(|ip| of(ServiceAddress::ExternalIP, ip));
+        let balanced = service.load_balancer_ips().filter(|_| service.kind == ServiceType::LoadBalancer);
+        let balanced = balanced.filter_map(|ip| of(ServiceAddress::LoadBalancerIP, ip));
+        cluster.chain(external).chain(balanced).collect()
     }
 
-    fn asked_of(
-        &self,
-        service: &Object<Service>,
-        kind: ServiceAddress,
-        address: Field<IpAddr>,
-    ) -> Option<Asked<'_>> {
+    fn asked_of(&self, service: &Service, kind: ServiceAddress, address: Field<IpAddr>) -> Option<Asked<'_>> {
         let configured = match kind {
             ServiceAddress::ClusterIP => None,
             ServiceAddress::ExternalIP => Some(&*self.settings.service_external_ips),
@@ -211,14 +194,11 @@ fn outside(kind: ServiceAddress, ranges: &[Caused<IpNet>]) -> String {
 
 /// Whether a Service's address is served by those nodes only that have an endpoint.
 fn is_local(service: &Service, kind: ServiceAddress) -> bool {
-    let spec = service.spec.as_ref();
     let policy = match kind {
-        ServiceAddress::ClusterIP => spec.and_then(|spec| spec.internal_traffic_policy.as_deref()),
-        ServiceAddress::ExternalIP | ServiceAddress::LoadBalancerIP => {
-            spec.and_then(|spec| spec.external_traffic_policy.as_deref())
-        }
+        ServiceAddress::ClusterIP => service.internal_traffic_policy,
+        ServiceAddress::ExternalIP | ServiceAddress::LoadBalancerIP => service.external_traffic_policy,
     };
-    policy == Some("Local")
+    policy == Some(TrafficPolicy::Local)
 }
 
 /// Whether traffic that this node attracts finds an endpoint. An endpoint that is ending is relied on only while

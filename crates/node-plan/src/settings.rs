@@ -1,6 +1,5 @@
 //! The `BGPConfiguration` that is in force: `default`, overridden field by field by `node.NAME`.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
 use muslin_bgp_speaker::config::{BmpCollector, Cause, Identification, OriginatedRoute, RouteSource};
+use muslin_cluster::kubernetes::Labels;
 use muslin_cluster::resources::{
     AdvertisedRange, BgpConfiguration, BgpConfigurationSpec, DefaultRoute, GracefulRestart, PasswordSource,
     StaticRoute, usable_asn,
@@ -138,7 +138,7 @@ impl Settings {
             ),
             import: import.as_ref().and_then(|(subject, import)| {
                 let cidrs = import.cidrs.as_ref()?.iter().enumerate();
-                let cause = |index| subject.cause(&format!(".spec.import.cidrs[{index}]"));
+                let cause = |index| subject.cause(format_args!(".spec.import.cidrs[{index}]"));
                 Some(cidrs.map(|(index, cidr)| Caused::new(cidr.0, cause(index))).collect())
             }),
             default_route: import
@@ -163,10 +163,8 @@ pub(crate) fn asn_of(state: &ClusterState, node: &str) -> Asn {
     Layers::of(state, Some(node)).asn(labels_of(state, Some(node)))
 }
 
-type Labels = BTreeMap<String, String>;
-
 fn labels_of<'a>(state: &'a ClusterState, node: Option<&str>) -> Option<&'a Labels> {
-    state.nodes.get(node?)?.metadata.labels.as_ref()
+    Some(&state.nodes.get(node?)?.labels)
 }
 
 fn range(range: &AdvertisedRange) -> IpNet {
@@ -205,7 +203,7 @@ impl<'a> Layers<'a> {
         let of_layer = |subject: &Subject<'a, BgpConfiguration>| {
             let spec = &subject.object.spec;
             let value = spec.asn_node_label.as_ref().and_then(|label| labels?.get(label));
-            value.and_then(|value| usable_asn(value)).or(spec.asn.map(|asn| asn.0))
+            value.and_then(usable_asn).or(spec.asn.map(|asn| asn.0))
         };
         self.0.iter().find_map(of_layer).unwrap_or(DEFAULT_ASN)
     }
@@ -228,7 +226,9 @@ impl<'a> Layers<'a> {
         let Some((subject, items)) = self.find(field) else { return Vec::new() };
         let items = items.iter().enumerate();
         items
-            .map(|(index, item)| Caused::new(value(item), subject.cause(&format!(".spec.{name}[{index}]"))))
+            .map(|(index, item)| {
+                Caused::new(value(item), subject.cause(format_args!(".spec.{name}[{index}]")))
+            })
             .collect()
     }
 }

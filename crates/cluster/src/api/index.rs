@@ -230,11 +230,10 @@ impl Index {
     }
 
     /// Our own Node, and no new one of its name, is there: the API server knows what it knew.
-    fn proves_memory(&self, object: &AnyObject) -> bool {
+    fn proves_memory(&self, name: &str, object: &AnyObject) -> bool {
         let AnyObject::Node(node) = object else { return false };
         let known = self.state.nodes.get(self.node.as_str());
-        node.metadata.name.as_deref() == Some(&self.node)
-            && known.is_some_and(|known| known.metadata.uid == node.metadata.uid)
+        *self.node == *name && known.is_some_and(|known| known.uid == node.uid)
     }
 
     fn apply(&mut self, now: Instant, watched: &Watched, Item { name, object }: Item) {
@@ -245,7 +244,7 @@ impl Index {
         if let Some(held) = self.watches.get_mut(watched).and_then(|progress| progress.held.as_mut()) {
             held.names.remove(&name);
         }
-        if object.as_ref().is_ok_and(|object| self.proves_memory(object)) {
+        if object.as_ref().is_ok_and(|object| self.proves_memory(&name, object)) {
             self.proof = Some(now);
             self.let_go(|held| held.few);
         }
@@ -431,9 +430,10 @@ fn about(object: String, message: String, remedy: String) -> Problem {
 
 /// The Secrets that `node`'s own peers name.
 fn secrets(state: &ClusterState, node: &str) -> BTreeSet<ObjectRef> {
-    let labels = state.nodes.get(node).and_then(|node| node.metadata.labels.as_ref());
-    let selects =
-        |selector: &Option<LabelSelector>| selector.as_ref().is_none_or(|selector| selector.matches(labels));
+    let labels = state.nodes.get(node).map(|node| &node.labels);
+    let selects = |selector: &Option<LabelSelector>| {
+        selector.as_ref().is_none_or(|selector| selector.matches(|key| labels?.get(key)))
+    };
     let peers = state.bgp_peers.values().filter(|peer| selects(&peer.spec.node_selector));
     let of_peers = peers.flat_map(|peer| {
         let password = peer.spec.password.as_ref().map(|source| &source.secret_key_ref);

@@ -164,6 +164,21 @@ spec: {export: [{action: Continue, communities: ['/^65000:/'], operations: {prep
     }
 
     #[test]
+    fn what_an_earlier_version_kept_whole_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = [
+            r#"{"apiVersion":"v1","kind":"Node","metadata":{"creationTimestamp":"2026-01-01T00:00:00Z","labels":{"rack":"a"},"name":"n1","uid":"f00"},"spec":{"podCIDR":"10.244.1.0/24","podCIDRs":["10.244.1.0/24"]},"status":{"addresses":[{"address":"10.0.0.1","type":"InternalIP"}]}}"#,
+            r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","namespace":"shop","uid":"f01"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1"],"ports":[{"port":80,"protocol":"TCP","targetPort":80}],"selector":{"app":"web"},"sessionAffinity":"None","type":"ClusterIP"},"status":{"loadBalancer":{}}}"#,
+            r#"{"addressType":"IPv4","apiVersion":"discovery.k8s.io/v1","endpoints":[{"addresses":["10.244.1.5"],"conditions":{"ready":true,"serving":true,"terminating":false},"nodeName":"n1","targetRef":{"kind":"Pod","name":"web-1","namespace":"shop"}}],"kind":"EndpointSlice","metadata":{"labels":{"kubernetes.io/service-name":"web"},"name":"web-x","namespace":"shop"}}"#,
+        ];
+        fs::write(folder.path().join(FILE), format!("{HEAD}\n{}\n{TAIL}\n", objects.join(",\n"))).unwrap();
+        let state = load(folder.path()).unwrap().unwrap();
+        assert_eq!(state.nodes["n1"].pod_cidrs().len(), 1);
+        assert_eq!(state.services["shop/web"].addresses().len(), 1);
+        assert_eq!(state.endpoint_slices["shop/web-x"].endpoints[0].pod(), Some("shop/web-1"));
+    }
+
+    #[test]
     fn nobody_else_may_read_the_passwords() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();

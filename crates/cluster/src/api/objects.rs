@@ -34,7 +34,7 @@ use super::ApiClient;
 use super::board::{Board, Seen, Verdict};
 use super::election::{DURATION, Election, Record, Step};
 use super::report::{LONGEST_NOTE, MANAGER, TellError, answered, resource};
-use super::watch::resource_of;
+use super::sent::resource_of;
 use crate::resources::{BgpPeerStatus, NodeNetworkStatusStatus};
 use crate::state::{ClusterState, Kind, ObjectRef};
 

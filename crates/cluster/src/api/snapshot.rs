@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Config;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,12 +11,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::report::{TellError, answered, resource};
-use super::watch::{name, resource_of, typed};
+use super::sent::{Sent, resource_of, sent};
+use super::watch::{name, typed};
 use super::{ApiClient, CONNECT_TIMEOUT, ConnectError};
+use crate::kubernetes::{Pod, Written, WrittenEndpointSlice, WrittenNode, WrittenPod, WrittenService};
 use crate::problem::Origin;
 use crate::resources::{BgpPeerStatus, NodeNetworkStatusStatus};
 use crate::state::{AnyObject, ClusterState, Kind, ObjectRef};
-use crate::trim;
 
 /// Objects of one answer.
 const PAGE: u32 = 500;
@@ -77,14 +76,14 @@ impl ApiClient {
     pub async fn snapshot(&self) -> Result<Snapshot, TellError> {
         let mut snapshot = Snapshot::default();
         let state = &mut snapshot.state;
-        for node in self.all(Api::<Node>::all(self.0.clone()), "nodes").await? {
-            state.put(name(&node), AnyObject::Node(trim::node(node).into()));
+        for (name, node) in self.kept::<WrittenNode>(Kind::Node, "nodes").await? {
+            state.put(name, AnyObject::Node(node.into()));
         }
-        for service in self.all(Api::<Service>::all(self.0.clone()), "services").await? {
-            state.put(name(&service), AnyObject::Service(trim::service(service).into()));
+        for (name, service) in self.kept::<WrittenService>(Kind::Service, "services").await? {
+            state.put(name, AnyObject::Service(service.into()));
         }
-        for slice in self.all(Api::<EndpointSlice>::all(self.0.clone()), "endpointslices").await? {
-            state.put(name(&slice), AnyObject::EndpointSlice(trim::endpoint_slice(slice).into()));
+        for (name, slice) in self.kept::<WrittenEndpointSlice>(Kind::EndpointSlice, "endpointslices").await? {
+            state.put(name, AnyObject::EndpointSlice(slice.into()));
         }
         for kind in [Kind::BgpConfiguration, Kind::BgpPeer, Kind::BgpFilter, Kind::RouteAdvertisement] {
             let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource_of(kind));
@@ -114,8 +113,19 @@ impl ApiClient {
     ///
     /// If the API server does not answer, or may not tell.
     pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, TellError> {
-        let api: Api<Pod> = Api::namespaced(self.0.clone(), namespace);
-        answered("the Pod", api.get_opt(name)).await
+        let api: Api<Sent<WrittenPod>> =
+            Api::namespaced_with(self.0.clone(), namespace, &resource_of(Kind::Pod));
+        let pod = answered("the Pod", api.get_opt(name)).await?;
+        Ok(pod.map(|Sent(pod)| pod.kept(&mut Vec::new())))
+    }
+
+    /// All objects of one of Kubernetes' own kinds, but for what of them cannot be understood.
+    async fn kept<W>(&self, kind: Kind, what: &'static str) -> Result<Vec<(Arc<str>, W::Kept)>, TellError>
+    where
+        W: Written + Clone + std::fmt::Debug,
+    {
+        let objects = self.all(sent::<W>(self.0.clone(), kind), what).await?;
+        Ok(objects.into_iter().map(|object| (name(&object), object.0.kept(&mut Vec::new()))).collect())
     }
 
     async fn all<K>(&self, api: Api<K>, what: &'static str) -> Result<Vec<K>, TellError>

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Node, Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DynamicObject};
 use kube::core::Status;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource, ResourceExt};
@@ -18,7 +17,8 @@ use tracing::debug;
 
 use super::backoff::Backoff;
 use super::index::{Failure, Item, Told, Watched};
-use crate::kubernetes;
+use super::sent::{Sent, resource_of, sent};
+use crate::kubernetes::{Written, WrittenEndpointSlice, WrittenNode, WrittenService};
 use crate::manifest;
 use crate::problem::Fault;
 use crate::state::{AnyObject, Kind, Object};
@@ -35,23 +35,16 @@ pub(super) async fn run(client: Client, watched: Watched, tell: Sender<(Watched,
             to.follow(api, Some(&one), |secret| Ok(AnyObject::Secret(trim::secret(secret).into()))).await;
         }
         Watched::All(Kind::Node) => {
-            to.follow(Api::<Node>::all(client), None, |node| {
-                checked(trim::node(node), kubernetes::check_node).map(AnyObject::Node)
-            })
-            .await;
+            let api = sent::<WrittenNode>(client, Kind::Node);
+            to.follow(api, None, |node| kept(node).map(AnyObject::Node)).await;
         }
         Watched::All(Kind::Service) => {
-            to.follow(Api::<Service>::all(client), None, |service| {
-                checked(trim::service(service), kubernetes::check_service).map(AnyObject::Service)
-            })
-            .await;
+            let api = sent::<WrittenService>(client, Kind::Service);
+            to.follow(api, None, |service| kept(service).map(AnyObject::Service)).await;
         }
         Watched::All(Kind::EndpointSlice) => {
-            to.follow(Api::<EndpointSlice>::all(client), None, |slice| {
-                let slice = trim::endpoint_slice(slice);
-                checked(slice, kubernetes::check_endpoint_slice).map(AnyObject::EndpointSlice)
-            })
-            .await;
+            let api = sent::<WrittenEndpointSlice>(client, Kind::EndpointSlice);
+            to.follow(api, None, |slice| kept(slice).map(AnyObject::EndpointSlice)).await;
         }
         Watched::All(kind) => {
             let resource = resource_of(kind);
@@ -61,17 +54,10 @@ pub(super) async fn run(client: Client, watched: Watched, tell: Sender<(Watched,
     }
 }
 
-/// Where in the API a kind of ours lives.
-pub(super) fn resource_of(kind: Kind) -> ApiResource {
-    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
-    let gvk = GroupVersionKind::gvk(group, version, kind.name());
-    ApiResource::from_gvk_with_plural(&gvk, &crate::plural(kind.name()))
-}
-
-fn checked<T>(value: T, check: fn(&T, &mut Vec<Fault>)) -> Result<Object<T>, Vec<Fault>> {
+fn kept<W: Written>(Sent(written): Sent<W>) -> Result<Object<W::Kept>, Vec<Fault>> {
     let mut faults = Vec::new();
-    check(&value, &mut faults);
-    if faults.is_empty() { Ok(value.into()) } else { Err(faults) }
+    let kept = written.kept(&mut faults);
+    if faults.is_empty() { Ok(kept.into()) } else { Err(faults) }
 }
 
 pub(super) fn typed(kind: Kind, mut object: DynamicObject) -> Result<AnyObject, Vec<Fault>> {

@@ -37,7 +37,7 @@ fn the_last_good_state_of_a_bad_object_stays_in_force() {
     for _ in 0..2 {
         folder.replace(files(&[("a.yaml", &node("10.244.1.0/33"))]));
         let state = folder.state();
-        assert_eq!(crate::kubernetes::pod_cidrs(&state.nodes["n1"]).len(), 1);
+        assert_eq!(state.nodes["n1"].pod_cidrs().len(), 1);
         assert_eq!(
             state.problems[0].to_string(),
             "a.yaml:5: Node n1 .spec.podCIDRs[0]: found \"10.244.1.0/33\"; write an address range without host bits, as 10.244.1.0/24"
@@ -123,7 +123,7 @@ fn of_two_objects_with_one_name_the_first_counts() {
     };
     folder.replace(files(&[("b.yaml", &node("10.2.0.0/24")), ("a.yaml", &node("10.1.0.0/24"))]));
     let state = folder.state();
-    assert_eq!(crate::kubernetes::pod_cidrs(&state.nodes["n1"])[0].value, "10.1.0.0/24".parse().unwrap());
+    assert_eq!(state.nodes["n1"].pod_cidrs()[0].value, "10.1.0.0/24".parse().unwrap());
     assert_eq!(
         state.problems[0].to_string(),
         "b.yaml:1: Node n1: it is in a.yaml:1 already; remove one of the two"

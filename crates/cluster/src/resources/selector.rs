@@ -44,15 +44,18 @@ pub enum Operator {
 }
 
 impl LabelSelector {
-    /// Whether `labels` are selected; an empty selector selects everything.
-    pub fn matches(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
-        let value = |key: &str| labels.and_then(|labels| labels.get(key));
-        self.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted))
+    /// Whether labels are selected, of which `value` tells the value; an empty selector selects everything.
+    pub fn matches<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.match_labels.iter().all(|(key, wanted)| value(key) == Some(wanted.as_str()))
             && self.match_expressions.iter().all(|condition| {
                 let found = value(&condition.key);
                 match condition.operator {
-                    Operator::In => found.is_some_and(|found| condition.values.contains(found)),
-                    Operator::NotIn => !found.is_some_and(|found| condition.values.contains(found)),
+                    Operator::In => {
+                        found.is_some_and(|found| condition.values.iter().any(|value| value == found))
+                    }
+                    Operator::NotIn => {
+                        found.is_none_or(|found| condition.values.iter().all(|value| value != found))
+                    }
                     Operator::Exists => found.is_some(),
                     Operator::DoesNotExist => found.is_none(),
                 }
@@ -92,8 +95,8 @@ mod tests {
             }],
             ..LabelSelector::default()
         };
-        let labels = labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-        selector.matches(Some(&labels))
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        selector.matches(|key| labels.get(key).copied())
     }
 
     #[test]
@@ -112,6 +115,6 @@ mod tests {
 
     #[test]
     fn an_empty_selector_selects_a_node_without_labels() {
-        assert!(LabelSelector::default().matches(None));
+        assert!(LabelSelector::default().matches(|_| None));
     }
 }

@@ -7,7 +7,6 @@ use anyhow::Context;
 use comfy_table::Cell;
 use ipnet::IpNet;
 use muslin_bgp_speaker::config::SpeakerConfig;
-use muslin_cluster::kubernetes::internal_ips;
 use muslin_cluster::{Effect, Problem, load_folder};
 use muslin_node_plan::{Caused, KernelFacts, NodePlan, PlanView, SpeakerPlan, plan, speaker_plan};
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
@@ -77,7 +76,7 @@ pub(super) async fn planned(folder: &Path, node: Option<&str>) -> anyhow::Result
         anyhow::bail!("--node {name}: {} has no such Node; it has {known}", folder.display());
     };
     let own =
-        internal_ips(node).iter().any(|ip| here.addresses.iter().any(|local| local.address == ip.value));
+        node.internal_ips().iter().any(|ip| here.addresses.iter().any(|local| local.address == ip.value));
     let (facts, place) = if own { (here, Place::Here) } else { (KernelFacts::default(), Place::Elsewhere) };
     Ok(Planned::Node(Box::new(plan(&state, &facts, name)), place))
 }
