@@ -197,7 +197,9 @@ fn fault_20_next_hops_over_learned_routes_or_pods_are_not_used_and_better_ones_a
         + &over("10.63.0.0/16", "10.50.0.9");
     let originated = ["10.50.0.0/16", "10.60.0.0/16", "10.61.0.0/16", "10.62.0.0/16", "10.63.0.0/16"];
     let router = router(&originated, "everything").replace("export: [", &format!("export: [{rules}"));
-    let pair = Pair::start(CLUSTER, &router);
+    // What a peer on the link names has to be on the link as well.
+    let cluster = CLUSTER.replace("peerASN: 65000", "peerASN: 65000, multihop: 2");
+    let pair = Pair::start(&cluster, &router);
     let has = |expected: &[&str]| {
         let mut last = Vec::new();
         let own: IpNet = "10.244.1.0/24".parse().unwrap();

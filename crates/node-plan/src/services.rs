@@ -64,6 +64,7 @@ impl Services<'_> {
             }
         }
         let mut withheld = BTreeSet::new();
+        let mut reasons = BTreeSet::new();
         let mut ending = BTreeSet::new();
         let excluded = node.is_some_and(|node| node.labels.get(EXCLUDED_NODE).is_some());
         let node_addresses: BTreeMap<IpAddr, &Arc<str>> = self
@@ -95,7 +96,8 @@ impl Services<'_> {
                     can_serve(object, kind, behind).map_err(ToOwned::to_owned)
                 };
                 if let Err(reason) = verdict {
-                    withheld.insert(Withheld { prefix: own, cause, reason: reason.into() });
+                    let reason = once(&mut reasons, &reason);
+                    withheld.insert(Withheld { prefix: own, cause, reason });
                     continue;
                 }
                 for (prefix, askers) in wanted {
@@ -177,6 +179,16 @@ impl Services<'_> {
         let (block, owner) = self.ownership.overlapping(range)?;
         Some(format!("it overlaps {block} of {}", owner.cause))
     }
+}
+
+/// The words, held once however many Services have the same.
+fn once(known: &mut BTreeSet<Arc<str>>, words: &str) -> Arc<str> {
+    if let Some(known) = known.get(words) {
+        return known.clone();
+    }
+    let words: Arc<str> = words.into();
+    known.insert(words.clone());
+    words
 }
 
 fn is_within(address: IpAddr, ranges: &[Caused<IpNet>]) -> bool {

@@ -111,7 +111,7 @@ impl GroupKey {
         let NextHopKey { interface: scope, .. } = rib.attributes.next_hop(offer.attributes);
         match rib.attributes.reach(offer.attributes) {
             Reach::Via(via) => via.direct && scope.is_none() && Some(via.interface) == self.shape.interface,
-            Reach::Local | Reach::Own | Reach::Unreachable => false,
+            Reach::Local | Reach::Own | Reach::OffLink | Reach::Unreachable => false,
         }
     }
 

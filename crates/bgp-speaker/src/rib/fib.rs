@@ -97,7 +97,7 @@ impl LocRib {
                     let hop = FibNextHop { gateway: via.gateway, interface: via.interface, weight: 1 };
                     Some((hop, self.attributes.row(path.attributes).bandwidth))
                 }
-                Reach::Local | Reach::Own | Reach::Unreachable => None,
+                Reach::Local | Reach::Own | Reach::OffLink | Reach::Unreachable => None,
             })
             .collect();
         // Two paths over one way are one; the faster tells its bandwidth.

@@ -63,6 +63,8 @@ pub struct Resolution {
 pub(crate) enum Reach {
     /// Nothing leads there.
     Unreachable,
+    /// Something leads there by a gateway, and it has to be on a link itself.
+    OffLink,
     /// It is our own address: the path leads back here (RFC 4271 §5.1.3).
     Own,
     /// Ourselves as originator: nothing to resolve.
@@ -92,7 +94,7 @@ impl Reach {
         match self {
             Self::Via(resolution) => resolution.metric,
             Self::Local => 0,
-            Self::Unreachable | Self::Own => u32::MAX,
+            Self::Unreachable | Self::OffLink | Self::Own => u32::MAX,
         }
     }
 }
@@ -151,7 +153,8 @@ impl NextHopKey {
         let on_link = self.link_local.and_then(|address| resolver.resolve(address.into(), self.interface));
         match on_link.or_else(|| resolver.resolve(self.global, self.interface)) {
             Some(resolution) if resolution.direct || !self.on_link => Reach::Via(resolution),
-            Some(_) | None => Reach::Unreachable,
+            Some(_) => Reach::OffLink,
+            None => Reach::Unreachable,
         }
     }
 }

@@ -361,6 +361,11 @@ impl LocRib {
         let is_best = self.destinations.best(id).is_some_and(|(best, _)| best == handle);
         let (state, reason) = match (path.state, reach) {
             (PathState::Refused(refusal), _) => (RouteState::Refused, Some(refusal.to_string())),
+            (_, Reach::OffLink) => {
+                let words =
+                    "the next hop is not on the link to this peer; one that is further away needs `multihop`";
+                (RouteState::Unreachable, Some(words.to_owned()))
+            }
             (_, Reach::Unreachable) => {
                 (RouteState::Unreachable, Some("the next hop is unreachable".to_owned()))
             }

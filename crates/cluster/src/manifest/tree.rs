@@ -40,8 +40,9 @@ pub(super) struct SyntaxError {
     pub(super) message: String,
 }
 
-/// Octets of a text that are read at a time: its trees are many times larger than the objects that they become.
-pub(super) const PIECE: usize = 256 << 10;
+/// Octets of a text that are read at a time: its trees are many times larger than the objects that they become, and
+/// those of a piece find room in a processor's cache.
+pub(super) const PIECE: usize = 32 << 10;
 
 /// Reads the documents of a text one after the other; empty ones are left out.
 pub(super) fn documents(text: &str, mut take: impl FnMut(&Tree)) -> Result<(), SyntaxError> {

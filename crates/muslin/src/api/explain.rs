@@ -182,8 +182,9 @@ fn unusable(known: &Explanation) -> Vec<String> {
             }
             RouteState::Unreachable => {
                 let hop = path.route.next_hop.map_or_else(|| "none".to_owned(), |hop| hop.to_string());
+                let why = path.route.reason.as_deref().unwrap_or("the next hop is unreachable");
                 format!(
-                    "not used: the next hop {hop} of the path of {from} leads nowhere; the kernel has no route to it but ours: give it one, or have the peer set next-hop-self"
+                    "not used: {why} ({hop}, from {from}); routes of ours do not count: give the kernel another one to it, or have the peer set next-hop-self"
                 )
             }
             state => format!("not used: the path of {from} is {state:?}"),
