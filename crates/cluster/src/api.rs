@@ -74,21 +74,21 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The file cannot be used.
-    #[error("{}: {source}", .file.display())]
+    #[error("{}: {problem}; name another one with --kubeconfig FILE or KUBECONFIG", .file.display())]
     Kubeconfig {
         /// The file.
         file: PathBuf,
-        /// Why.
-        source: kube::config::KubeconfigError,
+        /// Why. It tells its own cause, so it is none that is told again.
+        problem: kube::config::KubeconfigError,
     },
     /// Not in a cluster.
     #[error(
         "this process is not in a pod with a service account ({0}): give it --kubeconfig FILE, or --state DIR to run without Kubernetes"
     )]
-    NotInCluster(#[source] kube::config::InClusterError),
+    NotInCluster(kube::config::InClusterError),
     /// The client cannot be made, e.g. because of a certificate.
     #[error("the client of the API server cannot be made: {0}")]
-    Client(#[source] kube::Error),
+    Client(kube::Error),
 }
 
 /// The way to the API server; cheap to clone.
@@ -110,7 +110,7 @@ impl std::fmt::Debug for ApiClient {
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<ApiClient, ConnectError> {
     let mut config = match kubeconfig {
         Some(file) => {
-            let unusable = |source| ConnectError::Kubeconfig { file: file.to_owned(), source };
+            let unusable = |problem| ConnectError::Kubeconfig { file: file.to_owned(), problem };
             let kubeconfig = Kubeconfig::read_from(file).map_err(unusable)?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                 .await

@@ -202,5 +202,6 @@ async fn the_plugin_answers_for_the_whole_cluster_by_the_api_server_alone() {
         "{wrong}"
     );
     let nowhere = Kubectl("/nonexistent/kubeconfig".into()).refusal(&["status"]).await;
-    assert!(nowhere.contains("kubeconfig"), "{nowhere}");
+    assert_eq!(nowhere.matches("No such file").count(), 1, "{nowhere}");
+    assert!(nowhere.contains("name another one with --kubeconfig"), "{nowhere}");
 }

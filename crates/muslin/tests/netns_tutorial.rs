@@ -51,3 +51,18 @@ fn a_command_of_a_page_prints_what_the_page_has_and_where_it_is_whole_nothing_el
     assert_eq!(whole.lacks(said), None);
     assert!(whole.lacks(&more).is_some() && whole.lacks(less).is_some() && whole.lacks("").is_some());
 }
+
+#[test]
+fn where_a_page_has_a_number_another_one_will_do_if_it_says_so() {
+    let step = |mark: &str| {
+        let text =
+            format!("<!-- run: {mark} -->\n```console\n$ status\nup 8s, 20 routes by 10.0.0.1: done\n```\n");
+        page::steps(&text, "netns").remove(0)
+    };
+    let (exact, any) = (step("netns"), step("netns, with any figures: times differ"));
+    let later = "up 17.5s, 3 routes by 10.0.0.1: done";
+    assert!(exact.lacks(later).is_some() && any.lacks(later).is_none());
+    for other in ["up 8s, 20 routes by 10.0.0.2: done", "up 8s, no routes by 10.0.0.1: done"] {
+        assert!(any.lacks(other).is_some(), "{other}");
+    }
+}

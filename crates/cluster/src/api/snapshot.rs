@@ -44,7 +44,7 @@ pub async fn connect_as_user(
     context: Option<&str>,
 ) -> Result<ApiClient, ConnectError> {
     let file = || kubeconfig.map_or_else(|| "the kubeconfig".into(), Path::to_owned);
-    let unusable = |source| ConnectError::Kubeconfig { file: file(), source };
+    let unusable = |problem| ConnectError::Kubeconfig { file: file(), problem };
     let options =
         KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
     let mut config = match kubeconfig {
