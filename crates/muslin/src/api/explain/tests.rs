@@ -51,8 +51,12 @@ fn a_filter_that_refuses_every_path_is_named_with_its_rule() {
 
 #[test]
 fn a_next_hop_that_leads_nowhere_is_told_with_what_helps() {
-    let told = words(&known(&[path("unreachable", None)]));
-    assert!(told.contains("the next hop 192.0.2.9") && told.contains("next-hop-self"), "{told}");
+    let why = "the next hop is not on the link to this peer";
+    let told = words(&known(&[path("unreachable", Some(why))]));
+    assert!(
+        told.contains(&format!("{why} (192.0.2.9, from tor)")) && told.contains("next-hop-self"),
+        "{told}"
+    );
 }
 
 #[test]
