@@ -17,6 +17,7 @@ use crate::cgroup::Cgroups;
 use crate::control_plane::{self, ControlPlane};
 use crate::image;
 use crate::kubectl::Kubectl;
+use crate::node::init::COMMANDS;
 use crate::node::{Node, NodeBasis};
 use crate::pki::Pki;
 use crate::programs::{self, Programs};
@@ -266,7 +267,7 @@ impl KubernetesLab {
             name: node.name().to_owned(),
             network: node.namespace().clone(),
             process: Some(node.process_file().to_path_buf()),
-            environment: Vec::new(),
+            environment: vec![("PATH".to_owned(), COMMANDS.into())],
         }));
         if let Some(attached) = &self.attached {
             places.extend(attached.places());

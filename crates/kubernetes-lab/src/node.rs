@@ -256,6 +256,7 @@ impl Node {
             name: self.name.clone(),
             folder: self.folder.clone(),
             programs: programs.folder().to_path_buf(),
+            commands: self.muslin.parent().unwrap_or(Path::new("/")).to_path_buf(),
             hierarchies: self.cgroups.node(&self.name)?,
             services: vec![
                 service(

@@ -131,7 +131,8 @@ fn counted(line: &str) -> Count {
 }
 
 fn announce(command: &Command) {
-    println!("+ {}", words(command));
+    // Not among what the command itself prints: `cargo lab --output json` is for programs.
+    eprintln!("+ {}", words(command));
 }
 
 fn name(command: &Command) -> String {

@@ -43,6 +43,8 @@ pub(crate) struct NodeSetup {
     pub(crate) folder: PathBuf,
     /// Kubernetes' programs, found in the node as [`PROGRAMS`].
     pub(crate) programs: PathBuf,
+    /// The folder of the product's commands, found in the node as [`COMMANDS`].
+    pub(crate) commands: PathBuf,
     pub(crate) hierarchies: Vec<Hierarchy>,
     pub(crate) services: Vec<Service>,
     /// Where process 1 writes its id, as the lab sees it.
@@ -61,6 +63,8 @@ pub(crate) struct Service {
 
 /// Where a node has Kubernetes' programs.
 pub(crate) const PROGRAMS: &str = "/opt/kubernetes";
+/// Where a node has the product's commands, for who looks around: a checkout below `/tmp` is out of its sight.
+pub(crate) const COMMANDS: &str = "/opt/muslin";
 /// Where a node has its configuration files.
 pub(crate) const CONFIGURATION: &str = "/var/lib/muslin-lab";
 
@@ -205,9 +209,11 @@ fn make_file_system(setup: &NodeSetup) -> Result<(), LabError> {
         fs::write(&own, value).map_err(LabError::file(&own))?;
         bind(&own, &real)?;
     }
-    let programs = folder.join("opt").join("kubernetes");
-    make_folder(&programs)?;
-    bind(&setup.programs, &programs)?;
+    for (source, place) in [(&setup.programs, PROGRAMS), (&setup.commands, COMMANDS)] {
+        let own = folder.join(place.trim_start_matches('/'));
+        make_folder(&own)?;
+        bind(source, &own)?;
+    }
     for (own, usual) in [("lib", "/var/lib"), ("log", "/var/log"), ("opt", "/opt")] {
         let own = folder.join(own);
         make_folder(&own)?;
