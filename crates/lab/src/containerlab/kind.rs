@@ -13,6 +13,8 @@ const NETWORKING: &[&str] = &["disableDefaultCNI", "ipFamily", "podSubnet", "ser
 const NODE: &[&str] = &["role", "image", "labels"];
 const ROLES: &[&str] = &["control-plane", "worker"];
 const FAMILIES: &[&str] = &["ipv4", "ipv6", "dual"];
+/// As many nodes as a lab has.
+const MOST_NODES: usize = 16;
 /// What kind takes for a cluster of one family that does not say, by its documentation.
 const USUAL: [(&str, &str, &str); 3] = [
     ("ipv4", "10.244.0.0/16", "10.96.0.0/16"),
@@ -86,7 +88,11 @@ fn node_names(root: &At<'_>, name: &str) -> Result<Vec<String>, Trouble> {
             });
         }
     }
-    if names.is_empty() { Err(root.trouble("it has no nodes")) } else { Ok(names) }
+    match names.len() {
+        0 => Err(root.trouble("it has no nodes")),
+        1..=MOST_NODES => Ok(names),
+        found => Err(Trouble::new("nodes", format!("found {found} nodes; a lab has {MOST_NODES} at most"))),
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +134,11 @@ nodes: [{role: control-plane}, {role: worker}, {role: worker}]
                 "disableDefaultCNI: true, ",
                 "",
                 "networking: kind's own pod network is on; set disableDefaultCNI: true",
+            ),
+            (
+                "nodes: [",
+                &format!("nodes: [{}", "{role: worker}, ".repeat(14)),
+                "nodes: found 17 nodes; a lab has 16 at most",
             ),
             ("10.1.0.0/16,", "10.1.0.0,", "networking.podSubnet: `10.1.0.0`: invalid IP address syntax"),
         ] {
