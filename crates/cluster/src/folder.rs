@@ -8,6 +8,7 @@
 mod watch;
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -59,10 +60,10 @@ pub enum FolderError {
 pub fn load_folder(path: &Path) -> Result<ClusterState, FolderError> {
     let mut folder = Folder::default();
     folder.replace(
-        read_files(path, |_| false)
+        read_files(path, |_, _| None)
             .map_err(|source| FolderError::Unreadable { folder: path.to_owned(), source })?,
     );
-    Ok(folder.state())
+    Ok(folder.into_state())
 }
 
 /// The texts of a folder's files by name; `None` for one that is not to be read now.
@@ -73,12 +74,14 @@ pub(crate) type Files = BTreeMap<Arc<str>, Result<String, Unread>>;
 pub(crate) enum Unread {
     /// Somebody is writing it.
     BeingWritten,
+    /// It is as it was when it was read last.
+    Unchanged,
     /// It cannot be read; the reason in words.
     Failed(String),
 }
 
-/// Reads the manifests of a folder, but for those that are being written.
-fn read_files(folder: &Path, being_written: impl Fn(&Path) -> bool) -> io::Result<Files> {
+/// Reads the manifests of a folder, but for those that `spare` gives a reason for.
+fn read_files(folder: &Path, mut spare: impl FnMut(&Path, &Metadata) -> Option<Unread>) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -91,13 +94,15 @@ fn read_files(folder: &Path, being_written: impl Fn(&Path) -> bool) -> io::Resul
             // Removed since it was listed, or a link to nowhere.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => Err(Unread::Failed(error.to_string())),
-            Ok(_) if being_written(&path) => Err(Unread::BeingWritten),
             Ok(metadata) if metadata.len() > FILE_LIMIT => {
                 Err(Unread::Failed(format!("it is larger than {} MiB", FILE_LIMIT >> 20)))
             }
-            Ok(_) => match read_text(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                text => text.map_err(|error| Unread::Failed(error.to_string())),
+            Ok(metadata) => match spare(&path, &metadata) {
+                Some(reason) => Err(reason),
+                None => match read_text(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    text => text.map_err(|error| Unread::Failed(error.to_string())),
+                },
             },
         };
         files.insert(name.into(), text);
@@ -120,6 +125,8 @@ fn is_manifest(name: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     files: BTreeMap<Arc<str>, LoadedFile>,
+    /// What they describe together.
+    state: Arc<ClusterState>,
     /// Whether every manifest has gone, which is taken for an accident.
     emptied: bool,
     hasher: RandomState,
@@ -144,11 +151,15 @@ impl Folder {
     /// Takes over what the folder holds now; files that are not among `files` are gone.
     pub(crate) fn replace(&mut self, files: Files) {
         self.emptied = files.is_empty() && !self.files.is_empty();
-        if self.emptied {
-            return;
+        if !self.emptied {
+            self.load(files);
         }
+        self.state = Arc::new(self.merged());
+    }
+
+    fn load(&mut self, files: Files) {
         // An object may move from one file to another and become unreadable in the same moment.
-        let before = self.state();
+        let before = self.state.clone();
         self.files.retain(|name, _| files.contains_key(name));
         for (name, text) in files {
             let file = self.files.entry(name.clone()).or_default();
@@ -160,14 +171,23 @@ impl Folder {
                         file.text = Some(read);
                     }
                 }
-                Err(Unread::BeingWritten) => {}
+                Err(Unread::BeingWritten | Unread::Unchanged) => {}
                 Err(Unread::Failed(reason)) => file.keep(&name, &reason, "make the file readable"),
             }
         }
     }
 
     /// The state that all files describe together. An object that is in two files is taken from the first.
-    pub(crate) fn state(&self) -> ClusterState {
+    pub(crate) fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
+    /// The same, from a folder that is not needed any more.
+    pub(crate) fn into_state(self) -> ClusterState {
+        Arc::unwrap_or_clone(self.state)
+    }
+
+    fn merged(&self) -> ClusterState {
         let mut state = ClusterState::default();
         let mut duplicates = Vec::new();
         for (of, object) in self.files.values().flat_map(|file| &file.fresh) {

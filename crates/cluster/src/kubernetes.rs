@@ -18,7 +18,7 @@ mod written;
 pub use endpoint_slice::{AddressType, Conditions, Endpoint, EndpointSlice};
 pub use field::{Field, FieldPath};
 pub use labels::Labels;
-pub use node::Node;
+pub use node::{DRAIN_TAINT, Leaving, Node};
 pub use pod::Pod;
 pub use service::{Service, ServiceType, TrafficPolicy};
 

@@ -12,8 +12,8 @@ use crate::kubernetes::{EndpointSlice, Node, Pod, Service};
 use crate::problem::{Effect, Origin, Problem};
 use crate::resources::{BgpConfiguration, BgpFilter, BgpPeer, RouteAdvertisement};
 
-/// An object together with where it was read; cheap to clone.
-#[derive(Clone, Debug, PartialEq)]
+/// An object together with where it was read; cheap to clone, and to compare with what it was cloned from.
+#[derive(Clone, Debug)]
 pub struct Object<T> {
     value: Arc<T>,
     /// Where it was read.
@@ -24,6 +24,14 @@ impl<T> Object<T> {
     /// An object read from `origin`.
     pub fn new(value: T, origin: Origin) -> Self {
         Self { value: Arc::new(value), origin: Arc::new(origin) }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Object<T> {
+    fn eq(&self, other: &Self) -> bool {
+        // States that follow each other share nearly all of their objects.
+        (Arc::ptr_eq(&self.value, &other.value) || self.value == other.value)
+            && (Arc::ptr_eq(&self.origin, &other.origin) || self.origin == other.origin)
     }
 }
 
@@ -218,7 +226,7 @@ impl ClusterState {
         let mut folder = crate::folder::Folder::default();
         let files = files.into_iter().map(|(file, text)| (file.into(), Ok(text.to_owned())));
         folder.replace(files.collect());
-        folder.state()
+        folder.into_state()
     }
 
     /// The problem that `of`'s `field` has, with its place taken from `origin`.

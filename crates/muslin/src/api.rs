@@ -33,7 +33,7 @@ pub(crate) use self::metrics::serve_metrics;
 pub(crate) use self::peer::{PeerAction, PeerRequest};
 pub(crate) use self::watch::RouteLine;
 use crate::daemon::Daemon;
-pub(crate) use crate::daemon::{DrainRequest, DrainStatus};
+pub(crate) use crate::daemon::{DrainCause, DrainRequest, DrainStatus};
 
 /// Name of the socket in the run folder.
 pub(crate) const SOCKET: &str = "muslin.sock";

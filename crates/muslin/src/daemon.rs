@@ -38,7 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-pub(crate) use self::drain::{Drain, DrainRequest, DrainStatus};
+pub(crate) use self::drain::{Drain, DrainCause, DrainRequest, DrainStatus};
 pub(crate) use self::health::{Pulse, liveness};
 pub(crate) use self::plan::Plan;
 pub(crate) use self::readiness::{Admission, Goal, Readiness, wait};
@@ -113,7 +113,7 @@ pub(crate) struct Daemon {
 }
 
 /// Runs until SIGTERM or SIGINT, which mean restart: sessions close without a Cease and routes stay. Only a
-/// drained node says good-bye.
+/// node that is drained or goes down says good-bye.
 pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -162,7 +162,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         _ = interrupt.recv() => Ok(()),
     };
     if let (Some(text), Some(speaker)) = (daemon.drain.last_words(), daemon.speaker.get()) {
-        info!(%text, "muslin ends for good: the node is drained");
+        info!(%text, "muslin ends for good");
         speaker.shutdown(Shutdown::Administrative(text)).await;
         return ended;
     }

@@ -6,10 +6,12 @@
 //!
 //! The channel is bounded: when it is full, notify's thread waits, the kernel's own bounded queue fills, and its
 //! overflow is an event that makes us read everything again. All events that are there are taken together, so a
-//! burst costs one reading. A file between its first write and its closing is left as it was. The folder's
+//! burst costs one reading, of the files that have changed. A file between its first write and its closing is left as it was. The folder's
 //! parent is watched too, since the folder itself may be replaced.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -18,7 +20,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, Flag, ModifyK
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
-use super::{Folder, FolderError, read_files};
+use super::{Folder, FolderError, Unread, read_files};
 use crate::problem::{Effect, Problem};
 use crate::state::ClusterState;
 
@@ -61,17 +63,20 @@ impl FolderSource {
 
         let mut folder = Folder::default();
         // The watch is there before the first reading: a change in between is seen twice, not never.
-        folder.replace(
-            read_files(&path, |_| false)
-                .map_err(|source| FolderError::Unreadable { folder: path.clone(), source })?,
-        );
-        let (publish, state) = watch::channel(Arc::new(folder.state()));
+        let mut seen = BTreeMap::new();
+        let files = read_files(&path, |file, metadata| {
+            seen.insert(file.to_owned(), Look::of(metadata));
+            None
+        });
+        folder.replace(files.map_err(|source| FolderError::Unreadable { folder: path.clone(), source })?);
+        let (publish, state) = watch::channel(folder.state().clone());
         let watcher = Arc::new(std::sync::Mutex::new(watcher));
         let follower = Follower {
             path: path.clone(),
             folder,
             publish,
             being_written: BTreeSet::new(),
+            seen,
             watcher: Arc::downgrade(&watcher),
         };
         std::thread::Builder::new()
@@ -93,7 +98,20 @@ struct Follower {
     publish: watch::Sender<Arc<ClusterState>>,
     /// Files that were written to and not closed since.
     being_written: BTreeSet<PathBuf>,
+    /// What each file looked like before it was read last, but for those that events have named since.
+    seen: BTreeMap<PathBuf, Look>,
     watcher: std::sync::Weak<std::sync::Mutex<RecommendedWatcher>>,
+}
+
+/// What tells one content of a file from another without reading it: device, inode, length, and the time of its
+/// last change. A change that is too quick for that clock is told by its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look(u64, u64, u64, (i64, i64));
+
+impl Look {
+    fn of(file: &Metadata) -> Self {
+        Self(file.st_dev(), file.st_ino(), file.st_size(), (file.st_ctime(), file.st_ctime_nsec()))
+    }
 }
 
 /// What an event asks for.
@@ -119,13 +137,14 @@ impl Follower {
                     Need::Reading => {}
                     Need::NewWatch => self.watch_again(),
                 }
-                let files = read_files(&self.path, |path| self.being_written.contains(path));
+                let files = self.read_what_changed();
                 // A write that began while we read makes its file's text doubtful: the next round leaves it out.
                 let writing = self.being_written.len();
                 while let Ok(next) = queue.try_recv() {
                     need = need.max(self.note(next));
                 }
                 if self.being_written.len() > writing {
+                    self.seen.clear();
                     need = need.max(Need::Reading);
                     continue;
                 }
@@ -134,14 +153,31 @@ impl Follower {
         }
     }
 
+    fn read_what_changed(&mut self) -> std::io::Result<super::Files> {
+        let before = std::mem::take(&mut self.seen);
+        let files = read_files(&self.path, |path, metadata| {
+            if self.being_written.contains(path) {
+                return Some(Unread::BeingWritten);
+            }
+            let look = Look::of(metadata);
+            self.seen.insert(path.to_owned(), look);
+            (before.get(path) == Some(&look)).then_some(Unread::Unchanged)
+        })?;
+        // What could not be read is tried again.
+        for (name, _) in files.iter().filter(|(_, text)| matches!(text, Err(Unread::Failed(_)))) {
+            self.seen.remove(&self.path.join(&**name));
+        }
+        Ok(files)
+    }
+
     fn publish(&mut self, files: std::io::Result<super::Files>) {
         let mut gone = None;
         match files {
             Ok(files) => self.folder.replace(files),
             Err(error) => gone = Some(error),
         }
-        let mut state = self.folder.state();
-        state.problems.extend(gone.map(|error| Problem {
+        let mut state = self.folder.state().clone();
+        let gone = gone.map(|error| Problem {
             object: self.path.display().to_string(),
             file: Arc::default(),
             line: 0,
@@ -149,12 +185,13 @@ impl Follower {
             message: format!("the folder cannot be read: {error}"),
             remedy: "put it back".to_owned(),
             effect: Effect::LastGoodKept,
-        }));
+        });
+        if let Some(problem) = gone {
+            Arc::make_mut(&mut state).problems.push(problem);
+        }
         self.publish.send_if_modified(|published| {
-            let changed = **published != state;
-            if changed {
-                *published = Arc::new(state);
-            }
+            let changed = *published != state;
+            *published = state;
             changed
         });
     }
@@ -169,6 +206,7 @@ impl Follower {
         };
         if event.attrs.flag() == Some(Flag::Rescan) {
             self.being_written.clear();
+            self.seen.clear();
             return Need::Reading;
         }
         if event.paths.contains(&self.path) {
@@ -181,6 +219,7 @@ impl Follower {
         }
         let mut need = Need::Nothing;
         for path in event.paths {
+            self.seen.remove(&path);
             if path.parent() == Some(&self.path) {
                 need = need.max(self.note_file(path, event.kind));
             }
@@ -214,6 +253,7 @@ impl Follower {
     /// The watch follows the folder that was, not the name: after a replacement it has to be made anew.
     fn watch_again(&mut self) {
         self.being_written.clear();
+        self.seen.clear();
         let Some(watcher) = self.watcher.upgrade() else { return };
         let Ok(mut watcher) = watcher.lock() else { return };
         // It fails when the kernel has dropped the watch with its folder.

@@ -21,9 +21,29 @@ pub struct Node {
     pub created: Option<Timestamp>,
     /// Its labels.
     pub labels: Labels,
+    /// Whether it is about to leave.
+    pub leaving: Option<Leaving>,
     pod_cidrs: Box<[Field<IpNet>]>,
     internal_ips: Box<[Field<IpAddr>]>,
 }
+
+/// Why a node is about to leave, the stronger reason last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leaving {
+    /// Somebody gave it the taint [`DRAIN_TAINT`].
+    Drain,
+    /// Its machine goes down, as its kubelet or the cloud's controller says.
+    Shutdown,
+}
+
+/// The taint that drains a node, whatever its value and effect.
+pub const DRAIN_TAINT: &str = "muslin.dev/drain";
+
+/// The taint of a machine that its cloud has shut down.
+const SHUTDOWN_TAINT: &str = "node.cloudprovider.kubernetes.io/shutdown";
+
+/// What a kubelet says of a node that is not ready because its machine goes down, before it ends the pods.
+const SHUTTING_DOWN: &str = "node is shutting down";
 
 impl Node {
     /// The pod CIDRs, as assigned by Kubernetes.
@@ -57,11 +77,29 @@ struct Spec {
     pod_cidr: Option<String>,
     #[serde(rename = "podCIDRs", skip_serializing_if = "Option::is_none")]
     pod_cidrs: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taints: Option<Vec<Taint>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Taint {
+    #[serde(default)]
+    key: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Status {
     addresses: Option<Vec<Address>>,
+    #[serde(skip_serializing)]
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -84,12 +122,14 @@ impl Written for WrittenNode {
     }
 
     fn kept(self, faults: &mut Vec<Fault>) -> Node {
-        let Spec { pod_cidr, pod_cidrs } = self.spec.unwrap_or_default();
+        let Spec { pod_cidr, pod_cidrs, taints } = self.spec.unwrap_or_default();
+        let Status { addresses: known, conditions } = self.status.unwrap_or_default();
+        let leaving = leaving(&taints.unwrap_or_default(), &conditions.unwrap_or_default());
         let several = pod_cidrs.unwrap_or_default();
         let one = pod_cidr.filter(|one| several.is_empty() && !one.is_empty());
         let cidrs = numbered(FieldPath::PodCidrs, &several);
         let cidrs = cidrs.chain(one.as_deref().map(|one| (FieldPath::PodCidr, one)));
-        let known = self.status.and_then(|status| status.addresses).unwrap_or_default();
+        let known = known.unwrap_or_default();
         let internal = known.iter().enumerate().filter(|(_, address)| address.kind == INTERNAL);
         let internal =
             internal.map(|(index, known)| (FieldPath::NodeAddress(place(index)), known.address.as_str()));
@@ -97,10 +137,22 @@ impl Written for WrittenNode {
             uid: self.metadata.uid.map(Into::into),
             created: self.metadata.creation_timestamp.map(|time| time.0),
             labels: self.metadata.labels.unwrap_or_default().into(),
+            leaving,
             pod_cidrs: ranges(cidrs, faults),
             internal_ips: addresses(internal, faults),
         }
     }
+}
+
+fn leaving(taints: &[Taint], conditions: &[Condition]) -> Option<Leaving> {
+    let by_taint = taints.iter().filter_map(|taint| match taint.key.as_str() {
+        DRAIN_TAINT => Some(Leaving::Drain),
+        SHUTDOWN_TAINT => Some(Leaving::Shutdown),
+        _ => None,
+    });
+    let goes_down =
+        |condition: &&Condition| condition.kind == "Ready" && condition.message.contains(SHUTTING_DOWN);
+    by_taint.chain(conditions.iter().find(goes_down).map(|_| Leaving::Shutdown)).max()
 }
 
 impl From<&Node> for WrittenNode {
@@ -110,6 +162,9 @@ impl From<&Node> for WrittenNode {
             None => Some(node.pod_cidrs.iter().map(|cidr| cidr.value.to_string()).collect()),
             Some(_) => None,
         };
+        // A machine that went down has come back when this is read; a drain outlives that.
+        let drained =
+            (node.leaving == Some(Leaving::Drain)).then(|| vec![Taint { key: DRAIN_TAINT.to_owned() }]);
         let mut addresses = Vec::new();
         for internal in &node.internal_ips {
             // Those of other types keep the place of those behind them.
@@ -123,8 +178,8 @@ impl From<&Node> for WrittenNode {
                 labels: node.labels.written(),
                 ..ObjectMeta::default()
             },
-            spec: Some(Spec { pod_cidr: one.map(|one| one.value.to_string()), pod_cidrs }),
-            status: Some(Status { addresses: Some(addresses) }),
+            spec: Some(Spec { pod_cidr: one.map(|one| one.value.to_string()), pod_cidrs, taints: drained }),
+            status: Some(Status { addresses: Some(addresses), conditions: None }),
         }
     }
 }

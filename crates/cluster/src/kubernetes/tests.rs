@@ -33,6 +33,34 @@ fn a_heartbeat_changes_nothing() {
 }
 
 #[test]
+fn a_node_that_is_about_to_leave_says_so_by_taint_or_condition() {
+    let node = |taints: Value, message: &str| {
+        let condition =
+            json!({"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": message});
+        kept::<WrittenNode>(json!({
+            "metadata": {"name": "n1"}, "spec": {"taints": taints}, "status": {"conditions": [condition]},
+        }))
+    };
+    let (drain, down) =
+        (json!([{"key": "muslin.dev/drain", "effect": "NoSchedule"}]), "node is shutting down");
+    let leaving = |taints: &Value, message| node(taints.clone(), message).leaving;
+    assert_eq!(leaving(&Value::Null, "container runtime is down"), None);
+    assert_eq!(leaving(&json!([{"key": "node.kubernetes.io/unschedulable"}]), ""), None);
+    assert_eq!(leaving(&drain, ""), Some(Leaving::Drain));
+    assert_eq!(leaving(&drain, down), Some(Leaving::Shutdown));
+    assert_eq!(leaving(&Value::Null, "[node is shutting down, and more]"), Some(Leaving::Shutdown));
+    let shut_down = json!([{"key": "node.cloudprovider.kubernetes.io/shutdown"}]);
+    assert_eq!(leaving(&shut_down, ""), Some(Leaving::Shutdown));
+
+    // Whoever reads the last good state runs on a machine that is up; a drain goes on.
+    let again = |node: Node| {
+        kept::<WrittenNode>(written_again(Kind::Node, "n1", AnyObject::Node(node.into()))).leaving
+    };
+    assert_eq!(again(node(drain.clone(), "")), Some(Leaving::Drain));
+    assert_eq!(again(node(drain, down)), None);
+}
+
+#[test]
 fn lists_that_a_server_leaves_empty_are_empty() {
     let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": null, "ports": null});
     assert_eq!(kept::<WrittenEndpointSlice>(slice).endpoints, [].into());

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use muslin_cluster::kubernetes::DRAIN_TAINT;
 use muslin_node_plan::DrainPhase;
 use serde::Serialize;
 
 use super::output::print;
-use crate::api::{DrainAnswer, DrainRequest, DrainStatus};
+use crate::api::{DrainAnswer, DrainCause, DrainRequest, DrainStatus};
 use crate::cli::{DrainArgs, UndrainArgs};
 use crate::client;
 
@@ -45,8 +46,24 @@ pub(crate) async fn drain(args: &DrainArgs) -> anyhow::Result<ExitCode> {
 /// Takes a drain back.
 pub(crate) async fn undrain(args: &UndrainArgs) -> anyhow::Result<ExitCode> {
     let answer: DrainAnswer = client::delete(&args.query.socket, "/v1/drain").await?;
-    print(args.query.output, &answer, |_| "everything is announced as before".to_owned())?;
-    Ok(ExitCode::SUCCESS)
+    print(args.query.output, &answer, |answer| match &answer.drain {
+        None => "everything is announced as before".to_owned(),
+        Some(status) => format!("the drain goes on: {}", way_back(status.cause)),
+    })?;
+    Ok(if answer.drain.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How a drain of this cause is taken back.
+pub(super) fn way_back(cause: DrainCause) -> String {
+    match cause {
+        DrainCause::Command => "`muslin undrain` takes it back".to_owned(),
+        DrainCause::Taint => {
+            format!(
+                "the Node has the taint {DRAIN_TAINT}, and `kubectl taint node NAME {DRAIN_TAINT}-` takes it back"
+            )
+        }
+        DrainCause::Shutdown => "the machine goes down, as the Node object says".to_owned(),
+    }
 }
 
 /// What is asked for: the state after this step, when it comes.
@@ -139,7 +156,13 @@ mod tests {
     #[test]
     fn what_is_printed_says_what_comes_next() {
         let request = DrainRequest { wait_seconds: 30, text: "new disks".into() };
-        let status = |phase, pods| DrainStatus { phase, phase_seconds: 0, request: request.clone(), pods };
+        let status = |phase, pods| DrainStatus {
+            phase,
+            phase_seconds: 0,
+            cause: DrainCause::Command,
+            request: request.clone(),
+            pods,
+        };
         assert!(words(&status(DrainPhase::ShuttingDown, 0)).contains("30 s"));
         assert!(words(&status(DrainPhase::ServicesWithdrawn, 1)).ends_with("1 pod to leave"));
         assert!(conclusion(&status(DrainPhase::Drained, 0), false).contains("\"new disks\""));

@@ -32,7 +32,7 @@ pub(super) fn render(status: &Status) -> String {
     }
     parts.push(headline(status));
     if let Some(drain) = &status.drain {
-        parts.push(format!("DRAIN\n{}; `muslin undrain` takes it back", super::drain::words(drain)));
+        parts.push(format!("DRAIN\n{}; {}", super::drain::words(drain), super::drain::way_back(drain.cause)));
     }
     let awaited = status.awaited.iter().map(|peer| format!("\n{peer}"));
     parts.push(format!(

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A drain outlives the daemon until the machine restarts: a new process that found none would draw back the
-//! traffic that was just moved away.
+//! traffic that was just moved away. It is asked for by a command, by a taint of the Node object, and by a machine that
+//! goes down: then nobody has time to wait, and stopping the daemon is the end of the node's routes in any phase.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use muslin_bgp_speaker::config::SpeakerConfig;
+use muslin_cluster::kubernetes::{DRAIN_TAINT, Leaving};
 use muslin_node_plan::{DrainPhase, draining};
 use muslin_pod_network::ipam;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,29 @@ pub(crate) struct DrainRequest {
     pub(crate) text: Arc<str>,
 }
 
+impl DrainRequest {
+    /// What `muslin drain` asks for unless it is told otherwise.
+    fn usual() -> Self {
+        Self { wait_seconds: 30, text: "drained".into() }
+    }
+
+    fn at_once() -> Self {
+        Self { wait_seconds: 0, text: "the node shuts down".into() }
+    }
+}
+
+/// Who wants a drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum DrainCause {
+    /// `muslin drain`.
+    Command,
+    /// The taint of the Node object.
+    Taint,
+    /// The machine goes down.
+    Shutdown,
+}
+
 /// A drain for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +72,8 @@ pub(crate) struct DrainStatus {
     pub(crate) phase: DrainPhase,
     /// How long it has been there.
     pub(crate) phase_seconds: u64,
+    /// Who wants it.
+    pub(crate) cause: DrainCause,
     /// What was asked for.
     pub(crate) request: DrainRequest,
     /// Pods that are left on the node.
@@ -64,11 +91,16 @@ pub(crate) struct Drain {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) step: u64,
+    /// What was asked for by command.
+    asked: Option<DrainRequest>,
+    /// What the Node object says.
+    leaving: Option<Leaving>,
     active: Option<Active>,
 }
 
 #[derive(Clone, Debug)]
 struct Active {
+    cause: DrainCause,
     request: DrainRequest,
     phase: DrainPhase,
     since: Instant,
@@ -79,18 +111,20 @@ impl Drain {
     /// The drain that an earlier daemon on this run folder was told, or none.
     pub(crate) fn resume(run_dir: &Path) -> anyhow::Result<Self> {
         let file = run_dir.join(FILE);
-        let active = match fs::read(&file) {
+        let asked = match fs::read(&file) {
             Ok(octets) => {
                 let request = serde_json::from_slice(&octets).with_context(|| {
                     format!("{}: it is no drain of this version; remove the file", file.display())
                 })?;
                 info!("the node is being drained, as an earlier process was told");
-                Some(Active::new(request))
+                Some(request)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).context(file.display().to_string()),
         };
-        Ok(Self { file, state: watch::Sender::new(Progress { step: 0, active }) })
+        let mut progress = Progress { asked, ..Progress::default() };
+        progress.settle();
+        Ok(Self { file, state: watch::Sender::new(progress) })
     }
 
     /// Begins; one that is under way goes on with the new request.
@@ -98,10 +132,7 @@ impl Drain {
         fs::write(&self.file, serde_json::to_vec(&request)?)
             .with_context(|| self.file.display().to_string())?;
         info!(wait_seconds = request.wait_seconds, text = %request.text, "drain: every route is a last resort now");
-        self.change(|active| match active {
-            Some(active) => active.request = request,
-            None => *active = Some(Active::new(request)),
-        });
+        self.ask(|progress| progress.asked = Some(request));
         Ok(())
     }
 
@@ -113,9 +144,26 @@ impl Drain {
             }
             _ => {}
         }
-        info!("drain: taken back, everything is announced as before");
-        self.change(|active| *active = None);
+        self.ask(|progress| progress.asked = None);
+        match self.state.borrow().leaving {
+            None => info!("drain: taken back, everything is announced as before"),
+            Some(Leaving::Drain) => info!("drain: it goes on, because the Node has the taint {DRAIN_TAINT}"),
+            Some(Leaving::Shutdown) => info!("drain: it goes on, because the machine goes down"),
+        }
         Ok(())
+    }
+
+    /// Does what the Node object asks for.
+    pub(crate) fn follow(&self, leaving: Option<Leaving>) {
+        if self.state.borrow().leaving == leaving {
+            return;
+        }
+        match leaving {
+            None => info!("drain: the Node does not ask for one any more"),
+            Some(Leaving::Drain) => info!("drain: the Node has the taint {DRAIN_TAINT}"),
+            Some(Leaving::Shutdown) => info!("drain: the machine goes down"),
+        }
+        self.ask(|progress| progress.leaving = leaving);
     }
 
     /// Follows it.
@@ -136,11 +184,20 @@ impl Drain {
         }
     }
 
-    /// The last words to peers, if nothing of the node is in use any more and it is stopped for good.
+    /// The last words to peers, if the node is stopped for good: nothing of it is in use any more, or will be in a moment.
     pub(crate) fn last_words(&self) -> Option<Arc<str>> {
         let progress = self.state.borrow();
-        let drained = progress.active.as_ref().filter(|active| active.phase == DrainPhase::Drained);
-        drained.map(|active| active.request.text.clone())
+        let for_good =
+            |active: &&Active| active.phase == DrainPhase::Drained || active.cause == DrainCause::Shutdown;
+        progress.active.as_ref().filter(for_good).map(|active| active.request.text.clone())
+    }
+
+    fn ask(&self, ask: impl FnOnce(&mut Progress)) {
+        self.state.send_modify(|progress| {
+            progress.step += 1;
+            ask(progress);
+            progress.settle();
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Option<Active>)) {
@@ -170,18 +227,30 @@ impl Drain {
     }
 }
 
-impl Active {
-    fn new(request: DrainRequest) -> Self {
-        Self { request, phase: DrainPhase::ShuttingDown, since: Instant::now(), pods: 0 }
-    }
-}
-
 impl Progress {
+    /// Makes the drain that is under way the one that is wanted now, if one is; it does not begin anew.
+    fn settle(&mut self) {
+        let (cause, request) = match (self.leaving, self.asked.clone()) {
+            (None, None) => {
+                self.active = None;
+                return;
+            }
+            // A machine that goes down waits for nobody.
+            (Some(Leaving::Shutdown), _) => (DrainCause::Shutdown, DrainRequest::at_once()),
+            (_, Some(request)) => (DrainCause::Command, request),
+            (Some(Leaving::Drain), None) => (DrainCause::Taint, DrainRequest::usual()),
+        };
+        let begun = self.active.take().map(|active| (active.phase, active.since, active.pods));
+        let (phase, since, pods) = begun.unwrap_or((DrainPhase::ShuttingDown, Instant::now(), 0));
+        self.active = Some(Active { cause, request, phase, since, pods });
+    }
+
     /// How far the drain is.
     pub(crate) fn status(&self) -> Option<DrainStatus> {
         self.active.as_ref().map(|active| DrainStatus {
             phase: active.phase,
             phase_seconds: active.since.elapsed().as_secs(),
+            cause: active.cause,
             request: active.request.clone(),
             pods: active.pods,
         })

@@ -22,6 +22,9 @@ use crate::kernel::{ViewResolver, discovered_on, facts};
 /// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
 pub(super) const AUDIT: Duration = Duration::from_secs(10);
 
+/// How long changes wait at most for a planner that has just planned for others.
+const LONGEST_REST: Duration = Duration::from_millis(50);
+
 /// Parts of the plan that could not be carried out, each a sentence with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
@@ -53,11 +56,17 @@ pub(crate) async fn run(
     let mut handover = Handover::default();
     let mut lingering = Lingering::default();
     loop {
+        let begun = Instant::now();
         daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
         let before = daemon.plan.borrow().clone();
         let plan = Plan::after(before.as_deref(), &mut lingering, &daemon.role, &cluster, &kernel);
+        if let Role::Node(node) = &daemon.role
+            && let Some(node) = cluster.nodes.get(node.name.as_str())
+        {
+            daemon.drain.follow(node.leaving);
+        }
         if let Some(plan) = plan {
             let changed = daemon.plan.borrow().as_deref() != Some(&plan);
             drain.mark_unchanged();
@@ -96,6 +105,7 @@ pub(crate) async fn run(
         if let Some(speaker) = daemon.speaker.get() {
             speaker.next_hops_changed();
         }
+        let rested = Instant::now() + begun.elapsed().min(LONGEST_REST);
         tokio::select! {
             _ = audit.tick() => if let Some(pods) = &mut pods {
                 pods.audit();
@@ -113,6 +123,8 @@ pub(crate) async fn run(
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
         event = Instant::now();
+        // What changes without end gets half a core. The first change after a rest is planned for at once.
+        tokio::time::sleep_until(rested.into()).await;
     }
 }
 

@@ -1,0 +1,191 @@
+//! Nodes that leave: by command, by a taint, and with their machine.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/world.rs"]
+mod world;
+
+use std::fs;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use daemon::{Daemon, PATIENCE};
+use muslin_pod_network::ipam::{Attachment, BootTime, Store, Wish};
+use serde_json::Value;
+use world::World;
+
+const POD: &str = "10.244.1.0/24";
+const SERVICE: &str = "198.51.100.80/32";
+
+/// SIGTERM, and waits for the end.
+fn terminate(child: &mut Child) {
+    let id = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// The router's route of n1 for a prefix, with its communities.
+fn at_router(world: &World, prefix: &str) -> Option<Value> {
+    let tables = world.router.json(&["routes", "best"]);
+    let routes = tables["bgp"][0]["routes"].as_array().unwrap().clone();
+    routes.into_iter().find(|route| route["prefix"] == prefix)
+}
+
+fn await_at_router(world: &World, prefix: &str, wanted: impl Fn(Option<&Value>) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let route = at_router(world, prefix);
+        if wanted(route.as_ref()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{prefix} at the router: {route:?}");
+        // The commands only answer questions.
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+fn is_last_resort(route: Option<&Value>) -> bool {
+    route.is_some_and(|route| route["communities"].to_string().contains("graceful-shutdown"))
+}
+
+/// A pod's address, as the plugin would take it; `None` gives it back.
+fn pod(world: &World, pod: Option<&str>) {
+    let folder = world.n1().socket.parent().unwrap();
+    let store = Store::lock(folder).unwrap();
+    let mut ledger = store.load(|| Ok::<_, String>(Vec::new())).unwrap();
+    for attachment in ledger.all_attachments() {
+        ledger.release(&attachment, BootTime::default());
+    }
+    if let Some(name) = pod {
+        let attachment =
+            Attachment { network: "muslin".into(), container: name.into(), interface: "eth0".into() };
+        let blocks = ["10.244.1.0/24".parse().unwrap()];
+        let wish = Wish {
+            attachment: &attachment,
+            blocks: &blocks,
+            reserved: &[],
+            exactly: &[],
+            within: &[],
+            rest: Duration::ZERO,
+        };
+        ledger.allocate(&wish, BootTime::default()).unwrap();
+    }
+    store.save(&ledger).unwrap();
+}
+
+#[test]
+fn fault_03_a_drained_node_moves_traffic_then_services_then_its_last_pod_and_says_good_bye() {
+    let mut world = World::start();
+    pod(&world, Some("last"));
+    await_at_router(&world, SERVICE, |route| route.is_some());
+    let drained = world.n1().ask(&["drain", "--wait", "1s", "--text", "new disks", "--timeout", "3s"]);
+    let (said, told) =
+        (String::from_utf8_lossy(&drained.stdout), String::from_utf8_lossy(&drained.stderr).into_owned());
+    assert_eq!(drained.status.code(), Some(1), "a pod is left: {said}{told}");
+    assert!(said.contains("1 pod left"), "{said}");
+    let steps: Vec<_> = ["last resort", "Service routes are withdrawn"].map(|step| told.find(step)).to_vec();
+    assert!(steps[0].is_some() && steps[0] < steps[1], "{told}");
+    assert!(is_last_resort(at_router(&world, POD).as_ref()), "the pod is reached to the end");
+    await_at_router(&world, SERVICE, |route| !is_from(route, "172.30.1.2"));
+    let status = world.n1().json(&["status"]);
+    assert_eq!(status["drain"]["phase"], "servicesWithdrawn");
+    assert_eq!(status["drain"]["pods"], 1);
+
+    // A restart in between is a restart, and forgets nothing.
+    let (namespace, daemon) = &mut world.nodes[0];
+    terminate(&mut daemon.child);
+    let folder = daemon.socket.parent().unwrap().to_owned();
+    *daemon = Daemon::start(namespace, &folder, &["agent", "--node", "n1"], &world.state);
+    daemon.await_log("session established");
+    await_at_router(&world, POD, is_last_resort);
+
+    pod(&world, None);
+    let drained = world.n1().ask(&["drain", "--wait", "1s", "--text", "new disks", "--timeout", "30s"]);
+    let said = String::from_utf8_lossy(&drained.stdout).into_owned();
+    assert_eq!(drained.status.code(), Some(0), "{said}");
+    assert!(said.contains("new disks"), "{said}");
+    await_at_router(&world, POD, |route| route.is_none());
+    terminate(&mut world.nodes[0].1.child);
+    let line = world.router.await_log("new disks");
+    assert!(line.contains("administrative shutdown") || line.contains("shutdown"), "{line}");
+}
+
+fn is_from(route: Option<&Value>, next_hop: &str) -> bool {
+    route.is_some_and(|route| route["nextHop"] == next_hop)
+}
+
+#[test]
+fn rfc8326_1_a_drain_that_is_taken_back_leaves_nothing_behind() {
+    let world = World::start();
+    let begun = world.n1().ask(&["drain", "--wait", "1h", "--no-follow"]);
+    assert!(begun.status.success());
+    await_at_router(&world, POD, is_last_resort);
+    assert!(world.n1().text(&["status"]).contains("DRAIN\nevery route is announced as a last resort"));
+    let taken_back = world.n1().ask(&["undrain"]);
+    assert!(taken_back.status.success());
+    await_at_router(&world, POD, |route| route.is_some() && !is_last_resort(route));
+    assert!(!world.n1().text(&["status"]).contains("DRAIN"));
+    let long = world.n1().ask(&["drain", "--text", &"x".repeat(256)]);
+    let said = String::from_utf8_lossy(&long.stderr).into_owned();
+    assert!(!long.status.success() && said.contains("255"), "{said}");
+}
+
+/// Gives the Node object of n1 this taint and no other, or none.
+fn taint(world: &World, key: Option<&str>) {
+    let path = world.state.join("nodes.yaml");
+    let mut text = fs::read_to_string(&path).unwrap();
+    if let Some(begin) = text.find("    taints:") {
+        let end = begin + text[begin..].find('\n').unwrap() + 1;
+        text.replace_range(begin..end, "");
+    }
+    if let Some(key) = key {
+        // The first Node of the file.
+        let taint = format!("    taints: [{{key: {key}, effect: NoSchedule}}]\n    podCIDRs:\n");
+        text = text.replacen("    podCIDRs:\n", &taint, 1);
+    }
+    fs::write(&path, text).unwrap();
+}
+
+#[test]
+fn a_taint_drains_the_node_and_says_how_it_is_taken_back() {
+    const TAINT: &str = "muslin.dev/drain";
+    let world = World::start();
+    taint(&world, Some(TAINT));
+    await_at_router(&world, POD, is_last_resort);
+    let status = world.n1().text(&["status"]);
+    assert!(status.contains("kubectl taint node NAME muslin.dev/drain-"), "{status}");
+    let undrain = world.n1().ask(&["undrain"]);
+    let said = String::from_utf8_lossy(&undrain.stdout).into_owned();
+    assert_eq!(undrain.status.code(), Some(1), "{said}");
+    assert!(said.contains("the drain goes on") && said.contains(TAINT), "{said}");
+
+    // Who asks for more in so many words gets it, and the taint stays in force when that is taken back.
+    assert!(
+        world.n1().ask(&["drain", "--wait", "1h", "--text", "new disks", "--no-follow"]).status.success()
+    );
+    assert_eq!(world.n1().json(&["status"])["drain"]["cause"], "command");
+    world.n1().ask(&["undrain"]);
+    assert_eq!(world.n1().json(&["status"])["drain"]["cause"], "taint");
+
+    taint(&world, None);
+    await_at_router(&world, POD, |route| route.is_some() && !is_last_resort(route));
+    assert_eq!(world.n1().json(&["status"])["drain"], Value::Null);
+}
+
+#[test]
+fn fault_04_a_machine_that_goes_down_withdraws_at_once() {
+    let mut world = World::start();
+    pod(&world, Some("still here"));
+    await_at_router(&world, SERVICE, |route| is_from(route, "172.30.1.2"));
+    taint(&world, Some("node.cloudprovider.kubernetes.io/shutdown"));
+    await_at_router(&world, SERVICE, |route| !is_from(route, "172.30.1.2"));
+    assert!(is_last_resort(at_router(&world, POD).as_ref()), "a pod that is not gone is reached");
+    assert_eq!(world.n1().json(&["status"])["drain"]["cause"], "shutdown");
+
+    // The router would keep the routes of a node that restarts for two minutes.
+    terminate(&mut world.nodes[0].1.child);
+    world.router.await_log("the node shuts down");
+    let kept = at_router(&world, POD);
+    assert!(kept.is_none(), "{kept:?}");
+}
