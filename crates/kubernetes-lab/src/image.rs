@@ -17,8 +17,15 @@ use crate::programs::{Programs, find};
 pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 /// The image with Kubernetes' own test server, and a shell with common tools.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
-/// What Kubernetes' tests call an image with other tools to ask the DNS by; ours has one kind of them.
-const DNSUTILS: &str = "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7";
+/// The same with the names that Kubernetes' tests have for images with other tools; ours has one kind of them.
+const TOOL_IMAGES: &[&str] = &[
+    AGNHOST,
+    "registry.k8s.io/build-image/distroless-iptables:v0.7.11",
+    "registry.k8s.io/e2e-test-images/busybox:1.37.0-1",
+    "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7",
+];
+/// The image of a server that sends its clients packets outside of their window, at which they must not hang up.
+const REGRESSION: &str = "registry.k8s.io/e2e-test-images/regression-issue-74839:1.2";
 /// The image of the cluster's DNS.
 pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.13.2";
 
@@ -29,9 +36,34 @@ pub const INGRESS: &str = "ghcr.io/zalando/skipper:v0.22.0";
 const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
 
 /// Tools of the machine that test pods call; those that are not installed are left out.
-const TOOLS: [&str; 24] = [
-    "bash", "cat", "curl", "cut", "date", "dig", "env", "getent", "grep", "head", "hostname", "ip", "ls",
-    "nc", "ping", "seq", "sleep", "ss", "tail", "timeout", "touch", "tr", "wc", "wget",
+const TOOLS: [&str; 27] = [
+    "bash",
+    "cat",
+    "conntrack",
+    "curl",
+    "cut",
+    "date",
+    "dd",
+    "dig",
+    "env",
+    "getent",
+    "grep",
+    "head",
+    "hostname",
+    "ip",
+    "ls",
+    "nc",
+    "nslookup",
+    "ping",
+    "seq",
+    "sleep",
+    "ss",
+    "tail",
+    "timeout",
+    "touch",
+    "tr",
+    "wc",
+    "wget",
 ];
 
 /// Writes the archives into a folder; their paths.
@@ -51,16 +83,20 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
         user: "0:0",
         files: vec![(programs.get("coredns"), "coredns".into())],
     };
-    let mut files = vec![(programs.get("agnhost"), "agnhost".into())];
+    // Upstream's has a server for tests of the DNS, and what HTTPS servers use when they are given nothing else, too.
+    let files = ["agnhost", "coredns", "localhost.crt", "localhost.key"];
+    let mut files: Vec<_> = files.iter().map(|name| (programs.get(name), name.into())).collect();
     files.extend(tools());
-    let agnhost = Image {
-        names: &[AGNHOST, DNSUTILS],
-        entrypoint: &["/agnhost"],
-        arguments: &["pause"],
+    let agnhost =
+        Image { names: TOOL_IMAGES, entrypoint: &["/agnhost"], arguments: &["pause"], user: "0:0", files };
+    let regression = Image {
+        names: &[REGRESSION],
+        entrypoint: &["/regression-issue-74839"],
+        arguments: &[],
         user: "0:0",
-        files,
+        files: vec![(programs.get("regression-issue-74839"), "regression-issue-74839".into())],
     };
-    [("pause", pause), ("coredns", coredns), ("agnhost", agnhost)]
+    [("pause", pause), ("coredns", coredns), ("agnhost", agnhost), ("regression", regression)]
         .into_iter()
         .map(|(name, image)| {
             let path = folder.join(format!("{name}.tar"));
