@@ -216,14 +216,18 @@ impl Programs {
     }
 
     fn require(&self, recipe: &Recipe, progress: Progress) -> Result<PathBuf, LabError> {
-        let program = self.get(recipe.name);
-        let made_by = fs::read(self.made_by(recipe)).unwrap_or_default();
-        if !program.is_file() || made_by != recipe.digest().as_ref() {
+        if !self.has(recipe) {
             let step = progress.step(format!("{} built, once", recipe.name));
             self.build(recipe)?;
             step.done();
         }
-        Ok(program)
+        Ok(self.get(recipe.name))
+    }
+
+    /// Whether the program is there as the recipe makes it.
+    fn has(&self, recipe: &Recipe) -> bool {
+        let made_by = fs::read(self.made_by(recipe)).unwrap_or_default();
+        made_by == recipe.digest().as_ref() && self.get(recipe.name).is_file()
     }
 
     /// The file that tells which recipe a program was made by: versions are not all that it depends on.
@@ -356,4 +360,31 @@ pub(crate) fn check() -> Result<(), LabError> {
         return Ok(());
     }
     Err(LabError::Missing(format!("--kubernetes needs more programs: apt-get install {}", missing.join(" "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_another_recipe_is_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs { folder: folder.path().to_path_buf() };
+        let recipe = |text| Recipe {
+            name: "program",
+            command: PROGRAM,
+            module: PAUSE_MODULE,
+            source: Some(("main.go", text)),
+            package: ".",
+            variables: &[],
+            data: &[],
+        };
+        let (old, new) = (recipe("package main"), recipe("package main // changed"));
+        fs::write(programs.get("program"), "").unwrap();
+        assert!(!programs.has(&old), "nobody knows what made it");
+        fs::write(programs.made_by(&old), old.digest()).unwrap();
+        assert!(programs.has(&old) && !programs.has(&new));
+        fs::remove_file(programs.get("program")).unwrap();
+        assert!(!programs.has(&old));
+    }
 }
