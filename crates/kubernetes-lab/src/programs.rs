@@ -167,7 +167,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs, and builds those that are missing, which takes ten minutes on two cores.
+    /// Finds the programs, and builds those that are missing or were made by another recipe: all of them take ten minutes
+    /// on two cores.
     ///
     /// # Errors
     /// [`LabError::Missing`] if there is no Go, [`LabError::Process`] if it fails.
