@@ -64,8 +64,8 @@ pub(crate) fn kube_proxy(node: &str, mode: ProxyMode, cluster: &ClusterShape) ->
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": format!("{CONFIGURATION}/kube-proxy.kubeconfig")},
         "clusterCIDR": shape::list(&cluster.pods),
-        // Only the machine's own namespace has these settings.
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        // Only the machine's own namespace may say how many connections are tracked.
+        "conntrack": {"maxPerCore": 0, "min": 0},
         "hostnameOverride": node,
         "mode": match mode {
             ProxyMode::Nftables => "nftables",

@@ -1,4 +1,4 @@
-//! Container images without a registry: archives in the form of `docker save`, each of one layer.
+//! Container images without a registry: archives in the form of `docker save`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,8 +17,15 @@ use crate::programs::{Programs, find};
 pub(crate) const PAUSE: &str = "registry.k8s.io/pause:3.10.1";
 /// The image with Kubernetes' own test server, and a shell with common tools.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.56";
-/// What Kubernetes' tests call an image with other tools to ask the DNS by; ours has one kind of them.
-const DNSUTILS: &str = "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7";
+/// The same with the names that Kubernetes' tests have for images with other tools; ours has one kind of them.
+const TOOL_IMAGES: &[&str] = &[
+    AGNHOST,
+    "registry.k8s.io/build-image/distroless-iptables:v0.7.11",
+    "registry.k8s.io/e2e-test-images/busybox:1.37.0-1",
+    "registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7",
+];
+/// The image of a server that sends its clients packets outside of their window, at which they must not hang up.
+const REGRESSION: &str = "registry.k8s.io/e2e-test-images/regression-issue-74839:1.2";
 /// The image of the cluster's DNS.
 pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.13.2";
 
@@ -29,9 +36,34 @@ pub const INGRESS: &str = "ghcr.io/zalando/skipper:v0.22.0";
 const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
 
 /// Tools of the machine that test pods call; those that are not installed are left out.
-const TOOLS: [&str; 24] = [
-    "bash", "cat", "curl", "cut", "date", "dig", "env", "getent", "grep", "head", "hostname", "ip", "ls",
-    "nc", "ping", "seq", "sleep", "ss", "tail", "timeout", "touch", "tr", "wc", "wget",
+const TOOLS: [&str; 27] = [
+    "bash",
+    "cat",
+    "conntrack",
+    "curl",
+    "cut",
+    "date",
+    "dd",
+    "dig",
+    "env",
+    "getent",
+    "grep",
+    "head",
+    "hostname",
+    "ip",
+    "ls",
+    "nc",
+    "nslookup",
+    "ping",
+    "seq",
+    "sleep",
+    "ss",
+    "tail",
+    "timeout",
+    "touch",
+    "tr",
+    "wc",
+    "wget",
 ];
 
 /// Writes the archives into a folder; their paths.
@@ -42,25 +74,34 @@ pub(crate) fn write_all(programs: &Programs, folder: &Path) -> Result<Vec<PathBu
         entrypoint: &["/pause"],
         arguments: &[],
         user: "65535:65535",
-        files: vec![(programs.get("pause"), "pause".into())],
+        layers: vec![vec![(programs.get("pause"), "pause".into())]],
     };
+    let server = vec![(programs.get("coredns"), "coredns".into())];
     let coredns = Image {
         names: &[COREDNS],
         entrypoint: &["/coredns"],
         arguments: &[],
         user: "0:0",
-        files: vec![(programs.get("coredns"), "coredns".into())],
+        layers: vec![server.clone()],
     };
-    let mut files = vec![(programs.get("agnhost"), "agnhost".into())];
-    files.extend(tools());
+    // Its HTTPS servers use the certificate when they are given no other.
+    let files = ["agnhost", "localhost.crt", "localhost.key"].map(|name| (programs.get(name), name.into()));
     let agnhost = Image {
-        names: &[AGNHOST, DNSUTILS],
+        names: TOOL_IMAGES,
         entrypoint: &["/agnhost"],
         arguments: &["pause"],
         user: "0:0",
-        files,
+        // As upstream's, it has a DNS server for tests; a node keeps the layer once.
+        layers: vec![server, tools().into_iter().chain(files).collect()],
     };
-    [("pause", pause), ("coredns", coredns), ("agnhost", agnhost)]
+    let regression = Image {
+        names: &[REGRESSION],
+        entrypoint: &["/regression-issue-74839"],
+        arguments: &[],
+        user: "0:0",
+        layers: vec![vec![(programs.get("regression-issue-74839"), "regression-issue-74839".into())]],
+    };
+    [("pause", pause), ("coredns", coredns), ("agnhost", agnhost), ("regression", regression)]
         .into_iter()
         .map(|(name, image)| {
             let path = folder.join(format!("{name}.tar"));
@@ -78,7 +119,7 @@ pub(crate) fn write_ingress_controller(program: PathBuf, folder: &Path) -> Resul
         entrypoint: &["/usr/bin/skipper"],
         arguments: &[],
         user: "65534:65534",
-        files,
+        layers: vec![files],
     };
     let path = folder.join("ingress.tar");
     image.write(&path).map_err(LabError::file(&path))?;
@@ -96,9 +137,9 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
         files.extend(libraries(&path).map(|library| (library.clone(), place(&library))));
         files.insert((path, Path::new("usr/bin").join(program)));
     }
-    let files = files.into_iter().collect();
+    let layers = vec![files.into_iter().collect()];
     let image =
-        Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], arguments: &[], user: "0:0", files };
+        Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], arguments: &[], user: "0:0", layers };
     let path = folder.join("muslin.tar");
     image.write(&path).map_err(LabError::file(&path))?;
     Ok(path)
@@ -111,20 +152,28 @@ struct Image {
     /// What it is told when nobody says more.
     arguments: &'static [&'static str],
     user: &'static str,
-    /// Programs of this machine, and where they go.
-    files: Vec<(PathBuf, PathBuf)>,
+    /// From the lowest to the highest.
+    layers: Vec<Layer>,
 }
+
+/// Files of this machine, and where they go.
+type Layer = Vec<(PathBuf, PathBuf)>;
 
 impl Image {
     fn write(&self, path: &Path) -> io::Result<()> {
-        // The archive begins with the layer, whose digest is known when it is written.
+        let mut archive = Builder::new(BufWriter::new(File::create(path)?));
         let layer_path = path.with_extension("layer");
-        let digest = {
+        let mut digests = Vec::new();
+        for layer in &self.layers {
+            // It is named by its digest, which is known when it is written.
             let mut file = Hashed { inner: BufWriter::new(File::create(&layer_path)?), hash: Sha256::new() };
-            self.write_layer(&mut file)?;
+            write_layer(layer, &mut file)?;
             file.inner.flush()?;
-            hexadecimal(&file.hash.finalize())
-        };
+            let digest = hexadecimal(&file.hash.finalize());
+            archive.append_path_with_name(&layer_path, format!("{digest}.tar"))?;
+            digests.push(digest);
+        }
+        fs::remove_file(layer_path)?;
         let configuration = serde_json::json!({
             "architecture": architecture(),
             "os": "linux",
@@ -134,53 +183,48 @@ impl Image {
                 "User": self.user,
                 "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin:/"],
             },
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>(),
+            },
         })
         .to_string();
         let configuration_name = format!("{}.json", hexadecimal(&Sha256::digest(&configuration)));
         let manifest = serde_json::json!([{
             "Config": configuration_name,
             "RepoTags": self.names,
-            "Layers": [format!("{digest}.tar")],
+            "Layers": digests.iter().map(|digest| format!("{digest}.tar")).collect::<Vec<_>>(),
         }])
         .to_string();
-        let mut archive = Builder::new(BufWriter::new(File::create(path)?));
-        archive.append_path_with_name(&layer_path, format!("{digest}.tar"))?;
         append(&mut archive, &configuration_name, configuration.as_bytes())?;
         append(&mut archive, "manifest.json", manifest.as_bytes())?;
-        archive.into_inner()?.flush()?;
-        fs::remove_file(layer_path)
+        archive.into_inner()?.flush()
     }
+}
 
-    fn write_layer(&self, to: impl Write) -> io::Result<()> {
-        let mut layer = Builder::new(to);
-        for folder in ["etc/", "proc/", "root/", "run/", "sys/", "usr/", "usr/bin/", "usr/lib/", "usr/lib64/"]
-        {
-            special(&mut layer, folder, EntryType::Directory, 0o755)?;
-        }
-        special(&mut layer, "tmp/", EntryType::Directory, 0o1777)?;
-        for name in ["bin", "lib", "lib64"] {
-            let mut header = header(EntryType::Symlink, 0o777, 0);
-            layer.append_link(&mut header, name, format!("usr/{name}"))?;
-        }
-        append(
-            &mut layer,
-            "etc/passwd",
-            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
-        )?;
-        append(&mut layer, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
-        append(&mut layer, "etc/nsswitch.conf", b"hosts: files dns\n")?;
-        for (from, to) in &self.files {
-            let file = File::open(from)?;
-            let mut header = header(EntryType::Regular, 0o755, file.metadata()?.len());
-            layer.append_data(&mut header, to, file)?;
-        }
-        if self.files.iter().any(|(_, to)| to.ends_with("bash")) {
-            let mut header = header(EntryType::Symlink, 0o777, 0);
-            layer.append_link(&mut header, "usr/bin/sh", "bash")?;
-        }
-        layer.into_inner()?.flush()
+fn write_layer(files: &Layer, to: impl Write) -> io::Result<()> {
+    let mut layer = Builder::new(to);
+    for folder in ["etc/", "proc/", "root/", "run/", "sys/", "usr/", "usr/bin/", "usr/lib/", "usr/lib64/"] {
+        special(&mut layer, folder, EntryType::Directory, 0o755)?;
     }
+    special(&mut layer, "tmp/", EntryType::Directory, 0o1777)?;
+    for name in ["bin", "lib", "lib64"] {
+        let mut header = header(EntryType::Symlink, 0o777, 0);
+        layer.append_link(&mut header, name, format!("usr/{name}"))?;
+    }
+    append(&mut layer, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
+    append(&mut layer, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+    append(&mut layer, "etc/nsswitch.conf", b"hosts: files dns\n")?;
+    for (from, to) in files {
+        let file = File::open(from)?;
+        let mut header = header(EntryType::Regular, 0o755, file.metadata()?.len());
+        layer.append_data(&mut header, to, file)?;
+    }
+    if files.iter().any(|(_, to)| to.ends_with("bash")) {
+        let mut header = header(EntryType::Symlink, 0o777, 0);
+        layer.append_link(&mut header, "usr/bin/sh", "bash")?;
+    }
+    layer.into_inner()?.flush()
 }
 
 /// The tools that are installed, with the libraries that they load.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use muslin_lab::{LabError, Progress};
+use sha2::{Digest, Sha256};
 
 /// The release of Kubernetes.
 pub const KUBERNETES: &str = "1.34.2";
@@ -25,12 +26,9 @@ type Module = [(&'static str, &'static str)];
 const KUBERNETES_MODULE: &Module = &[
     ("go.mod", include_str!("programs/kubernetes.mod")),
     ("go.sum", include_str!("programs/kubernetes.sum")),
-    ("main.go", include_str!("programs/kubernetes.go")),
-    ("coredns/main.go", include_str!("programs/coredns.go")),
     ("tools.go", include_str!("programs/tools.go")),
 ];
-const PAUSE_MODULE: &Module =
-    &[("go.mod", "module muslin.dev/lab/pause\n\ngo 1.24\n"), ("main.go", include_str!("programs/pause.go"))];
+const PAUSE_MODULE: &Module = &[("go.mod", "module muslin.dev/lab/pause\n\ngo 1.24\n")];
 
 /// Skipper, with the versions of all that it is made of.
 const INGRESS_MODULE: &Module =
@@ -38,15 +36,27 @@ const INGRESS_MODULE: &Module =
 
 /// A program and how it comes about: from a package of a module that stands here, with the versions of all that it is made
 /// of.
+#[derive(Debug)]
 struct Recipe {
     /// Its file.
     name: &'static str,
     /// What Go is told to do with the package.
     command: &'static [&'static str],
     module: &'static Module,
+    /// What is ours of the package: a file of the module.
+    source: Option<(&'static str, &'static str)>,
     package: &'static str,
     /// Variables of Go packages that say which version they are.
     variables: &'static [(&'static str, &'static str)],
+    /// Files below the package's folder that the program reads when it runs; they are kept beside it.
+    data: &'static [&'static str],
+}
+
+impl Recipe {
+    /// Another one for whatever would be built differently.
+    fn digest(&self) -> impl AsRef<[u8]> {
+        Sha256::digest(format!("{self:?}"))
+    }
 }
 
 const PROGRAM: &[&str] = &["build"];
@@ -60,35 +70,60 @@ const VERSION: &[(&str, &str)] = &[
 ];
 
 /// In the order of building: what others wait for comes first.
-const RECIPES: [Recipe; 5] = [
+const RECIPES: [Recipe; 6] = [
     Recipe {
         name: "kubernetes",
         command: PROGRAM,
         module: KUBERNETES_MODULE,
+        source: Some(("main.go", include_str!("programs/kubernetes.go"))),
         package: ".",
         variables: VERSION,
+        data: &[],
     },
-    Recipe { name: "pause", command: PROGRAM, module: PAUSE_MODULE, package: ".", variables: &[] },
+    Recipe {
+        name: "pause",
+        command: PROGRAM,
+        module: PAUSE_MODULE,
+        source: Some(("main.go", include_str!("programs/pause.go"))),
+        package: ".",
+        variables: &[],
+        data: &[],
+    },
     Recipe {
         name: "agnhost",
         command: PROGRAM,
         module: KUBERNETES_MODULE,
+        source: None,
         package: "k8s.io/kubernetes/test/images/agnhost",
         variables: VERSION,
+        data: &["porter/localhost.crt", "porter/localhost.key"],
+    },
+    Recipe {
+        name: "regression-issue-74839",
+        command: PROGRAM,
+        module: KUBERNETES_MODULE,
+        source: None,
+        package: "k8s.io/kubernetes/test/images/regression-issue-74839",
+        variables: &[],
+        data: &[],
     },
     Recipe {
         name: "helm",
         command: PROGRAM,
         module: KUBERNETES_MODULE,
+        source: None,
         package: "helm.sh/helm/v3/cmd/helm",
         variables: &[("helm.sh/helm/v3/internal/version.version", "v3.19.2")],
+        data: &[],
     },
     Recipe {
         name: "coredns",
         command: PROGRAM,
         module: KUBERNETES_MODULE,
+        source: Some(("coredns/main.go", include_str!("programs/coredns.go"))),
         package: "./coredns",
         variables: &[],
+        data: &[],
     },
 ];
 
@@ -97,8 +132,10 @@ const INGRESS: Recipe = Recipe {
     name: "skipper",
     command: PROGRAM,
     module: INGRESS_MODULE,
+    source: None,
     package: "github.com/zalando/skipper/cmd/skipper",
     variables: &[],
+    data: &[],
 };
 
 /// What runs Kubernetes' own tests, and the tests.
@@ -107,15 +144,19 @@ const END_TO_END: [Recipe; 2] = [
         name: "ginkgo",
         command: PROGRAM,
         module: KUBERNETES_MODULE,
+        source: None,
         package: "github.com/onsi/ginkgo/v2/ginkgo",
         variables: &[],
+        data: &[],
     },
     Recipe {
         name: "e2e.test",
         command: TESTS,
         module: KUBERNETES_MODULE,
+        source: None,
         package: "k8s.io/kubernetes/test/e2e",
         variables: VERSION,
+        data: &[],
     },
 ];
 
@@ -126,7 +167,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs, and builds those that are missing, which takes ten minutes on two cores.
+    /// Finds the programs, and builds those that are missing or were made by another recipe: all of them take ten minutes
+    /// on two cores.
     ///
     /// # Errors
     /// [`LabError::Missing`] if there is no Go, [`LabError::Process`] if it fails.
@@ -175,13 +217,23 @@ impl Programs {
     }
 
     fn require(&self, recipe: &Recipe, progress: Progress) -> Result<PathBuf, LabError> {
-        let program = self.get(recipe.name);
-        if !program.is_file() {
+        if !self.has(recipe) {
             let step = progress.step(format!("{} built, once", recipe.name));
             self.build(recipe)?;
             step.done();
         }
-        Ok(program)
+        Ok(self.get(recipe.name))
+    }
+
+    /// Whether the program is there as the recipe makes it.
+    fn has(&self, recipe: &Recipe) -> bool {
+        let made_by = fs::read(self.made_by(recipe)).unwrap_or_default();
+        made_by == recipe.digest().as_ref() && self.get(recipe.name).is_file()
+    }
+
+    /// The file that tells which recipe a program was made by: versions are not all that it depends on.
+    fn made_by(&self, recipe: &Recipe) -> PathBuf {
+        self.get(&format!(".{}.recipe", recipe.name))
     }
 
     /// The file of a program.
@@ -201,29 +253,55 @@ impl Programs {
         let flags: Vec<String> =
             recipe.variables.iter().map(|(name, value)| format!("-X {name}={value}")).collect();
         let flags = format!("-s -w {}", flags.join(" "));
-        for (name, text) in recipe.module {
+        for (name, text) in recipe.module.iter().chain(&recipe.source) {
             let file = place.path().join(name);
             let folder = file.parent().unwrap_or(place.path());
             fs::create_dir_all(folder).map_err(LabError::file(folder))?;
             fs::write(&file, text).map_err(LabError::file(file))?;
         }
         let result = place.path().join(".built");
-        let mut go = Command::new("go");
+        let mut go = go(place.path());
         go.args(recipe.command).args(["-trimpath", "-buildvcs=false", "-ldflags", &flags]);
         go.arg("-o").arg(&result).arg(recipe.package);
-        // Static, since it runs in images without a C library too.
-        go.current_dir(place.path()).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
         run_go(&mut go, recipe.name)?;
-        fs::rename(&result, self.get(recipe.name)).map_err(LabError::file(result))
+        self.keep_data(recipe, place.path())?;
+        fs::rename(&result, self.get(recipe.name)).map_err(LabError::file(&result))?;
+        fs::write(&result, recipe.digest()).map_err(LabError::file(&result))?;
+        fs::rename(&result, self.made_by(recipe)).map_err(LabError::file(result))
+    }
+
+    /// Takes what a program reads from where Go has the package.
+    fn keep_data(&self, recipe: &Recipe, module: &Path) -> Result<(), LabError> {
+        if recipe.data.is_empty() {
+            return Ok(());
+        }
+        let said = run_go(go(module).args(["list", "-f", "{{.Dir}}", recipe.package]), recipe.name)?;
+        let folder = Path::new(said.trim());
+        for file in recipe.data.iter().map(|file| folder.join(file)) {
+            let name = file.file_name().unwrap_or_default();
+            let copy = module.join(name);
+            fs::copy(&file, &copy).map_err(LabError::file(&file))?;
+            fs::rename(&copy, self.folder.join(name)).map_err(LabError::file(copy))?;
+        }
+        Ok(())
     }
 }
 
-fn run_go(go: &mut Command, name: &str) -> Result<(), LabError> {
-    let output = go.stdin(Stdio::null()).output().map_err(|error| {
+/// Go, in the folder of a module.
+fn go(module: &Path) -> Command {
+    let mut go = Command::new("go");
+    // Static, since it runs in images without a C library too.
+    go.current_dir(module).env("CGO_ENABLED", "0").env_remove("GOFLAGS").stdin(Stdio::null());
+    go
+}
+
+/// What it printed.
+fn run_go(go: &mut Command, name: &str) -> Result<String, LabError> {
+    let output = go.output().map_err(|error| {
         LabError::Missing(format!("Kubernetes is built with Go 1.24 or later, which does not start: {error}"))
     })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = text.lines().collect();
@@ -283,4 +361,31 @@ pub(crate) fn check() -> Result<(), LabError> {
         return Ok(());
     }
     Err(LabError::Missing(format!("--kubernetes needs more programs: apt-get install {}", missing.join(" "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_another_recipe_is_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs { folder: folder.path().to_path_buf() };
+        let recipe = |text| Recipe {
+            name: "program",
+            command: PROGRAM,
+            module: PAUSE_MODULE,
+            source: Some(("main.go", text)),
+            package: ".",
+            variables: &[],
+            data: &[],
+        };
+        let (old, new) = (recipe("package main"), recipe("package main // changed"));
+        fs::write(programs.get("program"), "").unwrap();
+        assert!(!programs.has(&old), "nobody knows what made it");
+        fs::write(programs.made_by(&old), old.digest()).unwrap();
+        assert!(programs.has(&old) && !programs.has(&new));
+        fs::remove_file(programs.get("program")).unwrap();
+        assert!(!programs.has(&old));
+    }
 }

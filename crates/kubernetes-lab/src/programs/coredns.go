@@ -1,4 +1,5 @@
-// CoreDNS with the plugins that a cluster's DNS names. What else it can be built with is other clouds' client libraries.
+// CoreDNS with the plugins that a cluster's DNS names, and the one that a test gives its own names to. What else it can
+// be built with is other clouds' client libraries.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
 	_ "github.com/coredns/coredns/plugin/health"
+	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/log"

@@ -33,9 +33,6 @@ const PARTS: [Part; 2] = [
             r"\[Serial\]",
             r"\[Disruptive\]",
             "internet",
-            // They want images that are not of this suite, and no image is fetched here.
-            "invalid conntrack state bug",
-            "TCP CLOSE_WAIT timeout",
         ],
     },
     Part {
@@ -107,8 +104,7 @@ fn page(parts: &[(&str, Vec<SpecResult>)]) -> String {
 Made by `cargo xtask e2e --all` (without `--all` the core alone, which is a test of `cargo xtask test --tier kubernetes`, too): the
 suite of Kubernetes, as released, on three nodes with kubelet, containerd and kube-proxy, whose pods find each other by nothing but
 BGP with one router. IPv4 is the first family, IPv6 the second. Left out, apart from what leaves itself out: load balancers, Ingress
-and NetworkPolicy, which are others' to provide, features beyond the stable ones, specs that ask the internet, and two that want
-images which are not part of the suite.
+and NetworkPolicy, which are others' to provide, features beyond the stable ones, and specs that ask the internet.
 
 | | |
 |---|---|
