@@ -91,14 +91,22 @@ pub(crate) struct ForLab {
 ///
 /// A lab asks for what an image from scratch may get wrong: another C library, static linking, the features that the
 /// product is built with, the layout of the image. Its tests count packets and time nothing, so they do not ask for
-/// speed, and what is not optimized is built in a third of the time. The release profile is proven by the tiers that
-/// run the same sources with this machine's C library.
+/// speed, and what is not optimized is built in a third of the time. The image that is [given away](given_away) is
+/// installed on the second cluster of the tier.
 pub(crate) fn for_lab() -> Result<ForLab> {
     let target = Metadata::read()?.target_directory;
     let image = target.join("image/muslin-lab.tar");
     run(&Options { architectures: Vec::new(), output: Some(image.clone()), profile: "dev".to_owned() })?;
     let muslin = target.join(Architecture::of_this_machine().target()).join("debug/muslin");
     Ok(ForLab { image, muslin })
+}
+
+/// The image as it is given away.
+pub(crate) fn given_away() -> Result<PathBuf> {
+    let image = Metadata::read()?.target_directory.join("image/muslin.tar");
+    let profile = GIVEN_AWAY.to_owned();
+    run(&Options { architectures: Vec::new(), output: Some(image.clone()), profile })?;
+    Ok(image)
 }
 
 /// Builds the programs, packs them, and says how large the image is.

@@ -41,29 +41,21 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The binary of kube-apiserver, if this machine has it.
-fn apiserver() -> Option<PathBuf> {
+/// The binary of kube-apiserver that the lab with Kubernetes has built.
+fn apiserver() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("muslin/kubernetes").join(VERSION).join("kube-apiserver")).filter(|path| path.exists())
+    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
+    cache.join("muslin/kubernetes").join(VERSION).join("kube-apiserver")
 }
 
 impl ControlPlane {
-    /// Starts one; `None`, said loudly, where the programs are missing.
-    pub(crate) async fn start() -> Option<Self> {
-        let etcd = Path::new("/usr/bin/etcd").exists();
-        let Some(apiserver) = apiserver().filter(|_| etcd) else {
-            use std::io::Write;
-            let line =
-                "SKIPPED: no etcd or no kube-apiserver here; the lab with Kubernetes puts them in place\n";
-            fs::OpenOptions::new()
-                .write(true)
-                .open("/dev/stderr")
-                .unwrap()
-                .write_all(line.as_bytes())
-                .unwrap();
-            return None;
-        };
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
+        let apiserver = apiserver();
+        for program in [Path::new("/usr/bin/etcd"), &apiserver] {
+            let remedy = "`cargo xtask test --tier kubernetes` puts it in place";
+            assert!(program.exists(), "{} is not here: {remedy}", program.display());
+        }
         let folder = tempfile::tempdir().unwrap();
         let mut plane =
             Self { folder, etcd_port: free_port(), api_port: free_port(), apiserver, etcd: None, api: None };
@@ -76,7 +68,7 @@ impl ControlPlane {
         fs::write(plane.path("tokens.csv"), "secret,tester,tester,system:masters\n").unwrap();
         plane.start_etcd();
         plane.start_api().await;
-        Some(plane)
+        plane
     }
 
     fn path(&self, name: &str) -> PathBuf {

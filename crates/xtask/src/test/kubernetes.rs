@@ -1,12 +1,12 @@
 //! The Kubernetes tier: the product, as its users get it, on a real control plane with real nodes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::{Tier, integration_tests};
+use super::{NEEDS_HELM, Tier, integration_tests};
 use crate::image;
 use crate::packages::{self, CNI_PLUGINS, ETCD, FRR, NFTABLES, Package};
 use crate::shell::{self, Count, Enter, cargo};
@@ -30,14 +30,24 @@ const PACKAGES: [Package; 11] = [
 struct Shape {
     router: &'static str,
     proxy_mode: &'static str,
-    /// `all`, or `packets` for those whose outcome another router or kube-proxy mode could change.
+    /// `all`, or `packets` for those whose outcome another router, kube-proxy mode or build of ours could change.
     tests: &'static str,
+    build: Build,
+}
+
+/// Which image is installed.
+#[derive(Clone, Copy)]
+enum Build {
+    /// One that is soon there.
+    Lab,
+    /// The one that is given away.
+    GivenAway,
 }
 
 const SHAPES: [Shape; 3] = [
-    Shape { router: "muslin", proxy_mode: "nftables", tests: "all" },
-    Shape { router: "frr", proxy_mode: "iptables", tests: "packets" },
-    Shape { router: "muslin", proxy_mode: "ipvs", tests: "packets" },
+    Shape { router: "muslin", proxy_mode: "nftables", tests: "all", build: Build::Lab },
+    Shape { router: "frr", proxy_mode: "iptables", tests: "packets", build: Build::GivenAway },
+    Shape { router: "muslin", proxy_mode: "ipvs", tests: "packets", build: Build::Lab },
 ];
 
 /// What `cargo xtask e2e` may be told.
@@ -70,7 +80,7 @@ fn prepare() -> Result<()> {
 /// Runs the tier in each shape, with the image and the chart of this checkout.
 pub(super) fn run(count: &mut Count) -> Result<()> {
     prepare()?;
-    let image::ForLab { image, muslin } = image::for_lab()?;
+    let lab = image::for_lab()?;
     let mut failed = None;
     for shape in SHAPES {
         if shape.proxy_mode == "ipvs" && !Path::new("/proc/net/ip_vs").exists() {
@@ -80,15 +90,26 @@ pub(super) fn run(count: &mut Count) -> Result<()> {
         }
         let start = Instant::now();
         println!("router {}, kube-proxy with {}, {} tests", shape.router, shape.proxy_mode, shape.tests);
-        if let Err(error) = shape.run(&muslin, &image, count) {
+        let tested = shape.image(&lab).and_then(|image| shape.run(&lab.muslin, &image, count));
+        if let Err(error) = tested {
             failed = Some(error);
         }
         println!("this took {:.1} s", start.elapsed().as_secs_f64());
     }
-    failed.map_or(Ok(()), Err)
+    // The first shape has built Helm.
+    let mut chart = cargo(["test", "--workspace", "--locked", "--bin", "xtask", NEEDS_HELM]);
+    let chart = shell::run_tests(&mut chart, count);
+    failed.map_or(chart, Err)
 }
 
 impl Shape {
+    fn image(&self, lab: &image::ForLab) -> Result<PathBuf> {
+        match self.build {
+            Build::Lab => Ok(lab.image.clone()),
+            Build::GivenAway => image::given_away(),
+        }
+    }
+
     fn run(&self, muslin: &Path, image: &Path, count: &mut Count) -> Result<()> {
         shell::run_tests(&mut Enter::wrap(&self.command(muslin, image)?)?, count)
     }
