@@ -33,6 +33,7 @@ pub use image::{AGNHOST, INGRESS};
 pub use install::{NAMESPACE, RELEASE, chart};
 pub use kubectl::Kubectl;
 pub use lab::{KubernetesLab, KubernetesOptions, Times};
+pub use muslin_lab::Progress;
 pub use node::Node;
 pub use node::init::{NodeArgs, run_node};
 pub use programs::{KUBERNETES, Programs};

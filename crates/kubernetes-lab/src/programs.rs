@@ -34,6 +34,10 @@ const PAUSE_MODULE: &Module = &[("go.mod", "module muslin.dev/lab/pause\n\ngo 1.
 const INGRESS_MODULE: &Module =
     &[("go.mod", include_str!("programs/ingress.mod")), ("go.sum", include_str!("programs/ingress.sum"))];
 
+/// kwok, with the versions of all that it is made of.
+const KWOK_MODULE: &Module =
+    &[("go.mod", include_str!("programs/kwok.mod")), ("go.sum", include_str!("programs/kwok.sum"))];
+
 /// A program and how it comes about: from a package of a module that stands here, with the versions of all that it is made
 /// of.
 #[derive(Debug)]
@@ -138,6 +142,18 @@ const INGRESS: Recipe = Recipe {
     data: &[],
 };
 
+/// The kubelets of nodes that are not there, for benchmarks. Its releases are not Kubernetes': the name says which it is, to
+/// readers of a benchmark too.
+const KWOK: Recipe = Recipe {
+    name: "kwok-0.8.0",
+    command: PROGRAM,
+    module: KWOK_MODULE,
+    source: None,
+    package: "sigs.k8s.io/kwok/cmd/kwok",
+    variables: &[],
+    data: &[],
+};
+
 /// What runs Kubernetes' own tests, and the tests.
 const END_TO_END: [Recipe; 2] = [
     Recipe {
@@ -173,9 +189,8 @@ impl Programs {
     /// # Errors
     /// [`LabError::Missing`] if there is no Go, [`LabError::Process`] if it fails.
     pub fn prepare(progress: Progress) -> Result<Self, LabError> {
-        let folder = cache_folder()?.join("muslin/kubernetes").join(KUBERNETES);
-        fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
-        let programs = Self { folder };
+        let programs = Self::in_cache()?;
+        fs::create_dir_all(programs.folder()).map_err(LabError::file(programs.folder()))?;
         for recipe in &RECIPES {
             programs.require(recipe, progress)?;
         }
@@ -186,6 +201,20 @@ impl Programs {
             }
         }
         Ok(programs)
+    }
+
+    /// Finds the programs that an earlier [`prepare`](Self::prepare) has built.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] if there are none.
+    pub fn built() -> Result<Self, LabError> {
+        let programs = Self::in_cache()?;
+        if programs.get("kube-apiserver").exists() && programs.get("kubectl").exists() {
+            return Ok(programs);
+        }
+        Err(LabError::Missing(format!(
+            "there is no Kubernetes {KUBERNETES}: `cargo xtask test --tier kubernetes` builds it, once"
+        )))
     }
 
     /// Builds what is missing of everything that tests of a lab want, too: a machine that builds is a slow cluster.
@@ -207,6 +236,14 @@ impl Programs {
         self.require(&INGRESS, progress)
     }
 
+    /// Finds kwok, or builds it, which takes two minutes on two cores. No lab and no test wants it.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn kwok(&self, progress: Progress) -> Result<PathBuf, LabError> {
+        self.require(&KWOK, progress)
+    }
+
     /// Finds the runner and the program of Kubernetes' own end-to-end tests, or builds them.
     ///
     /// # Errors
@@ -214,6 +251,10 @@ impl Programs {
     pub(crate) fn end_to_end(&self, progress: Progress) -> Result<[PathBuf; 2], LabError> {
         let [ginkgo, suite] = &END_TO_END;
         Ok([self.require(ginkgo, progress)?, self.require(suite, progress)?])
+    }
+
+    fn in_cache() -> Result<Self, LabError> {
+        Ok(Self { folder: cache_folder()?.join("muslin/kubernetes").join(KUBERNETES) })
     }
 
     fn require(&self, recipe: &Recipe, progress: Progress) -> Result<PathBuf, LabError> {

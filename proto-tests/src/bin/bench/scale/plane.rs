@@ -4,34 +4,43 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use muslin_kubernetes_lab::Programs;
 use muslin_netns::Namespace;
 use muslin_proto_tests::daemon::{Process, ask};
+use muslin_proto_tests::kernel::Usage;
 
 /// Port of the API.
 const PORT: u16 = 6443;
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What the load and the agent say to be let in.
-const TOKEN: &str = "measured";
+/// Who is let in: what they say, who they are, and of which groups. An agent is a service account, as the chart's, so that
+/// the server counts its requests apart.
+const CLIENTS: &str = "load,load,load,system:masters\n\
+     agent,system:serviceaccount:muslin-system:muslin,agent,\"system:serviceaccounts,system:serviceaccounts:muslin-system\"\n";
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) enum Client {
+    /// Whoever makes the cluster what it is.
+    Load,
+    /// Whose requests are measured.
+    Agent,
+}
 
 /// It ends when it is dropped.
 pub(super) struct Plane {
     _etcd: Process,
-    _server: Process,
+    server: Process,
     proxy: Process,
-    clock: AtomicU32,
 }
 
 impl Plane {
     /// Starts one that is reached at `address`.
-    pub(super) fn start(host: &Namespace, address: Ipv4Addr) -> Result<Self> {
-        let programs = programs()?;
+    pub(super) fn start(programs: &Programs, host: &Namespace, address: Ipv4Addr) -> Result<Self> {
         let folder = Process::folder()?;
         let mut etcd = Command::new("etcd");
         etcd.arg("--data-dir").arg(folder.path().join("data")).args(["--log-level", "error"]);
@@ -45,10 +54,10 @@ impl Plane {
             .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"])
             .arg(&key))?;
         let tokens = folder.path().join("tokens.csv");
-        fs::write(&tokens, format!("{TOKEN},load,load,system:masters\n"))?;
+        fs::write(&tokens, CLIENTS)?;
         let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, access(address))?;
-        let mut server = Command::new(programs.join("kube-apiserver"));
+        fs::write(&kubeconfig, access(address, Client::Load))?;
+        let mut server = Command::new(programs.get("kube-apiserver"));
         server
             .arg("--etcd-servers=http://127.0.0.1:2379")
             .arg(format!("--bind-address={address}"))
@@ -64,18 +73,18 @@ impl Plane {
         let server = Process::start(host, folder, &mut server)?;
 
         let folder = Process::folder()?;
-        let mut proxy = Command::new(programs.join("kubectl"));
+        let mut proxy = Command::new(programs.get("kubectl"));
         proxy.arg("--kubeconfig").arg(&kubeconfig).args(["proxy", "--reject-methods=^$"]);
         proxy.arg("--unix-socket").arg(folder.path().join("api.sock"));
         let proxy = Process::start(host, folder, &mut proxy)?;
-        let plane = Self { _etcd: etcd, _server: server, proxy, clock: AtomicU32::new(0) };
+        let plane = Self { _etcd: etcd, server, proxy };
         eventually("/readyz", || plane.api()?.call("GET", "/readyz", "", ""))?;
         Ok(plane)
     }
 
-    /// A second that no object has been told in yet.
-    pub(super) fn later(&self) -> u32 {
-        self.clock.fetch_add(1, Ordering::Relaxed) + 1
+    /// Processor time that the server has taken, in seconds.
+    pub(super) fn processor(&self) -> Result<f64> {
+        Ok(Usage::of(self.server.id())?.cpu_seconds)
     }
 
     /// A connection.
@@ -99,23 +108,17 @@ pub(super) fn eventually<T>(what: &str, attempt: impl Fn() -> Result<T>) -> Resu
     }
 }
 
-/// How an agent gets in.
-pub(super) fn access(address: Ipv4Addr) -> String {
+/// How a client gets in.
+pub(super) fn access(address: Ipv4Addr, client: Client) -> String {
+    let token = match client {
+        Client::Load => "load",
+        Client::Agent => "agent",
+    };
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
          clusters: [{{name: c, cluster: {{server: 'https://{address}:{PORT}', insecure-skip-tls-verify: true}}}}]\n\
-         users: [{{name: u, user: {{token: {TOKEN}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+         users: [{{name: u, user: {{token: {token}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
     )
-}
-
-/// The programs of Kubernetes that the lab has built, of the newest version.
-pub(super) fn programs() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache =
-        cache.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache"))).context("HOME")?;
-    let versions = fs::read_dir(cache.join("muslin/kubernetes")).into_iter().flatten().flatten();
-    let newest = versions.map(|entry| entry.path()).filter(|path| path.join("kube-apiserver").exists()).max();
-    newest.context("there is no kube-apiserver: `cargo xtask test --tier kubernetes` builds it, once")
 }
 
 /// A connection to the API that stays open.
