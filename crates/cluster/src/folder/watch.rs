@@ -15,6 +15,7 @@ use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, Flag, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -26,6 +27,9 @@ use crate::state::ClusterState;
 
 /// Events that may wait to be looked at.
 const QUEUE: usize = 256;
+
+/// How long changes wait at most for a reading of others before them.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 
 /// A folder that is followed; dropping it ends that.
 #[derive(Debug)]
@@ -137,18 +141,17 @@ impl Follower {
                     Need::Reading => {}
                     Need::NewWatch => self.watch_again(),
                 }
-                let files = self.read_what_changed();
-                // A write that began while we read makes its file's text doubtful: the next round leaves it out.
-                let writing = self.being_written.len();
+                let begun = Instant::now();
+                let mut files = self.read_what_changed();
                 while let Ok(next) = queue.try_recv() {
                     need = need.max(self.note(next));
                 }
-                if self.being_written.len() > writing {
-                    self.seen.clear();
-                    need = need.max(Need::Reading);
-                    continue;
+                if let Ok(files) = &mut files {
+                    self.leave_out_what_is_being_written(files);
                 }
                 self.publish(files);
+                // A folder that changes without end gets half a core; what comes meanwhile is read together.
+                std::thread::sleep(begun.elapsed().min(LONGEST_REST));
             }
         }
     }
@@ -168,6 +171,16 @@ impl Follower {
             self.seen.remove(&self.path.join(&**name));
         }
         Ok(files)
+    }
+
+    /// A write that began while we read makes its file's text doubtful; its end is an event.
+    fn leave_out_what_is_being_written(&self, files: &mut super::Files) {
+        let names = self.being_written.iter().filter_map(|path| path.file_name()?.to_str());
+        for name in names {
+            if let Some(text) = files.get_mut(name) {
+                *text = Err(Unread::BeingWritten);
+            }
+        }
     }
 
     fn publish(&mut self, files: std::io::Result<super::Files>) {

@@ -105,7 +105,7 @@ pub(crate) async fn run(
         if let Some(speaker) = daemon.speaker.get() {
             speaker.next_hops_changed();
         }
-        let rested = Instant::now() + begun.elapsed().min(LONGEST_REST);
+        let rested = Instant::now() + (2 * begun.elapsed()).min(LONGEST_REST);
         tokio::select! {
             _ = audit.tick() => if let Some(pods) = &mut pods {
                 pods.audit();
@@ -123,7 +123,7 @@ pub(crate) async fn run(
             changed = view.changed() => changed.context("the kernel's routes are no longer followed")?,
         }
         event = Instant::now();
-        // What changes without end gets half a core. The first change after a rest is planned for at once.
+        // What changes without end gets a third of a core. The first change after a rest is planned for at once.
         tokio::time::sleep_until(rested.into()).await;
     }
 }
