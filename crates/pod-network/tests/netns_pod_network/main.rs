@@ -7,3 +7,4 @@ mod faults;
 mod firewall;
 mod node;
 mod packets;
+mod path_mtu;
