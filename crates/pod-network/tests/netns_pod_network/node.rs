@@ -235,7 +235,7 @@ pub(crate) fn is_tracked(namespace: &Namespace, address: IpAddr) -> bool {
 }
 
 /// Waits until there is something to read; `false` if there is nothing by the `deadline`.
-fn await_readable(fd: BorrowedFd<'_>, deadline: Instant) -> bool {
+pub(crate) fn await_readable(fd: BorrowedFd<'_>, deadline: Instant) -> bool {
     let patience = deadline.saturating_duration_since(Instant::now());
     let timeout = patience.try_into().unwrap();
     poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0
