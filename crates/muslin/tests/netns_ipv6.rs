@@ -104,9 +104,8 @@ impl World {
     fn await_learned(&self, node: usize, prefix: &str) {
         let prefix: IpNet = prefix.parse().unwrap();
         let (namespace, daemon) = &self.nodes[node];
-        let learned = |routes: &[Route]| {
-            routes.iter().any(|route| route.prefix == prefix && route.protocol == OURS)
-        };
+        let learned =
+            |routes: &[Route]| routes.iter().any(|route| route.prefix == prefix && route.protocol == OURS);
         let came = namespace.await_routes(PATIENCE, learned).unwrap();
         assert!(came, "no {prefix}: {}", daemon.text(&["status"]));
     }
@@ -160,8 +159,12 @@ fn nodes_without_an_ipv4_address_have_sessions_routes_and_pods_that_reach_each_o
 fn fault_17_a_leaked_ipv6_default_route_is_installed_only_where_it_is_allowed() {
     let leaking = ROUTER.replace("originate: []", "originate: [{cidr: \"::/0\"}, {cidr: \"fd50::/48\"}]");
     for allowed in [false, true] {
-        let import = ["{cidrs: [\"::/0\"]}", "{cidrs: [\"::/0\"], defaultRoute: Accept}"][usize::from(allowed)];
-        let cluster = CLUSTER.replace("spec: {clusterCIDRs: [\"fd44::/48\"]}", &format!("spec: {{clusterCIDRs: [\"fd44::/48\"], import: {import}}}"));
+        let import =
+            ["{cidrs: [\"::/0\"]}", "{cidrs: [\"::/0\"], defaultRoute: Accept}"][usize::from(allowed)];
+        let cluster = CLUSTER.replace(
+            "spec: {clusterCIDRs: [\"fd44::/48\"]}",
+            &format!("spec: {{clusterCIDRs: [\"fd44::/48\"], import: {import}}}"),
+        );
         let world = World::start(&cluster, &leaking);
         world.await_learned(0, "fd50::/48");
         if allowed {
@@ -172,7 +175,8 @@ fn fault_17_a_leaked_ipv6_default_route_is_installed_only_where_it_is_allowed() 
         let default: IpNet = "::/0".parse().unwrap();
         let routes = node.routes().unwrap();
         let defaults: Vec<_> = routes.iter().filter(|route| route.prefix == default).collect();
-        let (ours, others): (Vec<_>, Vec<_>) = defaults.iter().partition(|route| route.protocol == OURS);
+        let (ours, others): (Vec<&Route>, Vec<&Route>) =
+            defaults.iter().copied().partition(|route| route.protocol == OURS);
         assert_eq!((ours.len(), others.len()), (usize::from(allowed), 1), "{defaults:?}");
         let refused = daemon.text(&["routes", "received", "--rejected"]);
         assert_eq!(refused.contains("a default route is not allowed"), !allowed, "{refused}");

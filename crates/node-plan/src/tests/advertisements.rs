@@ -168,7 +168,8 @@ fn a_cluster_ip_with_a_local_internal_traffic_policy_is_announced_by_the_nodes_t
     assert!(here.withheld.is_empty(), "{:?}", here.withheld);
     let there = on("n2", "172.30.1.3/24", &manifest);
     assert_eq!(originated(&there), ["10.244.2.0/24", "10.96.0.0/28"]);
-    let withheld: Vec<_> = there.withheld.iter().map(|one| format!("{} {}", one.prefix, one.reason)).collect();
+    let withheld: Vec<_> =
+        there.withheld.iter().map(|one| format!("{} {}", one.prefix, one.reason)).collect();
     assert_eq!(
         withheld,
         ["10.96.0.10/32 internalTrafficPolicy is Local and no endpoint on this node is ready"]
