@@ -15,9 +15,9 @@ fn fault_26_a_released_address_rests_a_minute_before_anybody_gets_it() {
     node.add(&pods[0]);
     node.add(&pods[1]);
     node.del(&pods[0]);
-    let released = |ago: u64| {
+    let released = |ago: i64| {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let since = json!({ "secs": now.tv_sec - ago as i64, "nanos": now.tv_nsec });
+        let since = json!({ "secs": now.tv_sec - ago, "nanos": now.tv_nsec });
         node.edit_ledger(|file| file["ledger"]["resting"]["10.244.1.0"] = since);
     };
     let add = || node.call("ADD", Some(&pods[2]), &node.config, &[]);

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -230,8 +231,6 @@ fn neighbour_events(node: &Namespace) -> netlink_sys::Socket {
 
 /// Waits until the node believes that each of these addresses is at this hardware address.
 fn await_claims(events: &netlink_sys::Socket, hardware: &[u8], addresses: [IpAddr; 2]) {
-    use std::os::fd::AsFd;
-
     let deadline = Instant::now() + PATIENCE;
     let mut missing = addresses.to_vec();
     while !missing.is_empty() {

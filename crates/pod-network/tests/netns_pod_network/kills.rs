@@ -147,7 +147,9 @@ fn fault_31_hundreds_of_kills_leave_no_address_twice_and_none_lost() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), PODS * 2);
-    pods.iter().for_each(|pod| node.del(pod));
+    for pod in &pods {
+        node.del(pod);
+    }
     node.assert_empty();
 }
 

@@ -40,7 +40,8 @@ fn fault_06_the_buffer_for_events_is_raised_past_the_systems_limit() {
     let has = sockopt::socket_recv_buffer_size(monitor(&host)).unwrap();
 
     // The kernel reserves twice of what is asked for, and tells that. A user namespace's root may not pass the limit.
-    let limit: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    let limit: usize =
+        std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
     let own = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let expected = match sockopt::set_socket_recv_buffer_size_force(&own, wanted) {
         Ok(()) => wanted * 2,
