@@ -10,7 +10,7 @@ use muslin_netns::Namespace;
 use rustix::net::sockopt::{Timeout, set_ipv6_multicast_hops, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketType, bind, connect, ipproto, socket};
 
-use crate::node::{Node, PATIENCE, await_readable};
+use crate::node::{Node, PATIENCE, await_local, await_readable};
 use crate::packets::{Addresses, Site, receive, receiver, seen_source, send};
 
 /// The ports of BFD over one hop and over several.
@@ -83,7 +83,9 @@ fn fault_47_no_pod_reaches_a_routing_protocol_by_the_gateways_address() {
 fn fault_47_bfd_is_heard_from_peers_and_hosts_but_from_no_other_pod_of_any_node() {
     let site = Site::new();
     for pod in ELSEWHERE.into_iter().chain([PEER]) {
-        site.outside.add_address("lo", IpNet::from(pod.parse::<IpAddr>().unwrap())).unwrap();
+        let pod: IpAddr = pod.parse().unwrap();
+        site.outside.add_address("lo", IpNet::from(pod)).unwrap();
+        await_local(&site.outside, &[pod]);
     }
     for (Addresses { a, node, inside, .. }, elsewhere) in site.families.into_iter().zip(ELSEWHERE) {
         for port in BFD {

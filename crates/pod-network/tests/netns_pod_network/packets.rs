@@ -7,7 +7,7 @@ use muslin_netns::{Namespace, connect};
 use muslin_pod_network::firewall;
 
 use crate::firewall::plan;
-use crate::node::{Node, PATIENCE, Pod, is_tracked, nft};
+use crate::node::{Node, PATIENCE, Pod, await_local, is_tracked, nft};
 
 /// A node with two pods, the firewall, and a neighbour that it sends its packets to and that knows the way back.
 pub(crate) struct Site {
@@ -80,6 +80,10 @@ impl Site {
             plan.masquerade.never.push(IpNet::from(family.inside));
         }
         node.host.run(|| firewall::apply(&plan)).unwrap().unwrap();
+        for Addresses { node: own, inside, outside: other, service, .. } in families {
+            await_local(&node.host, &[own]);
+            await_local(&outside, &[inside, other, service]);
+        }
         Self { node, a, b, outside, families }
     }
 

@@ -13,7 +13,7 @@ use rustix::net::sockopt::{
 use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 
 use crate::firewall::plan;
-use crate::node::{Node, PATIENCE, Pod};
+use crate::node::{Node, PATIENCE, Pod, await_local};
 
 /// What the router's links to the second node and to the outside carry; everything else carries 1500.
 const NARROW: u32 = 1400;
@@ -81,6 +81,7 @@ impl Site {
             let (gateway, out): (IpNet, IpNet) = (gateway.parse().unwrap(), out.parse().unwrap());
             router.add_address("out", gateway).unwrap();
             outside.add_address("eth0", out).unwrap();
+            await_local(&outside, &[out.addr()]);
             outside.add_route(everything.parse().unwrap(), gateway.addr()).unwrap();
             Addresses {
                 pods: [given[0][family], given[1][family]],
