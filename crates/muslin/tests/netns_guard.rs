@@ -134,6 +134,23 @@ fn fault_17_a_leaked_default_route_is_not_installed_and_the_nodes_own_stays() {
 }
 
 #[test]
+fn fault_17_a_default_route_that_is_allowed_is_installed_beside_the_nodes_own() {
+    let cluster =
+        CLUSTER.replace("import: {cidrs: [0.0.0.0/0]}", "import: {cidrs: [0.0.0.0/0], defaultRoute: Accept}");
+    let pair = Pair::start(&cluster, &router(&["0.0.0.0/0", "10.50.0.0/16"], "everything"));
+    let default: IpNet = "0.0.0.0/0".parse().unwrap();
+    let installed = pair.node.await_routes(PATIENCE, |routes| {
+        routes.iter().any(|route| route.protocol == OURS && route.prefix == default)
+    });
+    assert!(installed.unwrap(), "{}", pair.agent.text(&["routes", "received"]));
+    let routes = pair.node.routes().unwrap();
+    let own: Vec<_> =
+        routes.iter().filter(|route| route.prefix == default && route.protocol != OURS).collect();
+    // Lower than ours, so it goes on being the one that is used.
+    assert!(matches!(&own[..], [own] if own.metric < 77), "{own:?}");
+}
+
+#[test]
 fn fault_18_nobody_takes_over_what_is_the_nodes_or_the_clusters() {
     let hostile = [
         ("10.244.1.0/24", "own-block"),

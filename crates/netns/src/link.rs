@@ -103,6 +103,16 @@ impl Namespace {
         self.change_link(link, link, |_, index| LinkUnspec::new_with_index(index).mtu(mtu).build())
     }
 
+    /// Sets the hardware address of a link.
+    ///
+    /// # Errors
+    /// [`NetnsError::NoSuchLink`], [`NetnsError::Netlink`].
+    pub fn set_hardware_address(&self, link: &str, address: [u8; 6]) -> Result<(), NetnsError> {
+        self.change_link(link, link, |_, index| {
+            LinkUnspec::new_with_index(index).address(address.to_vec()).build()
+        })
+    }
+
     /// Removes a link; of a veth pair both ends go.
     ///
     /// # Errors

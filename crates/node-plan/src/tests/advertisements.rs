@@ -153,6 +153,35 @@ fn cluster_ips_are_announced_by_selected_nodes_alone() {
 }
 
 #[test]
+fn a_cluster_ip_with_a_local_internal_traffic_policy_is_announced_by_the_nodes_that_serve_it() {
+    let spec = "advertisements: [{advertisementType: Service, service: {addresses: [ClusterIP], \
+                aggregationLengthIPv4: 28}}]";
+    let manifest = cluster(&[advertisement("cluster", spec)]).replacen(
+        "spec: {type: LoadBalancer,",
+        "spec: {type: LoadBalancer, internalTrafficPolicy: Local,",
+        1,
+    );
+    let on = |node: &str, uplinks: &str, manifest: &str| plan_of(manifest, &uplink(&[uplinks]), node);
+    // shop/db has no such policy and is told as a range by everybody.
+    let here = on("n1", "172.30.1.2/24", &manifest);
+    assert_eq!(originated(&here), ["10.244.1.0/24", "10.96.0.0/28", "10.96.0.10/32"]);
+    assert!(here.withheld.is_empty(), "{:?}", here.withheld);
+    let there = on("n2", "172.30.1.3/24", &manifest);
+    assert_eq!(originated(&there), ["10.244.2.0/24", "10.96.0.0/28"]);
+    let withheld: Vec<_> =
+        there.withheld.iter().map(|one| format!("{} {}", one.prefix, one.reason)).collect();
+    assert_eq!(
+        withheld,
+        ["10.96.0.10/32 internalTrafficPolicy is Local and no endpoint on this node is ready"]
+    );
+    // The policy for traffic from outside says nothing of it.
+    let outer = manifest.replace("internalTrafficPolicy", "externalTrafficPolicy");
+    let there = on("n2", "172.30.1.3/24", &outer);
+    assert_eq!(originated(&there), ["10.244.2.0/24", "10.96.0.0/28"]);
+    assert!(there.withheld.iter().all(|one| !one.reason.contains("internalTrafficPolicy")));
+}
+
+#[test]
 fn external_ips_need_a_range_that_somebody_else_wrote() {
     let external = |cidrs: &str| {
         let spec = format!(

@@ -29,6 +29,8 @@ pub(super) enum Expression<'a> {
     NotTranslated,
     /// `meta l4proto … th dport …`
     ToPort { protocol: u8, port: u16 },
+    /// `icmpv6 type …`
+    IcmpV6(u8),
     /// `counter`
     Count,
     /// `accept`: the rest of the chain does not see the packet.
@@ -88,6 +90,12 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
             compare(m, &[protocol]);
             load_payload(m, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
             compare(m, &port.to_be_bytes());
+        }
+        Expression::IcmpV6(kind) => {
+            load_meta(m, NFT_META_L4PROTO);
+            compare(m, &[libc::IPPROTO_ICMPV6 as u8]);
+            load_payload(m, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1);
+            compare(m, &[kind]);
         }
         Expression::Count => step(m, "counter", |_| {}),
         Expression::Accept => verdict(m, NF_ACCEPT),

@@ -11,6 +11,8 @@ use crate::netlink::Batch;
 /// The ports that routing protocols listen on: BGP (RFC 4271 §8.2.1), BFD over one hop and over several
 /// (RFC 5881 §4, RFC 5883 §5).
 const ROUTING_PORTS: [(u8, u16); 3] = [(TCP, 179), (UDP, 3784), (UDP, 4784)];
+/// RFC 4861 §4.2.
+const ROUTER_ADVERTISEMENT: u8 = 134;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -42,6 +44,9 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
     table.chain(&Chain { name: "pods-in", kind: "filter", hook: PREROUTING, priority: libc::NF_IP_PRI_RAW });
     let spoofed = [&[from_a_pod, Expression::SourceBelongsElsewhere], &drop[..]].concat();
     table.rule("pods-in", "a source that is not the pod's own", &spoofed);
+    // A host may be set up to take its default route from any link, also from one that comes later.
+    let advertised = [&[from_a_pod, Expression::IcmpV6(ROUTER_ADVERTISEMENT)], &drop[..]].concat();
+    table.rule("pods-in", "no pod is a router", &advertised);
 
     table.chain(&Chain { name: "node-guard", kind: "filter", hook: INPUT, priority: libc::NF_IP_PRI_FILTER });
     let source = |family, set| Expression::Address { family, which: End::Source, set, is: Membership::In };

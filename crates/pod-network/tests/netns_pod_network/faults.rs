@@ -1,5 +1,7 @@
 //! Things that go wrong around the plugin, by the numbers of the project's list of faults.
 
+use std::path::Path;
+
 use muslin_netns::{Namespace, connect};
 use muslin_pod_network::{NetworkFile, host};
 use serde_json::json;
@@ -7,19 +9,26 @@ use serde_json::json;
 use crate::node::{Node, Pod};
 
 #[test]
-fn fault_26_a_released_address_rests_before_anybody_gets_it() {
+fn fault_26_a_released_address_rests_a_minute_before_anybody_gets_it() {
     let node = Node::with_blocks(&["10.244.1.0/31"]);
     let pods = ["a", "b", "c"].map(Pod::new);
     node.add(&pods[0]);
     node.add(&pods[1]);
     node.del(&pods[0]);
-    let early = node.call("ADD", Some(&pods[2]), &node.config, &[]);
-    assert_eq!(early.code(), 11, "try again later");
-    assert!(early.details().contains("1 rest"), "{early:?}");
-    // Two minutes later.
-    node.edit_ledger(|file| file["ledger"]["resting"]["10.244.1.0"] = json!({ "secs": 0, "nanos": 0 }));
-    let config = node.config_with(json!({ "restSeconds": 1 }));
-    assert!(node.call("ADD", Some(&pods[2]), &config, &[]).succeeded);
+    let released = |ago: i64| {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let since = json!({ "secs": now.tv_sec - ago, "nanos": now.tv_nsec });
+        node.edit_ledger(|file| file["ledger"]["resting"]["10.244.1.0"] = since);
+    };
+    let add = || node.call("ADD", Some(&pods[2]), &node.config, &[]);
+    let at_once = add();
+    assert_eq!(at_once.code(), 11, "try again later");
+    assert!(at_once.details().contains("1 rest"), "{at_once:?}");
+    // Far enough from a minute for a machine that is busy.
+    released(45);
+    assert_eq!(add().code(), 11);
+    released(60);
+    assert_eq!(add().addresses(), ["10.244.1.0".parse::<std::net::IpAddr>().unwrap()]);
 }
 
 #[test]
@@ -190,7 +199,7 @@ fn fault_38_the_nodes_settings_are_put_right() {
     ] {
         node.sysctl(setting, wrong).unwrap();
     }
-    let settings = std::path::Path::new(host::SETTINGS);
+    let settings = Path::new(host::SETTINGS);
     let families = [host::Family::V4, host::Family::V6];
     let problems = node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
@@ -204,4 +213,73 @@ fn fault_38_the_nodes_settings_are_put_right() {
 
     let problems = node.run(|| host::prepare(settings, &[host::Family::V4], &["no-such-link"])).unwrap();
     assert!(problems.is_empty(), "a link that is gone needs nothing");
+}
+
+#[test]
+fn fault_38_what_cannot_be_put_right_is_named() {
+    let (node, outside) = (Namespace::new("node").unwrap(), Namespace::new("outside").unwrap());
+    connect(&node, "eth0", &outside, "eth0").unwrap();
+    for (setting, wrong) in [
+        ("net/ipv4/ip_forward", "0"),
+        ("net/ipv6/conf/all/forwarding", "0"),
+        ("net/ipv6/conf/eth0/accept_ra", "1"),
+        ("net/ipv4/conf/eth0/rp_filter", "1"),
+        ("net/ipv4/fib_multipath_hash_policy", "0"),
+        ("net/ipv6/fib_multipath_hash_policy", "1"),
+    ] {
+        node.sysctl(setting, wrong).unwrap();
+    }
+    let settings = ReadOnly::new(&node);
+    let families = [host::Family::V4, host::Family::V6];
+    let prepare = |settings: &Path| node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
+    let problems = prepare(settings.0.path());
+    let named = problems.iter().map(|problem| {
+        let name = problem.path.strip_prefix(settings.0.path()).unwrap().to_str().unwrap();
+        assert_eq!(problem.source.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{problem}");
+        (name, problem.found.as_str(), problem.wanted)
+    });
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            ("ipv4/fib_multipath_hash_policy", "0", "1"),
+            ("ipv4/ip_forward", "0", "1"),
+            ("ipv4/conf/eth0/rp_filter", "1", "2"),
+            ("ipv6/conf/eth0/accept_ra", "1", "2"),
+            ("ipv6/conf/all/forwarding", "0", "1"),
+        ]
+    );
+    let said = problems[1].to_string();
+    assert!(said.contains("ipv4/ip_forward is \"0\", pods need \"1\": Read-only file system"), "{said}");
+
+    // Somebody else's hand undoes what was done, and the next round does it again.
+    let open = Path::new(host::SETTINGS);
+    assert_eq!(prepare(open).len(), 0);
+    for (setting, wrong, right) in [("ip_forward", "0", "1"), ("conf/eth0/rp_filter", "1", "2")] {
+        node.sysctl(&format!("net/ipv4/{setting}"), wrong).unwrap();
+        assert_eq!(prepare(open).len(), 0);
+        let path = open.join("ipv4").join(setting);
+        assert_eq!(node.run(|| std::fs::read_to_string(&path)).unwrap().unwrap().trim(), right);
+    }
+}
+
+/// The kernel's settings of a namespace as a container sees them that may not change any.
+struct ReadOnly(tempfile::TempDir);
+
+impl ReadOnly {
+    fn new(node: &Namespace) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = || {
+            rustix::mount::mount_bind(host::SETTINGS, folder.path()).unwrap();
+            let flags = rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY;
+            rustix::mount::mount_remount(folder.path(), flags, c"").unwrap();
+        };
+        node.run(mount).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
 }

@@ -107,6 +107,7 @@ flags interval
 chain pods-in {
 type filter hook prerouting priority raw; policy accept;
 iifname "msl*" fib saddr . iif oif missing counter packets 0 bytes 0 drop comment "a source that is not the pod's own"
+iifname "msl*" icmpv6 type nd-router-advert counter packets 0 bytes 0 drop comment "no pod is a router"
 }
 chain node-guard {
 type filter hook input priority filter; policy accept;

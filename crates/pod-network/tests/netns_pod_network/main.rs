@@ -5,5 +5,8 @@
 mod cni;
 mod faults;
 mod firewall;
+mod hostile;
+mod kills;
 mod node;
 mod packets;
+mod path_mtu;

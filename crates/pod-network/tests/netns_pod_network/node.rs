@@ -202,6 +202,19 @@ impl Pod {
     }
 }
 
+/// Waits until packets to these addresses of `namespace` are its own. The kernel makes an IPv6 address local in a work
+/// queue, after whoever added it was answered; until then it forwards what is sent there.
+pub(crate) fn await_local(namespace: &Namespace, addresses: &[IpAddr]) {
+    const LOCAL: u32 = 255;
+    let came = namespace.await_routes(PATIENCE, |routes| {
+        let is_local = |address: &IpAddr| {
+            routes.iter().any(|route| route.table == LOCAL && route.prefix == IpNet::from(*address))
+        };
+        addresses.iter().all(is_local)
+    });
+    assert!(came.unwrap(), "{addresses:?} do not become local");
+}
+
 /// What `nft` says in `namespace`.
 pub(crate) fn nft(namespace: &Namespace, arguments: &[&str]) -> String {
     let output = namespace.run(|| Command::new("nft").args(arguments).output()).unwrap();
@@ -235,7 +248,7 @@ pub(crate) fn is_tracked(namespace: &Namespace, address: IpAddr) -> bool {
 }
 
 /// Waits until there is something to read; `false` if there is nothing by the `deadline`.
-fn await_readable(fd: BorrowedFd<'_>, deadline: Instant) -> bool {
+pub(crate) fn await_readable(fd: BorrowedFd<'_>, deadline: Instant) -> bool {
     let patience = deadline.saturating_duration_since(Instant::now());
     let timeout = patience.try_into().unwrap();
     poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0

@@ -1,45 +1,48 @@
 //! Real packets: what passes, with which source, and what does not.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
 use muslin_pod_network::firewall;
 
 use crate::firewall::plan;
-use crate::node::{Node, PATIENCE, Pod, is_tracked, nft};
+use crate::node::{Node, PATIENCE, Pod, await_local, is_tracked, nft};
 
 /// A node with two pods, the firewall, and a neighbour that it sends its packets to and that knows the way back.
-struct Site {
-    node: Node,
-    a: Pod,
-    b: Pod,
-    outside: Namespace,
+pub(crate) struct Site {
+    pub(crate) node: Node,
+    pub(crate) a: Pod,
+    pub(crate) b: Pod,
+    pub(crate) outside: Namespace,
     /// IPv4 and IPv6.
-    families: [Addresses; 2],
+    pub(crate) families: [Addresses; 2],
 }
 
 /// Who has which address in one family.
 #[derive(Clone, Copy)]
-struct Addresses {
-    a: IpAddr,
-    b: IpAddr,
-    node: IpAddr,
+pub(crate) struct Addresses {
+    pub(crate) a: IpAddr,
+    pub(crate) b: IpAddr,
+    pub(crate) node: IpAddr,
     /// Of the neighbour: inside the cluster's ranges, outside of them, and a Service's, whose packets it would be
     /// glad to get.
-    inside: IpAddr,
-    outside: IpAddr,
-    service: IpAddr,
+    pub(crate) inside: IpAddr,
+    pub(crate) outside: IpAddr,
+    pub(crate) service: IpAddr,
     /// Nobody's.
-    stranger: IpAddr,
+    pub(crate) stranger: IpAddr,
     /// How `nft` calls the family.
-    word: &'static str,
+    pub(crate) word: &'static str,
 }
 
 impl Site {
-    fn new() -> Self {
-        let (node, outside) = (Node::new(), Namespace::new("outside").unwrap());
+    pub(crate) fn new() -> Self {
+        Self::on(Node::new())
+    }
+
+    pub(crate) fn on(node: Node) -> Self {
+        let outside = Namespace::new("outside").unwrap();
         connect(&node.host, "eth0", &outside, "eth0").unwrap();
         let (a, b) = (Pod::new("a"), Pod::new("b"));
         let (a_addresses, b_addresses) = (node.add(&a).addresses(), node.add(&b).addresses());
@@ -77,11 +80,15 @@ impl Site {
             plan.masquerade.never.push(IpNet::from(family.inside));
         }
         node.host.run(|| firewall::apply(&plan)).unwrap().unwrap();
+        for Addresses { node: own, inside, outside: other, service, .. } in families {
+            await_local(&node.host, &[own]);
+            await_local(&outside, &[inside, other, service]);
+        }
         Self { node, a, b, outside, families }
     }
 
     /// How many packets the rules with this comment have dropped.
-    fn dropped(&self, comment: &str) -> u64 {
+    pub(crate) fn dropped(&self, comment: &str) -> u64 {
         let text = nft(&self.node.host, &["-j", "list", "table", "inet", firewall::TABLE]);
         let listing: serde_json::Value = serde_json::from_str(&text).unwrap();
         let rules = listing["nftables"].as_array().unwrap().iter().map(|object| &object["rule"]);
@@ -91,12 +98,12 @@ impl Site {
     }
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// Who the listener sees when `from` connects to `to` in the namespace `at`.
-fn seen_source(from: &Namespace, at: &Namespace, to: IpAddr) -> IpAddr {
+pub(crate) fn seen_source(from: &Namespace, at: &Namespace, to: IpAddr) -> IpAddr {
     let listener = at.run(|| TcpListener::bind((to, 0)).unwrap()).unwrap();
     let target = listener.local_addr().unwrap();
     let connected = from.run(|| TcpStream::connect_timeout(&target, PATIENCE)).unwrap();
@@ -105,20 +112,20 @@ fn seen_source(from: &Namespace, at: &Namespace, to: IpAddr) -> IpAddr {
 }
 
 /// A UDP socket in `at` that gives up after a while.
-fn receiver(at: &Namespace, address: IpAddr) -> (UdpSocket, SocketAddr) {
+pub(crate) fn receiver(at: &Namespace, address: IpAddr) -> (UdpSocket, SocketAddr) {
     let socket = at.run(|| UdpSocket::bind((address, 0)).unwrap()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
-fn receive(socket: &UdpSocket) -> (String, IpAddr) {
+pub(crate) fn receive(socket: &UdpSocket) -> (String, IpAddr) {
     let mut buffer = [0; 100];
     let (length, from) = socket.recv_from(&mut buffer).unwrap();
     (String::from_utf8_lossy(&buffer[..length]).into_owned(), from.ip())
 }
 
-fn send(from: &Namespace, source: IpAddr, text: &str, to: SocketAddr) {
+pub(crate) fn send(from: &Namespace, source: IpAddr, text: &str, to: SocketAddr) {
     from.run(|| UdpSocket::bind((source, 0)).unwrap().send_to(text.as_bytes(), to).unwrap()).unwrap();
 }
 
@@ -158,36 +165,6 @@ fn outside_the_cluster_a_pod_has_its_nodes_address_and_inside_its_own() {
 }
 
 #[test]
-fn fault_47_a_source_that_is_not_the_pods_own_is_dropped() {
-    let site = Site::new();
-    for Addresses { a, b, node, inside, stranger, .. } in site.families {
-        let (socket, target) = receiver(&site.outside, inside);
-        for source in [stranger, b, node] {
-            site.a.netns.add_address("lo", IpNet::from(source)).unwrap();
-            send(&site.a.netns, source, "spoofed", target);
-            send(&site.a.netns, a, "genuine", target);
-            assert_eq!(receive(&socket), ("genuine".to_owned(), a));
-        }
-    }
-    assert_eq!(site.dropped("a source that is not the pod's own"), 6);
-}
-
-#[test]
-fn fault_47_no_pod_opens_a_bgp_session_with_its_node() {
-    let site = Site::new();
-    for Addresses { node, .. } in site.families {
-        let address = SocketAddr::new(node, 179);
-        let _listener = site.node.host.run(|| TcpListener::bind(address).unwrap()).unwrap();
-        let connect = |patience| move || TcpStream::connect_timeout(&address, patience);
-        let hurried = Duration::from_millis(50);
-        assert!(site.a.netns.run(connect(hurried)).unwrap().is_err());
-        // The port is open all the same, for others.
-        site.outside.run(connect(PATIENCE)).unwrap().unwrap();
-    }
-    assert!(site.dropped("no pod speaks routing protocols with the node") >= 2);
-}
-
-#[test]
 fn fault_21_a_service_address_that_nothing_translates_goes_nowhere() {
     let site = Site::new();
     for Addresses { a, node, inside, service, .. } in site.families {
@@ -217,6 +194,49 @@ fn a_service_address_that_is_translated_reaches_its_endpoint_with_the_pods_own_a
         site.a.netns.run(|| TcpStream::connect_timeout(&service, PATIENCE)).unwrap().unwrap();
         assert_eq!(listener.accept().unwrap().1.ip(), a);
     }
+}
+
+#[test]
+fn fault_26_who_gets_an_address_next_is_found_at_its_own_hardware_address() {
+    let site = Site::new();
+    let entries = |address: IpAddr| {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/arp").unwrap();
+        let table = site.node.host.run(read).unwrap();
+        let rows = table.lines().skip(1).map(|row| row.split_whitespace().map(str::to_owned).collect());
+        rows.filter(|row: &Vec<String>| row[0] == address.to_string()).collect::<Vec<_>>()
+    };
+    let reached = |pod: &Pod| {
+        for Addresses { a, node, .. } in site.families {
+            assert_eq!(seen_source(&site.node.host, &pod.netns, a), node);
+        }
+    };
+    reached(&site.a);
+    let before = entries(site.families[0].a);
+    let [entry] = &before[..] else { panic!("{before:?}") };
+    site.node.del(&site.a);
+    let next = Pod::new("next");
+    let ips = site.families.map(|family| family.a.to_string());
+    let config = serde_json::json!({ "restSeconds": 0, "runtimeConfig": { "ips": ips } });
+    let added = site.node.call("ADD", Some(&next), &site.node.config_with(config), &[]);
+    assert_eq!(added.addresses(), site.families.map(|family| family.a));
+    reached(&next);
+    let after = entries(site.families[0].a);
+    assert!(
+        matches!(&after[..], [new] if new[3] != entry[3] && new[5] == added.host_interface()),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn fault_38_without_proxy_arp_pods_go_on() {
+    let site = Site::new();
+    for interface in site.node.pod_interfaces() {
+        site.node.host.sysctl(&format!("net/ipv4/conf/{interface}/proxy_arp"), "0").unwrap();
+    }
+    let Addresses { a, b, inside, .. } = site.families[0];
+    assert_eq!(seen_source(&site.a.netns, &site.b.netns, b), a);
+    assert_eq!(seen_source(&site.a.netns, &site.outside, inside), a);
+    assert_eq!(seen_source(&site.outside, &site.a.netns, a), inside);
 }
 
 #[test]

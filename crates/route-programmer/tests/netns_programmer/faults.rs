@@ -1,9 +1,13 @@
 //! What goes wrong on a real host: restarts, deletions, links that go and come, events that are lost.
 
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
 use muslin_netns::LinkState;
 use muslin_route_programmer::{DesiredRoute, NextHopObjects, ProgrammerConfig};
 
-use crate::host::{Host, OURS, net, no_audits, over};
+use crate::host::{Host, OURS, PATIENCE, net, no_audits, over};
 use crate::raw::{Act, Ear, ForeignMessage, next_hop_objects, send_foreign};
 
 const BOTH: [NextHopObjects; 2] = [NextHopObjects::WherePossible, NextHopObjects::Never];
@@ -109,9 +113,11 @@ fn fault_09_routes_are_back_after_their_link_was_down() {
         host.namespace.set_link("eth0", LinkState::Down).unwrap();
         let status = running.await_status(|status| status.installed == 0);
         assert!(status.refusal_count > 0, "{status:#?}");
+        let up = Instant::now();
         host.namespace.set_link("eth0", LinkState::Up).unwrap();
         host.await_hops("10.1.0.0/16", &[a]);
         host.await_hops("fd44:1::/64", &[a6]);
+        assert_prompt(up);
         running.await_status(|status| status.agreement);
     }
 }
@@ -153,9 +159,11 @@ fn fault_09_routes_are_back_after_the_carrier_was_lost() {
         let mut view = running.programmer.watch_view();
         let eth0 = running.link("eth0");
         running.wait(view.wait_for(|view| view.link(eth0).is_some_and(|link| !link.carrier))).unwrap();
+        let up = Instant::now();
         host.neighbours[0].set_link("uplink", LinkState::Up).unwrap();
         host.await_hops("10.1.0.0/16", &[a]);
         host.await_hops("fd44:1::/64", &[a6]);
+        assert_prompt(up);
         running.await_status(|status| status.agreement);
     }
 }
@@ -171,9 +179,83 @@ fn fault_09_routes_are_back_after_addresses_were_flushed_and_set_again() {
         // Over an object they outlive the address; written plainly they go without a word.
         let left = usize::from(objects == NextHopObjects::WherePossible);
         running.await_status(|status| status.installed == left && status.counters.resyncs > 1);
+        let set = Instant::now();
         host.namespace.add_address("eth0", net("10.0.0.1/24")).unwrap();
         host.await_hops("10.1.0.0/16", &[a]);
+        assert_prompt(set);
     }
+}
+
+#[test]
+fn fault_09_a_new_mtu_or_hardware_address_of_either_side_changes_no_route_and_ends_no_connection() {
+    for objects in BOTH {
+        let host = Host::new();
+        let running = host.start_with(objects);
+        let left = &host.neighbours[0];
+        let ways = [
+            ("10.1.0.0/16", "10.1.0.1", "10.0.0.2/24", running.via("eth0", "10.0.0.2")),
+            ("fd44:1::/64", "fd44:1::1", "fd00::2/64", running.via("eth0", "fd00::2")),
+        ];
+        running.install(&ways.map(|(prefix, _, _, hop)| (prefix, over(&[hop]))));
+        let mut connections = ways.map(|(_, target, neighbour, _)| {
+            let target: IpAddr = target.parse().unwrap();
+            left.add_address("uplink", net(neighbour)).unwrap();
+            left.add_address("lo", target.into()).unwrap();
+            let listener = left.run(|| TcpListener::bind((target, 0)).unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let out = host.namespace.run(|| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
+            (out.unwrap(), listener.accept().unwrap().0)
+        });
+        let before = (host.own_routes(), running.programmer.status().counters.disturbed);
+        let ear = Ear::new(&host.namespace);
+        let mut view = running.programmer.watch_view();
+
+        host.namespace.set_mtu("eth0", 1400).unwrap();
+        left.set_mtu("uplink", 1400).unwrap();
+        converse(&mut connections);
+        host.namespace.set_hardware_address("eth0", [2, 0, 0, 0, 0, 1]).unwrap();
+        // Whose address is new asks for the other's before it says anything, and thereby tells its own.
+        for (host_side, neighbour_side) in &mut connections {
+            say(host_side, neighbour_side);
+        }
+        converse(&mut connections);
+        left.set_hardware_address("uplink", [2, 0, 0, 0, 0, 2]).unwrap();
+        for (from, to) in [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")] {
+            let hello = || UdpSocket::bind((from, 0)).unwrap().send_to(b"hello", (to, 9));
+            left.run(hello).unwrap().unwrap();
+        }
+        converse(&mut connections);
+
+        let told = view.wait_for(|view| view.link_named("eth0").is_some_and(|link| link.mtu == 1400));
+        running.wait(told).unwrap();
+        let status = running.settled();
+        assert!(status.agreement, "{status:#?}");
+        assert_eq!((host.own_routes(), status.counters.disturbed), before);
+        assert_eq!(ear.heard(), 0, "{objects:?}");
+    }
+}
+
+/// More than one packet's worth each way, the neighbour first.
+fn converse(connections: &mut [(TcpStream, TcpStream)]) {
+    for (host_side, neighbour_side) in connections {
+        say(neighbour_side, host_side);
+        say(host_side, neighbour_side);
+    }
+}
+
+fn say(from: &mut TcpStream, to: &mut TcpStream) {
+    let said = [7; 9000];
+    to.set_read_timeout(Some(PATIENCE)).unwrap();
+    from.write_all(&said).unwrap();
+    let mut heard = [0; 9000];
+    to.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, said);
+}
+
+/// What an event tells is done within the second that is promised; it takes milliseconds.
+fn assert_prompt(since: Instant) {
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
@@ -199,14 +281,4 @@ fn fault_06_lost_events_are_made_up_for_by_a_full_read() {
     assert_eq!(host.own_routes().len(), 50, "{status:#?}");
     let view = running.programmer.view();
     assert_eq!(view.foreign_routes().filter(|(_, route)| route.protocol == 4).count(), 256);
-}
-
-#[test]
-fn fault_07_the_audit_finds_what_no_event_told() {
-    let host = Host::new();
-    let audit_interval = std::time::Duration::from_millis(20);
-    let running = host.start(ProgrammerConfig { audit_interval, ..no_audits() });
-    let resyncs = running.programmer.status().counters.resyncs;
-    let status = running.await_status(|status| status.counters.resyncs > resyncs + 2);
-    assert_eq!(status.counters.drifted, 0);
 }

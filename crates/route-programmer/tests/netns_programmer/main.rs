@@ -7,6 +7,7 @@
 
 mod faults;
 mod host;
+mod monitor;
 mod raw;
 mod routes;
 mod view;

@@ -59,6 +59,23 @@ fn a_released_address_rests_and_then_comes_back_last() {
 }
 
 #[test]
+fn fault_26_unless_configured_a_released_address_rests_for_sixty_seconds() {
+    let config = br#"{"cniVersion": "1.1.0", "name": "net", "type": "muslin-cni", "dataDir": "/nowhere"}"#;
+    let rest = crate::cni::NetworkConfig::parse(config).unwrap().rest;
+    for block in ["10.0.0.0/32", "fd00::1/128"] {
+        let blocks = blocks(&[block]);
+        let mut ledger = Ledger::default();
+        ledger.allocate(&Wish { rest, ..wish(&pod("old"), &blocks) }, at(0)).unwrap();
+        ledger.release(&pod("old"), at(1000));
+        let early = ledger.allocate(&Wish { rest, ..wish(&pod("new"), &blocks) }, at(1059));
+        let wait = Duration::from_secs(1);
+        assert_eq!(early, Err(AllocateError::Resting { blocks: blocks.clone(), resting: 1, wait }));
+        let late = ledger.allocate(&Wish { rest, ..wish(&pod("new"), &blocks) }, at(1061)).unwrap();
+        assert_eq!(late, Grant::New(vec![blocks[0].addr()]));
+    }
+}
+
+#[test]
 fn both_families_or_none() {
     let blocks = blocks(&["10.0.0.0/31", "fd00::/127"]);
     let mut ledger = Ledger::default();

@@ -1,6 +1,8 @@
 use std::convert::Infallible;
 use std::sync::Mutex;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::ipam::{Attachment, Grant, Wish};
 
@@ -96,4 +98,71 @@ fn fifty_writers_at_once_get_fifty_addresses() {
     given.sort();
     given.dedup();
     assert_eq!(given.len(), 50);
+}
+
+/// Where a plugin may be killed while it changes the ledger.
+#[derive(Clone, Copy, Debug)]
+enum Killed {
+    BeforeSaving,
+    /// With so many octets of the new file written.
+    Writing(prop::sample::Index),
+    AfterSaving,
+}
+
+fn killed() -> impl Strategy<Value = Killed> {
+    prop_oneof![
+        Just(Killed::BeforeSaving),
+        any::<prop::sample::Index>().prop_map(Killed::Writing),
+        Just(Killed::AfterSaving),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    /// Ten sequences of a hundred kills. What was saved is what the next call finds, and nothing of what was not.
+    #[test]
+    fn fault_31_a_thousand_kills_leave_the_ledger_of_before_or_of_after(
+        calls in proptest::collection::vec((0u8..8, any::<bool>(), killed()), 100),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = ["10.0.0.0/28".parse().unwrap()];
+        let mut saved = Ledger::default();
+        for (number, is_add, killed) in calls {
+            let attachment = pod(&number.to_string());
+            let store = Store::lock(folder.path()).unwrap();
+            let mut ledger = store.load(|| Ok::<_, Infallible>(Vec::new())).unwrap();
+            prop_assert_eq!(&ledger, &saved);
+            if is_add {
+                let wish = Wish {
+                    attachment: &attachment,
+                    blocks: &blocks,
+                    reserved: &[],
+                    exactly: &[],
+                    within: &[],
+                    rest: Duration::ZERO,
+                };
+                // Eight pods and fourteen addresses: it fails only if some are lost.
+                ledger.allocate(&wish, now()).unwrap();
+            } else {
+                ledger.release(&attachment, now());
+            }
+            match killed {
+                Killed::BeforeSaving => {}
+                Killed::Writing(at) => {
+                    let format = Format { version: VERSION, boot_id: store.boot_id.clone(), ledger: &ledger };
+                    let contents = serde_json::to_vec(&format).unwrap();
+                    let unfinished = folder.path().join(".ipam.json.unfinished");
+                    fs::write(unfinished, &contents[..at.index(contents.len())]).unwrap();
+                }
+                Killed::AfterSaving => {
+                    store.save(&ledger).unwrap();
+                    saved = ledger;
+                }
+            }
+        }
+        // Once more to its end, over whatever was left unfinished.
+        let grant = add(folder.path(), "last").unwrap();
+        prop_assert_eq!(grant.addresses().len(), 1);
+    }
 }
