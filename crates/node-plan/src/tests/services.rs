@@ -89,7 +89,11 @@ fn a_route_that_is_held_stays_while_its_endpoint_serves() {
     assert_eq!(originated(&plan), ["192.0.2.1/32"]);
     assert_eq!(plan.ending, held, "it is still on its way out");
     assert_eq!(originated(&holding(GONE)), Vec::<String>::new(), "nothing serves any more");
-    assert_eq!(holding(READY).ending, BTreeSet::new());
+    let ready = holding(READY);
+    assert_eq!((ready.ending, &ready.relieved), (BTreeSet::new(), &held), "it could end any moment");
+    assert_eq!(holding(GONE).relieved, BTreeSet::new());
+    let alone = on_a(&service("Local", &[("a", true, true, false)]));
+    assert_eq!(alone.relieved, BTreeSet::new());
 }
 
 #[test]
