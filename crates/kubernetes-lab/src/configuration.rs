@@ -9,6 +9,9 @@ use crate::shape::{self, ClusterShape};
 /// Where a node's kubelet finds pods that are not the API server's.
 pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
 
+/// What the product's agent takes away from a node whose network is there.
+const STARTUP_TAINT: &str = "muslin.dev/agent-not-ready";
+
 /// `containerd.toml`
 pub(crate) fn containerd() -> String {
     // Machines differ in whether they let root lower its out-of-memory score; this asks for no more than there is.
@@ -49,6 +52,8 @@ pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
         "imageMaximumGCAge": "0s",
         "nodeStatusReportFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
+        // As the documentation has it: no pod comes before the network.
+        "registerWithTaints": [{"key": STARTUP_TAINT, "effect": "NoSchedule"}],
         "resolvConf": format!("{CONFIGURATION}/resolv.conf"),
         // For pods that need no API server.
         "staticPodPath": STATIC_PODS,
