@@ -144,6 +144,9 @@ pub(crate) fn proxy_mode(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Kubernetes' label of nodes that external traffic of Services is kept from.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// With an endpoint on every node and none passed on, whoever answers was led to by the router alone.
 pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
     let addresses = Dual { v4: "192.0.2.22".parse()?, v6: "2001:db8:2::22".parse()? };
@@ -164,7 +167,20 @@ pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
         let all: BTreeSet<String> = cluster.web.iter().map(|pod| pod.name.clone()).collect();
         same(format!("who answers on {to}"), &answered, &all)?;
     }
-    Ok(())
+    // A node that is to get no traffic of load balancers is no way any more, for as long as it has the label.
+    let await_ways = |count: usize| {
+        eventually(|| {
+            for family in FAMILIES {
+                same("ways to a local Service", &ways(cluster, addresses.get(family))?.len(), &count)?;
+            }
+            Ok(())
+        })
+    };
+    cluster.kubectl.run(&["label", "node", "n3", &format!("{EXCLUDED}=")])?;
+    let without = await_ways(cluster.nodes.len() - 1);
+    cluster.kubectl.run(&["label", "node", "n3", &format!("{EXCLUDED}-")])?;
+    without?;
+    await_ways(cluster.nodes.len())
 }
 
 pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
