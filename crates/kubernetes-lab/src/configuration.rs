@@ -10,7 +10,7 @@ use crate::shape::{self, ClusterShape};
 pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
 
 /// What the product's agent takes away from a node whose network is there.
-const STARTUP_TAINT: &str = "muslin.dev/agent-not-ready";
+pub(crate) const STARTUP_TAINT: &str = "muslin.dev/agent-not-ready";
 
 /// `containerd.toml`
 pub(crate) fn containerd() -> String {
