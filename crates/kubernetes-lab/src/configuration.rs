@@ -9,9 +9,6 @@ use crate::shape::{self, ClusterShape};
 /// Where a node's kubelet finds pods that are not the API server's.
 pub const STATIC_PODS: &str = "/var/lib/kubelet/manifests";
 
-/// What the product's agent takes away from a node whose network is there.
-pub(crate) const STARTUP_TAINT: &str = "muslin.dev/agent-not-ready";
-
 /// `containerd.toml`
 pub(crate) fn containerd() -> String {
     // Machines differ in whether they let root lower its out-of-memory score; this asks for no more than there is.
@@ -31,6 +28,7 @@ SystemdCgroup = false
 
 /// `kubelet.yaml`
 pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
+    let taint = |key: &String| serde_json::json!({"key": key, "effect": "NoSchedule"});
     serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -53,7 +51,7 @@ pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
         "nodeStatusReportFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
         // As the documentation has it: no pod comes before the network.
-        "registerWithTaints": [{"key": STARTUP_TAINT, "effect": "NoSchedule"}],
+        "registerWithTaints": cluster.taints.iter().map(taint).collect::<Vec<_>>(),
         "resolvConf": format!("{CONFIGURATION}/resolv.conf"),
         // For pods that need no API server.
         "staticPodPath": STATIC_PODS,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use muslin_lab::LabError;
 
-use crate::configuration::STARTUP_TAINT;
 use crate::control_plane::ADDRESS;
 use crate::lab::KubernetesLab;
 use crate::poll;
+use crate::shape::STARTUP_TAINT;
 
 /// Where the product is installed.
 pub const NAMESPACE: &str = "muslin-system";
