@@ -13,6 +13,8 @@ use control_plane::ControlPlane;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use muslin_cluster::resources::{NodeNetworkStatusStatus, ProblemStatus, SessionStatus};
@@ -87,6 +89,8 @@ fn status(state: &str, problems: &[ProblemStatus]) -> NodeNetworkStatusStatus {
         last_error: (state != "Established").then(|| "connection refused; start the peer".to_owned()),
     };
     NodeNetworkStatusStatus {
+        // As agents have it, for whose next one somebody waits.
+        heartbeat: Some(Time(Timestamp::now())),
         sessions: vec![session],
         problems: problems.to_vec(),
         ..NodeNetworkStatusStatus::default()

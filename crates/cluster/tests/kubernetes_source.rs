@@ -6,15 +6,20 @@
 mod control_plane;
 #[path = "support/objects.rs"]
 mod objects;
+#[path = "support/relay.rs"]
+mod relay;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ControlPlane;
+use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use muslin_cluster::{ApiSource, ClusterState, connect};
 use objects::{install_crds, resource, resources};
+use relay::Relay;
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
@@ -23,6 +28,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 async fn until(state: &mut Receiver<Arc<ClusterState>>, what: &str, holds: impl Fn(&ClusterState) -> bool) {
     let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| holds(state))).await.map(|_| ());
     assert!(found.is_ok(), "{what}: {:#?}", state.borrow().problems);
+}
+
+fn make_node(name: &str, block: &str) -> Node {
+    serde_json::from_value(
+        json!({"metadata": {"name": name}, "spec": {"podCIDRs": [block], "podCIDR": block}}),
+    )
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,12 +83,6 @@ async fn fault_22_fault_23_the_state_follows_the_api_server_and_outlives_it_and_
     let client = plane.client().await;
     let kubeconfig = plane.kubeconfig();
     let nodes: Api<Node> = Api::all(client.clone());
-    let make_node = |name: &str, block: &str| {
-        serde_json::from_value(
-            json!({"metadata": {"name": name}, "spec": {"podCIDRs": [block], "podCIDR": block}}),
-        )
-        .unwrap()
-    };
     nodes.create(&PostParams::default(), &make_node("n1", "10.244.1.0/24")).await.unwrap();
 
     let kept = tempfile::tempdir().unwrap();
@@ -155,4 +161,52 @@ async fn fault_22_fault_23_the_state_follows_the_api_server_and_outlives_it_and_
     until(&mut state, "the doubt", |state| state.problems.iter().any(|problem| problem.object == "nodes"))
         .await;
     assert_eq!(state.borrow().nodes.len(), 2);
+}
+
+/// While a watch is silent the store forgets where it was, and the API server that answers it next says so (410).
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_22_a_watch_whose_place_is_forgotten_lists_anew() {
+    let Some(mut plane) = ControlPlane::start().await else { return };
+    let client = plane.client().await;
+    install_crds(&client).await;
+    let nodes: Api<Node> = Api::all(client.clone());
+    for (name, block) in [("n1", "10.244.1.0/24"), ("n2", "10.244.2.0/24")] {
+        nodes.create(&PostParams::default(), &make_node(name, block)).await.unwrap();
+    }
+    let relay = Relay::to(plane.api_address()).await;
+    let ours = connect(Some(&plane.kubeconfig_by(relay.address()))).await.unwrap();
+    let source = ApiSource::watch(&ours, "n1", None);
+    let mut state = source.state();
+    until(&mut state, "the nodes", |state| state.nodes.len() == 2 && state.problems.is_empty()).await;
+    // Told by the watch, not by the list: so this is the place where the watch is.
+    let label = Patch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
+    let seen = nodes.patch("n1", &PatchParams::default(), &label).await.unwrap();
+    until(&mut state, "the label", |state| format!("{:?}", state.nodes["n1"]).contains("seen")).await;
+
+    relay.fall_silent();
+    nodes.create(&PostParams::default(), &make_node("n3", "10.244.3.0/24")).await.unwrap();
+    nodes.delete("n2", &DeleteParams::default()).await.unwrap();
+    plane.compact_etcd();
+    // One that has been running remembers by itself what the store has forgotten.
+    plane.stop_api();
+    plane.start_api().await;
+    let place = seen.metadata.resource_version.unwrap();
+    let refused = nodes.watch(&WatchParams::default(), &place).await;
+    let code = match refused {
+        Err(kube::Error::Api(status)) => status.code,
+        Err(error) => panic!("{error}"),
+        Ok(events) => match pin!(events).try_next().await.unwrap() {
+            Some(WatchEvent::Error(status)) => status.code,
+            other => panic!("the place is not forgotten: {other:?}"),
+        },
+    };
+    assert_eq!(code, 410, "the place is not forgotten");
+    assert!(state.borrow().nodes.contains_key("n2"), "the source was told nothing yet");
+
+    relay.lose_and_pass();
+    let names = |state: &ClusterState| state.nodes.keys().map(ToString::to_string).collect::<Vec<_>>();
+    until(&mut state, "what changed meanwhile", |state| names(state) == ["n1", "n3"]).await;
+    // And the watch goes on from there.
+    nodes.create(&PostParams::default(), &make_node("n4", "10.244.4.0/24")).await.unwrap();
+    until(&mut state, "what comes after", |state| names(state) == ["n1", "n3", "n4"]).await;
 }

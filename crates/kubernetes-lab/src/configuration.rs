@@ -28,6 +28,7 @@ SystemdCgroup = false
 
 /// `kubelet.yaml`
 pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
+    let taint = |key: &String| serde_json::json!({"key": key, "effect": "NoSchedule"});
     serde_json::json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -49,6 +50,8 @@ pub(crate) fn kubelet(cluster: &ClusterShape) -> String {
         "imageMaximumGCAge": "0s",
         "nodeStatusReportFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
+        // As the documentation has it: no pod comes before the network.
+        "registerWithTaints": cluster.taints.iter().map(taint).collect::<Vec<_>>(),
         "resolvConf": format!("{CONFIGURATION}/resolv.conf"),
         // For pods that need no API server.
         "staticPodPath": STATIC_PODS,

@@ -9,6 +9,7 @@ use muslin_lab::LabError;
 use crate::control_plane::ADDRESS;
 use crate::lab::KubernetesLab;
 use crate::poll;
+use crate::shape::STARTUP_TAINT;
 
 /// Where the product is installed.
 pub const NAMESPACE: &str = "muslin-system";
@@ -89,11 +90,26 @@ impl KubernetesLab {
         })
     }
 
-    /// Waits until every node is ready.
+    /// Waits until every node is ready and takes pods.
     ///
     /// # Errors
     /// [`LabError::Process`] with what the nodes say of themselves.
     pub fn await_nodes(&self) -> Result<(), LabError> {
+        self.await_ready()?;
+        // A node is ready some moments before the agent takes the taint away, and a DaemonSet wants no pod there yet.
+        let taints = ["get", "nodes", "--output", "jsonpath={.items[*].spec.taints[*].key}"];
+        let open = poll::until(PATIENCE, Duration::from_millis(100), || match self.kubectl().run(&taints) {
+            Ok(taints) => (!taints.contains(STARTUP_TAINT)).then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
+        open.unwrap_or_else(|| {
+            let log = self.kubectl().run(&["describe", "nodes"]).unwrap_or_default();
+            let problem = format!("have the taint {STARTUP_TAINT} after {PATIENCE:?}");
+            Err(LabError::Process { process: "nodes".to_owned(), problem, log })
+        })
+    }
+
+    fn await_ready(&self) -> Result<(), LabError> {
         let timeout = format!("--timeout={}s", PATIENCE.as_secs());
         self.kubectl().run(&["wait", "node", "--all", "--for=condition=Ready", &timeout]).map(drop).map_err(
             |error| {

@@ -242,7 +242,7 @@ impl KubernetesLab {
         let Some(node) = self.nodes.get_mut(index) else {
             return Err(LabError::Missing(format!("there is no node number {index}")));
         };
-        node.kill();
+        node.kill()?;
         node.erase()?;
         node.power_on()?;
         node.import(&self.archives)
@@ -308,7 +308,7 @@ impl KubernetesLab {
 impl Drop for KubernetesLab {
     fn drop(&mut self) {
         for node in &mut self.nodes {
-            node.kill();
+            node.end();
         }
         self.cgroups.remove();
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use muslin_lab::daemon::Daemon;
-use muslin_lab::fabric::FabricNode;
+use muslin_lab::fabric::{FabricNode, Machine};
 use muslin_lab::{Dual, LabError, ProxyMode};
 use muslin_netns::Namespace;
 use nix::sys::signal::Signal;
@@ -40,7 +40,9 @@ pub struct Node {
     process: PathBuf,
     muslin: PathBuf,
     cgroups: Cgroups,
-    machine: Option<Daemon>,
+    machine: Machine,
+    /// What runs on it, while it has power.
+    running: Option<Daemon>,
 }
 
 /// What all nodes have in common.
@@ -95,10 +97,11 @@ impl Node {
             folder,
             muslin: basis.muslin.to_path_buf(),
             cgroups: basis.cgroups.clone(),
-            machine: None,
+            machine: place.machine,
+            running: None,
         };
         node.write_setup(programs)?;
-        node.power_on()?;
+        node.begin()?;
         Ok(node)
     }
 
@@ -127,25 +130,41 @@ impl Node {
         &self.process
     }
 
-    /// Power failure: everything on the node ends at once. Its disk stays.
-    pub fn kill(&mut self) {
-        self.machine = None;
+    /// Power failure: at once the node is off the network, its kernel has forgotten everything, and all that ran on it
+    /// has ended. Its disk stays.
+    ///
+    /// # Errors
+    /// If the kernel does not let go of its links.
+    pub fn kill(&mut self) -> Result<(), LabError> {
+        self.machine.lose_power()?;
+        self.end();
+        Ok(())
+    }
+
+    /// Ends everything that runs on the node.
+    pub(crate) fn end(&mut self) {
+        self.running = None;
         self.cgroups.remove_node(&self.name);
         drop(fs::remove_file(&self.process));
     }
 
-    /// Starts a node that was killed.
+    /// Boots a node that was killed.
     ///
     /// # Errors
-    /// If its groups cannot be made, or it does not start.
+    /// If its links or groups cannot be made, or it does not start.
     pub fn power_on(&mut self) -> Result<(), LabError> {
+        self.machine.boot()?;
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), LabError> {
         self.cgroups.node(&self.name)?;
         let mut command = Command::new(&self.muslin);
         command.arg("lab-node").arg(&self.setup);
         let log = self.folder.join("node.log");
-        let mut machine = Daemon::start(format!("node {}", self.name), &self.namespace, &mut command, log)?;
-        machine.await_path(&self.process, PATIENCE)?;
-        self.machine = Some(machine);
+        let mut running = Daemon::start(format!("node {}", self.name), &self.namespace, &mut command, log)?;
+        running.await_path(&self.process, PATIENCE)?;
+        self.running = Some(running);
         Ok(())
     }
 
@@ -228,7 +247,7 @@ impl Node {
     }
 
     pub(crate) fn check(&mut self) -> Result<(), LabError> {
-        self.machine.as_mut().map_or(Ok(()), Daemon::check)
+        self.running.as_mut().map_or(Ok(()), Daemon::check)
     }
 
     /// An error about the node, with the last lines of its services' logs.

@@ -10,6 +10,8 @@ use muslin_lab::fabric::{POD_RANGE, SERVICE_RANGE};
 const API: u8 = 1;
 /// The host part of the DNS Service's addresses.
 const DNS: u8 = 10;
+/// What the product's agent takes away from a node whose network is there.
+pub(crate) const STARTUP_TAINT: &str = "muslin.dev/agent-not-ready";
 /// One block of 64 bits for each of 65,536 nodes, and no more than that.
 const POD_RANGE_V6: u8 = 48;
 
@@ -22,6 +24,8 @@ pub struct ClusterShape {
     pub pods: Vec<IpNet>,
     /// Where Services get addresses from, a range a family.
     pub services: Vec<IpNet>,
+    /// Taints that nodes register with, which somebody takes away when they may take pods.
+    pub taints: Vec<String>,
 }
 
 impl ClusterShape {
@@ -31,6 +35,7 @@ impl ClusterShape {
             nodes: (1..=nodes).map(|number| format!("n{number}")).collect(),
             pods: vec![POD_RANGE.v4.into(), Ipv6Net::new_assert(POD_RANGE.v6.addr(), POD_RANGE_V6).into()],
             services: vec![SERVICE_RANGE.v4.into(), SERVICE_RANGE.v6.into()],
+            taints: vec![STARTUP_TAINT.to_owned()],
         }
     }
 
@@ -56,7 +61,8 @@ impl ClusterShape {
 impl From<&ClusterSpec> for ClusterShape {
     fn from(cluster: &ClusterSpec) -> Self {
         let ClusterSpec { nodes, pods, services, .. } = cluster.clone();
-        Self { nodes, pods, services }
+        // As kind makes its nodes.
+        Self { nodes, pods, services, taints: Vec::new() }
     }
 }
 

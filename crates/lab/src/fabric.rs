@@ -8,13 +8,13 @@ use muslin_netns::Namespace;
 
 use crate::LabError;
 use crate::addresses::{Dual, DualNet, Family};
-use crate::blueprint::{self, Blueprint};
+use crate::blueprint::{self, Blueprint, NodePart};
 use crate::daemon::Daemon;
 use crate::manifests::{self, Sessions};
 use crate::options::{LabOptions, RouterKind, Topology};
 use crate::probe::Host;
 use crate::router::{self, Router, RouterSetup, Seat};
-use crate::topology::Network;
+use crate::topology::{self, Network};
 
 /// Where pod addresses come from.
 pub const POD_RANGE: DualNet = blueprint::POD_RANGE;
@@ -36,7 +36,7 @@ pub struct Fabric {
 }
 
 /// A node's place in the network.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FabricNode<'a> {
     /// `n1`, `n2`, …; also the name of the router's link to it.
     pub name: &'a str,
@@ -46,6 +46,35 @@ pub struct FabricNode<'a> {
     pub address: Dual,
     /// The router's end of that link, to which its default routes lead.
     pub gateway: Dual,
+    /// Its links, to lose power and to get it back.
+    pub machine: Machine,
+}
+
+/// A node's hardware, and the settings that an administrator gave it.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    part: NodePart,
+    namespace: Namespace,
+}
+
+impl Machine {
+    /// Takes its power: its links lose their carrier at once, and its kernel forgets everything. Processes inside
+    /// are for the caller to end; they reach nobody any more.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn lose_power(&self) -> Result<(), LabError> {
+        let links: Vec<&str> = self.part.uplinks.iter().map(|uplink| &*uplink.link).collect();
+        Ok(self.namespace.renew(&links)?)
+    }
+
+    /// Boots it: its links come up with the addresses and default routes that it had at first, and nothing else.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn boot(&self) -> Result<(), LabError> {
+        topology::boot(&self.part, &self.namespace)
+    }
 }
 
 impl Fabric {
@@ -59,6 +88,10 @@ impl Fabric {
             LabOptions { nodes, pods: 0, router: kind, topology: Topology::Tor, ..LabOptions::default() };
         let blueprint = Blueprint::new(&options);
         let network = Network::build(&blueprint)?;
+        for family in ["ipv4", "ipv6"] {
+            // As switches do: the flows of one host take different ways.
+            network.routers[0].sysctl(&format!("net/{family}/fib_multipath_hash_policy"), "1")?;
+        }
         let outside = &network.outside.namespace;
         for range in [EXTERNAL_RANGE, LOAD_BALANCER_RANGE] {
             for family in Family::BOTH {
@@ -97,6 +130,7 @@ impl Fabric {
             namespace,
             address: part.uplinks[0].address,
             gateway: part.uplinks[0].router_address,
+            machine: Machine { part: part.clone(), namespace: namespace.clone() },
         })
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv6Net};
-use muslin_netns::{Link, Namespace, connect};
+use muslin_netns::{Link, LinkState, Namespace, connect};
 
 use crate::LabError;
 use crate::addresses::{Dual, Family};
@@ -210,6 +210,17 @@ fn everywhere(family: Family) -> IpNet {
         Family::V4 => IpNet::V4(ipnet::Ipv4Net::default()),
         Family::V6 => IpNet::V6(Ipv6Net::default()),
     }
+}
+
+/// What an administrator's files make of a node's links when it boots; the router has its ends already.
+///
+/// Of the topologies whose links have addresses.
+pub(crate) fn boot(part: &NodePart, node: &Namespace) -> Result<(), LabError> {
+    for uplink in &part.uplinks {
+        node.set_link(&uplink.link, LinkState::Up)?;
+        add_addresses(node, &uplink.link, uplink.address)?;
+    }
+    default_routes(part, node)
 }
 
 fn default_routes(part: &NodePart, node: &Namespace) -> Result<(), LabError> {

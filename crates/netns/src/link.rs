@@ -43,8 +43,8 @@ pub enum LinkState {
 /// [`NetnsError::Netlink`] if an end's name is taken or longer than 15 bytes.
 pub fn connect(a: &Namespace, a_link: &str, b: &Namespace, b_link: &str) -> Result<(), NetnsError> {
     // The far end is born in its own namespace, so its name cannot clash with anything in `a`.
-    let far_end =
-        LinkMessageBuilder::<LinkUnspec>::new().name(b_link).setns_by_fd(b.handle().as_raw_fd()).build();
+    let there = b.handle();
+    let far_end = LinkMessageBuilder::<LinkUnspec>::new().name(b_link).setns_by_fd(there.as_raw_fd()).build();
     let pair = LinkMessageBuilder::<LinkVeth>::new(a_link, b_link)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(far_end)))
         .up()
@@ -92,6 +92,14 @@ impl Namespace {
         self.change_link(link, link, |_, index| match state {
             LinkState::Up => LinkUnspec::new_with_index(index).up().build(),
             LinkState::Down => LinkUnspec::new_with_index(index).down().build(),
+        })
+    }
+
+    /// Moves a link to another namespace; it goes down and loses its addresses.
+    pub(crate) fn give_link(&self, link: &str, to: &Self) -> Result<(), NetnsError> {
+        let there = to.handle();
+        self.change_link(link, link, |_, index| {
+            LinkUnspec::new_with_index(index).setns_by_fd(there.as_raw_fd()).build()
         })
     }
 

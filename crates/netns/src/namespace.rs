@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -17,7 +17,8 @@ use crate::{LinkState, NetnsError};
 #[derive(Clone, Debug)]
 pub struct Namespace {
     name: Arc<str>,
-    handle: Arc<OwnedFd>,
+    /// What is behind it may be another one later: see [`renew`](Self::renew).
+    handle: Arc<RwLock<Arc<OwnedFd>>>,
 }
 
 impl Namespace {
@@ -29,19 +30,41 @@ impl Namespace {
     /// # Errors
     /// [`NetnsError::Create`] without `CAP_SYS_ADMIN`, and [`NetnsError::Netlink`] if loopback stays down.
     pub fn new(name: &str) -> Result<Self, NetnsError> {
-        // The thread that unshared goes away again; the descriptor keeps what it made.
-        let handle = on_thread(|| -> io::Result<OwnedFd> {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            Ok(File::open("/proc/thread-self/ns/net")?.into())
-        })
-        .map_err(|source| NetnsError::Create { namespace: name.to_owned(), source })?;
-        let namespace = Self { name: name.into(), handle: Arc::new(handle) };
-        for scope in ["all", "default"] {
-            namespace.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
-            namespace.sysctl(&format!("net/ipv6/conf/{scope}/dad_transmits"), "0")?;
-        }
-        namespace.set_link("lo", LinkState::Up)?;
+        let namespace = Self::of(name.into(), unshared(name)?);
+        namespace.prepare()?;
         Ok(namespace)
+    }
+
+    /// Puts a namespace as [`new`](Self::new) makes them in the place of this one, for all clones: a machine that
+    /// lost its power. Of what the kernel had, `links` alone are kept, down and without addresses, as the hardware
+    /// that they stand for. Whoever is still inside keeps what is left of the old one, to which no link leads.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`NetnsError::NoSuchLink`].
+    pub fn renew(&self, links: &[&str]) -> Result<(), NetnsError> {
+        // Before anything that takes time: the far ends lose their carrier.
+        for link in links {
+            self.set_link(link, LinkState::Down)?;
+        }
+        let new = Self::of(self.name.clone(), unshared(&self.name)?);
+        new.prepare()?;
+        for link in links {
+            self.give_link(link, &new)?;
+        }
+        *self.handle.write().unwrap_or_else(PoisonError::into_inner) = new.handle();
+        Ok(())
+    }
+
+    fn of(name: Arc<str>, handle: OwnedFd) -> Self {
+        Self { name, handle: Arc::new(RwLock::new(Arc::new(handle))) }
+    }
+
+    fn prepare(&self) -> Result<(), NetnsError> {
+        for scope in ["all", "default"] {
+            self.sysctl(&format!("net/ipv6/conf/{scope}/accept_dad"), "0")?;
+            self.sysctl(&format!("net/ipv6/conf/{scope}/dad_transmits"), "0")?;
+        }
+        self.set_link("lo", LinkState::Up)
     }
 
     /// A namespace that others made, by a path such as `/proc/PID/ns/net`; nothing in it is changed.
@@ -51,7 +74,7 @@ impl Namespace {
     pub fn open(name: &str, path: impl AsRef<Path>) -> Result<Self, NetnsError> {
         let file =
             File::open(path).map_err(|source| NetnsError::Enter { namespace: name.to_owned(), source })?;
-        Ok(Self { name: name.into(), handle: Arc::new(file.into()) })
+        Ok(Self::of(name.into(), file.into()))
     }
 
     /// The name given at creation.
@@ -60,9 +83,9 @@ impl Namespace {
     }
 
     /// A path that names the namespace to other processes of this pid namespace, for `setns` and as `CNI_NETNS`;
-    /// valid as long as this process holds the namespace.
+    /// valid as long as this process holds the namespace and does not [`renew`](Self::renew) it.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd()))
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.handle().as_raw_fd()))
     }
 
     /// Runs `work` on a fresh thread inside the namespace and returns what it returns; a panic goes through.
@@ -72,8 +95,9 @@ impl Namespace {
     /// # Errors
     /// [`NetnsError::Enter`] if the thread may not enter (the process dropped `CAP_SYS_ADMIN`).
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+        let handle = self.handle();
         on_thread(|| {
-            setns(&*self.handle, CloneFlags::CLONE_NEWNET).map_err(|errno| NetnsError::Enter {
+            setns(&*handle, CloneFlags::CLONE_NEWNET).map_err(|errno| NetnsError::Enter {
                 namespace: self.name.to_string(),
                 source: errno.into(),
             })?;
@@ -86,11 +110,11 @@ impl Namespace {
     /// # Errors
     /// [`NetnsError::Enter`] if no thread can be started. If it may not enter, `work` is not run.
     pub fn run_detached(&self, work: impl FnOnce() + Send + 'static) -> Result<(), NetnsError> {
-        let namespace = self.clone();
+        let handle = self.handle();
         thread::Builder::new()
             .name(format!("netns-{}", self.name))
             .spawn(move || {
-                if setns(&*namespace.handle, CloneFlags::CLONE_NEWNET).is_ok() {
+                if setns(&*handle, CloneFlags::CLONE_NEWNET).is_ok() {
                     work();
                 }
             })
@@ -136,8 +160,8 @@ impl Namespace {
         })
     }
 
-    pub(crate) fn handle(&self) -> &OwnedFd {
-        &self.handle
+    pub(crate) fn handle(&self) -> Arc<OwnedFd> {
+        self.handle.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs one conversation with the kernel's rtnetlink inside the namespace.
@@ -164,6 +188,15 @@ impl Namespace {
             })
         })?
     }
+}
+
+fn unshared(name: &str) -> Result<OwnedFd, NetnsError> {
+    // The thread that unshared goes away again; the descriptor keeps what it made.
+    on_thread(|| -> io::Result<OwnedFd> {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(File::open("/proc/thread-self/ns/net")?.into())
+    })
+    .map_err(|source| NetnsError::Create { namespace: name.to_owned(), source })
 }
 
 /// Runs `work` on a thread of its own, whose namespace may change without anyone else noticing.

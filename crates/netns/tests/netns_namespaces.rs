@@ -1,7 +1,7 @@
 //! Namespaces with real links and packets; needs root (of a user namespace at least).
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -123,6 +123,39 @@ fn a_link_that_goes_down_takes_its_routes_along() -> Outcome {
     let link = left.links()?.into_iter().find(|link| link.name == "eth0").unwrap();
     assert!(!link.up);
     assert_eq!(link.kind.as_deref(), Some("veth"));
+    Ok(())
+}
+
+#[test]
+fn a_renewed_namespace_keeps_its_hardware_and_nothing_else() -> Outcome {
+    let (left, right) = pair()?;
+    let clone = right.clone();
+    let card = |at: &Namespace| at.links().map(|links| links.into_iter().find(|link| link.name == "eth0"));
+    let before = card(&right)?.unwrap();
+    right.sysctl("net/ipv4/ip_forward", "1")?;
+    right.add_route("198.51.100.0/24".parse()?, "192.0.2.1".parse()?)?;
+    right.add_address("lo", "192.0.2.99/32".parse()?)?;
+    // Somebody inside keeps the old one, as pods of a machine do for as long as somebody looks at them.
+    let inside = right.run(|| TcpListener::bind("192.0.2.2:7000"))??;
+    let knock = |patience| {
+        let closed = "192.0.2.2:7001".parse().unwrap();
+        left.run(|| TcpStream::connect_timeout(&closed, patience)).unwrap().unwrap_err().kind()
+    };
+    assert_eq!(knock(PATIENCE), ErrorKind::ConnectionRefused, "a kernel answers");
+    right.renew(&["eth0"])?;
+    assert_ne!(knock(Duration::from_millis(300)), ErrorKind::ConnectionRefused, "nothing answers");
+    let after = card(&right)?.unwrap();
+    assert_eq!((after.up, after.hardware_address), (false, before.hardware_address));
+    assert_eq!(clone.links()?, right.links()?, "a clone is the same");
+    let names: Vec<_> = right.links()?.into_iter().filter(|link| link.up).map(|link| link.name).collect();
+    assert_eq!(names, ["lo"]);
+    assert_eq!(route_to(&right.routes()?, "198.51.100.0/24"), None);
+    assert_eq!(right.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"))??, "0\n");
+    right.set_link("eth0", LinkState::Up)?;
+    right.add_address("eth0", "192.0.2.2/24".parse()?)?;
+    let opened = left.run(|| TcpStream::connect_timeout(&"192.0.2.2:7000".parse().unwrap(), PATIENCE))?;
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::ConnectionRefused, "what was inside is not heard");
+    drop(inside);
     Ok(())
 }
 

@@ -33,14 +33,24 @@ impl From<Conditions> for Readiness {
 pub(crate) struct Endpoints {
     /// On this node.
     pub(crate) here: Readiness,
-    /// On any node.
-    pub(crate) anywhere: Readiness,
+    /// On the other nodes.
+    pub(crate) elsewhere: Readiness,
 }
 
 impl Endpoints {
+    /// On any node.
+    pub(crate) fn anywhere(self) -> Readiness {
+        self.here.max(self.elsewhere)
+    }
+
+    /// Whether other nodes could do without what there is here.
+    pub(crate) fn is_relieved_here(self) -> bool {
+        self.here > Readiness::None && self.elsewhere == Readiness::Ready
+    }
+
     /// Whether what there is here is ending while there is better elsewhere.
     pub(crate) fn is_ending_here(self) -> bool {
-        self.here == Readiness::Ending && self.here < self.anywhere
+        self.here == Readiness::Ending && self.is_relieved_here()
     }
 }
 
@@ -64,10 +74,9 @@ impl<'a> EndpointIndex<'a> {
             let endpoints = services.entry(service).or_default();
             for endpoint in &slice.endpoints {
                 let readiness = Readiness::from(endpoint.conditions);
-                endpoints.anywhere = endpoints.anywhere.max(readiness);
-                if endpoint.node.as_deref() == Some(node) {
-                    endpoints.here = endpoints.here.max(readiness);
-                }
+                let is_here = endpoint.node.as_deref() == Some(node);
+                let best = if is_here { &mut endpoints.here } else { &mut endpoints.elsewhere };
+                *best = (*best).max(readiness);
             }
         }
         index

@@ -45,6 +45,8 @@ pub struct NodePlan {
     pub withheld: Vec<Withheld>,
     /// Addresses of Services whose endpoint here is ending while another node has one that is ready.
     pub ending: BTreeSet<IpNet>,
+    /// Addresses of `Local` Services with an endpoint here while another node has one that is ready.
+    pub relieved: BTreeSet<IpNet>,
     /// What is worth knowing and is not wrong.
     pub notes: Vec<Caused<String>>,
     /// What is wrong: of the state that was read, and of what follows from it.
@@ -167,6 +169,7 @@ pub fn plan_holding(
         discovery,
         withheld: services.withheld,
         ending: services.ending,
+        relieved: services.relieved,
         notes,
         problems,
     }

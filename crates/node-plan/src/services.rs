@@ -36,6 +36,8 @@ pub(crate) struct ServiceRoutes {
     pub(crate) withheld: Vec<Withheld>,
     /// Addresses whose endpoint here is ending while another node has one that is ready.
     pub(crate) ending: BTreeSet<IpNet>,
+    /// Addresses with an endpoint here while another node has one that is ready: those of `ending` and more.
+    pub(crate) relieved: BTreeSet<IpNet>,
 }
 
 /// Whose addresses are announced, and by whom they are asked for.
@@ -65,7 +67,7 @@ impl Services<'_> {
         }
         let mut withheld = BTreeSet::new();
         let mut reasons = BTreeSet::new();
-        let mut ending = BTreeSet::new();
+        let (mut ending, mut relieved) = (BTreeSet::new(), BTreeSet::new());
         let excluded = node.is_some_and(|node| node.labels.get(EXCLUDED_NODE).is_some());
         let node_addresses: BTreeMap<IpAddr, &Arc<str>> = self
             .state
@@ -80,10 +82,13 @@ impl Services<'_> {
                 let cause = service.cause(address.path);
                 let own = host(address.value);
                 let mut behind = endpoints.of_service(service_name, address.value);
+                if is_local(object, kind) && behind.is_relieved_here() {
+                    relieved.insert(own);
+                }
                 if is_local(object, kind) && behind.is_ending_here() {
                     ending.insert(own);
                     if self.held.contains(&own) {
-                        behind.anywhere = behind.here;
+                        behind.elsewhere = Readiness::None;
                     }
                 }
                 let verdict = if ranges.is_some_and(|ranges| !is_within(address.value, ranges)) {
@@ -113,7 +118,7 @@ impl Services<'_> {
                 }
             }
         }
-        ServiceRoutes { withheld: withheld.into_iter().collect(), ending }
+        ServiceRoutes { withheld: withheld.into_iter().collect(), ending, relieved }
     }
 
     /// The addresses of a Service that may be announced one by one. A kind of address that nobody asks for is
@@ -217,7 +222,7 @@ fn is_local(service: &Service, kind: ServiceAddress) -> bool {
 /// no other is ready anywhere: so a node lets go before its last endpoint ends, and the last one is held.
 /// [`Lingering`](crate::Lingering) has it let go a moment later.
 fn can_serve(service: &Service, kind: ServiceAddress, endpoints: Endpoints) -> Result<(), &'static str> {
-    let Endpoints { here, anywhere } = endpoints;
+    let (here, anywhere) = (endpoints.here, endpoints.anywhere());
     if is_local(service, kind) {
         if here == Readiness::None || here < anywhere {
             return Err(match kind {

@@ -181,7 +181,9 @@ impl Teller {
                 told = watches.next() => {
                     let Some(told) = told else { return };
                     if self.take(told) {
-                        pass = Some(pass.unwrap_or_else(|| Instant::now() + self.pass_pause()));
+                        // The next one may be due only when a node would have been silent for long.
+                        let soon = Instant::now() + self.pass_pause();
+                        pass = Some(pass.map_or(soon, |due| due.min(soon)));
                     }
                 }
             }

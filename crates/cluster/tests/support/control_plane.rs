@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -109,6 +110,28 @@ impl ControlPlane {
         self.start_etcd();
     }
 
+    /// Has the store forget how it was before now, as it does after five minutes by itself.
+    pub(crate) fn compact_etcd(&self) {
+        let ask = |path: &str, body: &str| -> serde_json::Value {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.etcd_port)).unwrap();
+            let length = body.len();
+            write!(stream, "POST /v3/kv/{path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!(head.split(' ').nth(1), Some("200"), "{answer}");
+            serde_json::from_str(body).unwrap()
+        };
+        // Any key tells the revision of now; base64 of "/".
+        let range = ask("range", r#"{"key": "Lw=="}"#);
+        let revision = range["header"]["revision"].as_str().unwrap();
+        ask("compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#));
+    }
+
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.api_port).into()
+    }
+
     pub(crate) fn stop_api(&mut self) {
         self.api = None;
     }
@@ -143,11 +166,15 @@ impl ControlPlane {
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig_by(self.api_address())
+    }
+
+    /// The same, for who reaches the API server by another address.
+    pub(crate) fn kubeconfig_by(&self, server: SocketAddr) -> PathBuf {
         let text = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:{}', insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{token: secret}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
-            self.api_port
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'https://{server}', insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{token: secret}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
         );
-        let path = self.path("kubeconfig");
+        let path = self.path(&format!("kubeconfig-{}", server.port()));
         fs::write(&path, text).unwrap();
         path
     }

@@ -193,6 +193,9 @@ const MACHINE_SETTINGS: [&str; 5] = [
     "kernel/keys/root_maxbytes",
 ];
 
+/// What tells one boot of a machine from the next.
+const BOOT_ID: &str = "kernel/random/boot_id";
+
 fn make_file_system(setup: &NodeSetup) -> Result<(), LabError> {
     // What happens here stays here.
     mount_at("none", "/", "", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
@@ -209,6 +212,13 @@ fn make_file_system(setup: &NodeSetup) -> Result<(), LabError> {
         fs::write(&own, value).map_err(LabError::file(&own))?;
         bind(&own, &real)?;
     }
+    // Every start is a boot of its own.
+    let (real, own) = (Path::new("/proc/sys").join(BOOT_ID), settings.join(BOOT_ID.replace('/', ".")));
+    let fresh = Path::new("/proc/sys/kernel/random/uuid");
+    let boot_id = fs::read(fresh).map_err(LabError::file(fresh))?;
+    make_folder(&settings)?;
+    fs::write(&own, boot_id).map_err(LabError::file(&own))?;
+    bind(&own, &real)?;
     for (source, place) in [(&setup.programs, PROGRAMS), (&setup.commands, COMMANDS)] {
         let own = folder.join(place.trim_start_matches('/'));
         make_folder(&own)?;

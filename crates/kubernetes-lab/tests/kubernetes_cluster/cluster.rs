@@ -24,6 +24,7 @@ pub(crate) struct Cluster {
     pub(crate) outside: Namespace,
     pub(crate) outside_address: Dual,
     pub(crate) router: Namespace,
+    pub(crate) proxy_mode: ProxyMode,
     pub(crate) nodes: Vec<(String, Namespace, Dual)>,
 }
 
@@ -34,17 +35,22 @@ impl Cluster {
         let programs = variable("MUSLIN_BIN").map(PathBuf::from);
         let programs = programs.and_then(|muslin| muslin.parent().map(PathBuf::from));
         let image = variable("MUSLIN_IMAGE").map(PathBuf::from);
+        let router = match variable("MUSLIN_ROUTER").as_deref() {
+            None | Some("muslin") => RouterKind::Muslin,
+            Some("frr") => RouterKind::Frr,
+            Some("bird") => RouterKind::Bird,
+            Some(other) => bail!("MUSLIN_ROUTER is '{other}', not muslin, frr or bird"),
+        };
+        let proxy_mode = match variable("MUSLIN_PROXY_MODE").as_deref() {
+            None | Some("nftables") => ProxyMode::Nftables,
+            Some("iptables") => ProxyMode::Iptables,
+            Some("ipvs") => ProxyMode::Ipvs,
+            Some(other) => bail!("MUSLIN_PROXY_MODE is '{other}', not nftables, iptables or ipvs"),
+        };
         let options = KubernetesOptions {
             cluster: ClusterShape::of(3),
-            router: Some(match variable("MUSLIN_ROUTER").as_deref() {
-                Some("frr") => RouterKind::Frr,
-                Some("bird") => RouterKind::Bird,
-                _ => RouterKind::Muslin,
-            }),
-            proxy_mode: match variable("MUSLIN_PROXY_MODE").as_deref() {
-                Some("iptables") => ProxyMode::Iptables,
-                _ => ProxyMode::Nftables,
-            },
+            router: Some(router),
+            proxy_mode,
             programs,
             image,
             // Private to the namespaces that the tier runs its tests in.
@@ -64,6 +70,7 @@ impl Cluster {
         Ok(Self {
             nodes: nodes.collect(),
             router: lab.fabric().router().clone(),
+            proxy_mode,
             outside: outside.namespace,
             outside_address: outside.addresses,
             web,

@@ -1,19 +1,27 @@
 //! Disturbances: the cluster must work while they last and after them.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
 use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{AGNHOST, NAMESPACE, STATIC_PODS};
+use muslin_netns::RouteKind;
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::http::{PORT, client_address, host_name, same};
+use crate::status;
 use crate::traffic::Traffic;
 
 /// The agents' pods.
 pub(crate) const AGENTS: &str = "app.kubernetes.io/name=muslin";
+/// An agent that is started again has its sessions and routes in less.
+const RECONVERGED: Duration = Duration::from_secs(10);
 /// Packets flow so long before and after a disturbance.
 pub(crate) const CALM: Duration = Duration::from_secs(2);
 
@@ -22,11 +30,14 @@ pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
     let traffic = Traffic::start(pods[0], pods[1])?;
     let back = Traffic::start(pods[2], pods[0])?;
     rest(CALM);
-    cluster.lab().nodes()[0].signal("muslin", Signal::SIGKILL)?;
-    // The kubelet's back-off before it starts the container again has no event; that it did has.
+    let before = restarts(cluster, "n1")?;
+    let killed = kill_agent_of(cluster, 0)?;
+    // When the kubelet starts the container again is its own affair; how long the agent needs then is ours.
+    let needed = status::converged(cluster, 0, || killed.elapsed())?;
+    ensure!(needed < RECONVERGED, "the new agent needed {needed:?}");
     eventually(|| {
         let restarts = restarts(cluster, "n1")?;
-        ensure!(restarts > 0, "the agent of n1 was not started again");
+        ensure!(restarts > before, "the agent of n1 was started {restarts} times again, as before");
         Ok(())
     })?;
     agents_ready(cluster)?;
@@ -34,6 +45,14 @@ pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
     let sent = traffic.finish()? + back.finish()?;
     eprintln!("{sent} datagrams and their answers, none lost");
     Ok(())
+}
+
+/// Kills a node's agent; when that was.
+fn kill_agent_of(cluster: &Cluster, node: usize) -> Result<Instant> {
+    // An agent is older than the time since then, or it is the new one.
+    let killed = Instant::now();
+    cluster.lab().nodes()[node].signal("muslin", Signal::SIGKILL)?;
+    Ok(killed)
 }
 
 pub(crate) fn restarts(cluster: &Cluster, node: &str) -> Result<u64> {
@@ -73,8 +92,7 @@ pub(crate) fn roll(cluster: &Cluster) -> Result<()> {
 
 pub(crate) fn api_server_away(cluster: &Cluster) -> Result<()> {
     let pods = cluster.one_per_node();
-    let folder =
-        cluster.lab().nodes()[0].folder().join("lib").join(STATIC_PODS.trim_start_matches("/var/lib/"));
+    let folder = static_pods(cluster, 0);
     let manifest = format!(
         "apiVersion: v1
 kind: Pod
@@ -92,18 +110,22 @@ spec:
     );
     let traffic = Traffic::start(pods[1], pods[2])?;
     cluster.lab().stop_api_server();
-    // A start without the API server, with what was last known.
-    cluster.lab().nodes()[1].signal("muslin", Signal::SIGKILL)?;
-    let before = single_routes(cluster)?;
-    for _ in 0..2 {
-        fs::write(folder.join("static.yaml"), &manifest)?;
-        eventually(|| {
-            ensure!(single_routes(cluster)? > before, "no pod was added without the API server");
-            Ok(())
-        })?;
-        fs::remove_file(folder.join("static.yaml"))?;
-        eventually(|| same("routes to pods", &single_routes(cluster)?, &before))?;
+    // A start without the API server, with what was last known, while pods come and go elsewhere.
+    let killed = kill_agent_of(cluster, 1)?;
+    comes_and_goes(cluster, 0, &manifest)?;
+    status::converged(cluster, 1, || killed.elapsed())?;
+    for session in eventually(|| status::established(cluster, 1))? {
+        let peer = &session["gracefulRestart"]["peer"];
+        ensure!(peer["restarted"] == true, "the router was not told of a restart: {peer}");
+        let since = Duration::from_secs(session["stateSeconds"].as_u64().context("no age of a session")?);
+        ensure!(since < killed.elapsed(), "the session is older than the agent: {session}");
     }
+    let block = IpNet::new(pods[1].addresses.v4.into(), 24)?.trunc();
+    let there = cluster.router.routes()?.iter().any(|route| route.prefix == block);
+    ensure!(there, "the router has no route to {block} from an agent that began without the API server");
+    // The new agent's node takes pods as well.
+    comes_and_goes(cluster, 1, &manifest)?;
+    comes_and_goes(cluster, 0, &manifest)?;
     fs::write(folder.join("static.yaml"), &manifest)?;
     for family in FAMILIES {
         for (a, b) in [(0, 1), (1, 2), (2, 0)] {
@@ -124,32 +146,34 @@ spec:
     agents_ready(cluster)
 }
 
-/// How many pods the first node has routes to.
-fn single_routes(cluster: &Cluster) -> Result<usize> {
-    let routes = cluster.nodes[0].1.routes()?;
-    Ok(routes.iter().filter(|route| route.prefix.prefix_len() == route.prefix.max_prefix_len()).count())
+/// Where a node's kubelet finds pods without the API server.
+fn static_pods(cluster: &Cluster, node: usize) -> PathBuf {
+    cluster.lab().nodes()[node].folder().join("lib").join(STATIC_PODS.trim_start_matches("/var/lib/"))
 }
 
-pub(crate) fn power_failure(cluster: &Cluster) -> Result<()> {
-    let pods = cluster.one_per_node();
-    let traffic = Traffic::start(pods[0], pods[1])?;
-    let lost = pods[2].addresses;
-    cluster.lab().node_mut(2).context("a third node")?.kill();
-    cluster.kubectl.run(&["wait", "node/n3", "--for=condition=Ready=Unknown", "--timeout=60s"])?;
-    cluster.lab().node_mut(2).context("a third node")?.power_on()?;
-    cluster.kubectl.run(&["wait", "node/n3", "--for=condition=Ready", "--timeout=120s"])?;
-    let sent = traffic.finish()?;
-    eprintln!("{sent} datagrams and their answers between other nodes, none lost");
-    let again = eventually(|| {
-        let found = cluster.kubectl.pods("default", "set=web")?;
-        found.into_iter().find(|pod| pod.node == "n3" && pod.addresses != lost).context("no new pod on n3")
+/// A pod of a node's own is made, answers a pod of the next node, and is removed.
+fn comes_and_goes(cluster: &Cluster, node: usize, manifest: &str) -> Result<()> {
+    let file = static_pods(cluster, node).join("static.yaml");
+    let before = single_routes(cluster, node)?;
+    fs::write(&file, manifest)?;
+    let new = eventually(|| {
+        let now = single_routes(cluster, node)?;
+        let new: Vec<IpAddr> = now.difference(&before).copied().collect();
+        ensure!(new.len() == 2, "no pod was added on {} without the API server", cluster.nodes[node].0);
+        Ok(new)
     })?;
-    for family in FAMILIES {
-        for pod in &pods[..2] {
-            let to = (again.addresses.get(family), PORT).into();
-            let seen = eventually(|| client_address(&pod.network, to))?;
-            same("the source", &seen, &pod.addresses.get(family))?;
-        }
+    let asks = cluster.one_per_node()[(node + 1) % cluster.nodes.len()];
+    for address in new {
+        eventually(|| host_name(&asks.network, (address, PORT).into()))?;
     }
-    agents_ready(cluster)
+    fs::remove_file(file)?;
+    eventually(|| same("addresses of pods", &single_routes(cluster, node)?, &before))
+}
+
+/// Addresses of the pods that a node has routes to.
+fn single_routes(cluster: &Cluster, node: usize) -> Result<BTreeSet<IpAddr>> {
+    let routes = cluster.nodes[node].1.routes()?;
+    let to_pods = routes.iter().filter(|route| route.kind == RouteKind::Unicast).map(|route| route.prefix);
+    let single = to_pods.filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len());
+    Ok(single.map(|prefix| prefix.addr()).collect())
 }

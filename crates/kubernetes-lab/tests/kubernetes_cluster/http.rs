@@ -50,6 +50,27 @@ pub(crate) fn host_name(from: &Namespace, to: SocketAddr) -> Result<String> {
     Ok(get(from, to, "/hostname")?.trim().to_owned())
 }
 
+/// Who answered, and the address that it saw: two questions over one connection, so that one endpoint answers both.
+pub(crate) fn name_and_client(from: &Namespace, to: SocketAddr) -> Result<(String, IpAddr)> {
+    let question = "GET /hostname HTTP/1.1\r\nHost: test\r\n\r\n\
+                    GET /clientip HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    let text = from.run(|| {
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(question.as_bytes())?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    })?;
+    let text = text.with_context(|| format!("{} asks {to} two questions", from.name()))?;
+    // Each body ends where the next answer begins, or with the last.
+    let bodies: Vec<&str> =
+        text.split("HTTP/1.1 200 OK").filter_map(|answer| answer.split("\r\n\r\n").nth(1)).collect();
+    let [name, client] = bodies[..] else { anyhow::bail!("{to} answers two questions with: {text}") };
+    let client: SocketAddr = client.trim().parse().with_context(|| format!("'{client}' is no address"))?;
+    Ok((name.trim().to_owned(), client.ip().to_canonical()))
+}
+
 /// The name of the pod that answered a datagram.
 pub(crate) fn udp_host_name(from: &Namespace, to: SocketAddr) -> Result<String> {
     let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse()? } else { "[::]:0".parse()? };

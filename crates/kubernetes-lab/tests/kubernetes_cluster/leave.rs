@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::disturb::AGENTS;
 use crate::faults::everybody_meets;
 use crate::http::{same, udp_host_name};
+use crate::power;
 use crate::services::{publish, ways};
 
 /// Pods that move when their node is drained, and serve for as long as that takes.
@@ -53,6 +54,19 @@ metadata:
 spec:
   type: LoadBalancer
   selector: {app: movable}
+  ipFamilyPolicy: RequireDualStack
+  ports: [{name: name, protocol: UDP, port: 80, targetPort: 8081}]
+";
+
+/// Of pods that a drain leaves alone, and of each node only its own.
+const STAYING: &str = "apiVersion: v1
+kind: Service
+metadata:
+  name: staying
+spec:
+  type: LoadBalancer
+  externalTrafficPolicy: Local
+  selector: {app: web}
   ipFamilyPolicy: RequireDualStack
   ports: [{name: name, protocol: UDP, port: 80, targetPort: 8081}]
 ";
@@ -100,14 +114,17 @@ impl Asking {
 
 pub(crate) fn drained_and_rebooted(cluster: &Cluster) -> Result<()> {
     let addresses = Dual { v4: "192.0.2.4".parse()?, v6: "2001:db8:2::4".parse()? };
+    // Its endpoints stay where they are, one of them on the node that is drained.
+    let staying = Dual { v4: "192.0.2.6".parse()?, v6: "2001:db8:2::6".parse()? };
     let kubectl = &cluster.kubectl;
+    kubectl.apply(STAYING)?;
+    publish(cluster, "staying", staying)?;
     kubectl.apply(&MOVABLE.replace("IMAGE", AGNHOST))?;
     publish(cluster, "movable", addresses)?;
     cluster.lab().await_rollout("default", "deployment/movable")?;
     let await_ways = |count: usize| {
         eventually(|| {
-            for family in FAMILIES {
-                let address = addresses.get(family);
+            for address in FAMILIES.iter().flat_map(|family| [addresses.get(*family), staying.get(*family)]) {
                 same(format!("ways to {address}"), &ways(cluster, address)?.len(), &count)?;
             }
             Ok(())
@@ -118,12 +135,13 @@ pub(crate) fn drained_and_rebooted(cluster: &Cluster) -> Result<()> {
     for family in FAMILIES {
         eventually(|| {
             (0..ENOUGH).try_for_each(|_| {
-                udp_host_name(&cluster.outside, (addresses.get(family), 80).into()).map(drop)
+                udp_host_name(&cluster.outside, (addresses.get(family), 80).into())?;
+                udp_host_name(&cluster.outside, (staying.get(family), 80).into()).map(drop)
             })
         })?;
     }
 
-    let asking = Asking::start(cluster, addresses);
+    let asking = [addresses, staying].map(|addresses| Asking::start(cluster, addresses));
     kubectl.run(&[
         "drain",
         "n3",
@@ -141,16 +159,18 @@ pub(crate) fn drained_and_rebooted(cluster: &Cluster) -> Result<()> {
     let said = [said.stdout, said.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     ensure!(said.contains("Service routes are withdrawn"), "muslin drain says: {said}");
     await_ways(2)?;
-    cluster.lab().node_mut(2).context("a third node")?.kill();
+    power::kill(cluster, 2)?;
     rest(Duration::from_secs(1));
-    let answered = asking.finish()?;
-    eprintln!("{answered} questions to a Service, all answered");
+    for (name, asking) in ["movable", "staying"].into_iter().zip(asking) {
+        let answered = asking.finish().context(name)?;
+        eprintln!("{answered} questions to the Service {name}, all answered");
+    }
 
     // The machine is back: a drain ends with the machine that was drained.
     cluster.lab().node_mut(2).context("a third node")?.power_on()?;
     kubectl.run(&["uncordon", "n3"])?;
     await_ways(3)?;
-    kubectl.run(&["delete", "deployment/movable", "service/movable", "--wait=false"])?;
+    kubectl.run(&["delete", "deployment/movable", "service/movable", "service/staying", "--wait=false"])?;
     cluster.lab().await_nodes()?;
     everybody_meets(cluster).map(drop)
 }

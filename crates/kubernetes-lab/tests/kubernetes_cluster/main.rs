@@ -10,14 +10,19 @@ mod disturb;
 mod dns;
 mod e2e;
 mod faults;
+mod gate;
 mod http;
 mod ingress;
 mod leave;
+mod ledger;
 mod limits;
 mod pods;
+mod power;
 mod release;
 mod services;
+mod status;
 mod traffic;
+mod truth;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +35,7 @@ type Test = fn(&Cluster) -> anyhow::Result<()>;
 
 /// Those whose outcome another router or kube-proxy mode could change.
 const PACKETS: &[(&str, Test)] = &[
+    ("kube_proxy_works_in_the_mode_that_was_asked_for", services::proxy_mode),
     ("containers_of_one_pod_meet_on_localhost", pods::localhost),
     ("pods_on_one_node_see_each_others_addresses", pods::one_node),
     ("pods_across_nodes_see_each_others_addresses_through_the_router", pods::across_nodes),
@@ -42,6 +48,10 @@ const PACKETS: &[(&str, Test)] = &[
     ("a_node_port_is_open_on_every_node", services::node_port),
     ("a_load_balancer_ip_is_reached_from_outside_over_all_nodes", services::load_balancer_cluster),
     ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
+    (
+        "a_local_load_balancer_ip_on_all_nodes_is_reached_over_each_with_the_source_kept",
+        services::local_everywhere,
+    ),
     ("session_affinity_sticks_to_one_endpoint", services::affinity),
     ("names_of_services_and_pods_resolve", dns::names),
     ("limits_are_kept_by_the_bandwidth_plugin_behind_ours", limits::bandwidth),
@@ -56,15 +66,16 @@ const PACKETS: &[(&str, Test)] = &[
 const LIFE: &[(&str, Test)] = &[
     ("kubernetes_own_tests_of_the_core_pass", e2e::own_tests),
     ("a_churn_of_pods_leaves_no_address_behind", pods::churn),
+    ("the_api_shows_how_the_agents_are_and_when_a_session_goes_and_comes", truth::live),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
     ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", faults::hostile_pod),
     ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
     ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
     ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
     ("fault_04_a_node_is_drained_and_rebooted_without_an_unanswered_question", leave::drained_and_rebooted),
-    ("fault_05_and_27_a_node_comes_back_after_a_power_failure", disturb::power_failure),
+    ("fault_05_and_27_a_node_comes_back_after_a_power_failure", power::power_failure),
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
-    ("a_new_machine_in_a_nodes_place_joins", faults::node_replaced),
+    ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
     ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
     ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),

@@ -10,6 +10,7 @@ use muslin_netns::RouteKind;
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::http::{PORT, UDP_PORT, client_address, get, host_name, same, seen_by_listener, udp_host_name};
+use crate::ledger;
 
 /// The container beside the server in each pod.
 const BESIDE: u16 = 8090;
@@ -186,6 +187,7 @@ pub(crate) fn churn(cluster: &Cluster) -> Result<()> {
     // Those of the tests before.
     eventually(|| same("pods that end", &ending(cluster)?, &0))?;
     let before = addresses_in_use(cluster)?;
+    let leases = ledger::leases(cluster)?;
     for round in 1..=4 {
         // A Deployment of its own each time: scaled up again, it may still say of the last fifty that they are ready.
         let deployment = format!("deployment/churn-{round}");
@@ -196,11 +198,15 @@ pub(crate) fn churn(cluster: &Cluster) -> Result<()> {
         let addresses: BTreeSet<_> =
             pods.iter().flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family))).collect();
         same("different addresses", &addresses.len(), &(2 * pods.len()))?;
+        let leased = leases.iter().sum::<usize>() + addresses.len();
+        same("leases while they run", &ledger::leases(cluster)?.iter().sum(), &leased)?;
         cluster.kubectl.run(&["delete", &deployment])?;
         let gone = ["wait", "pod", "--selector=app=churn", "--for=delete", "--timeout=180s"];
         cluster.kubectl.run(&gone)?;
     }
-    eventually(|| same("routes to pods", &addresses_in_use(cluster)?, &before))
+    eventually(|| same("routes to pods", &addresses_in_use(cluster)?, &before))?;
+    // A lease without a pod would be seen by nobody until the block is used up.
+    eventually(|| same("leases", &ledger::leases(cluster)?, &leases))
 }
 
 fn ending(cluster: &Cluster) -> Result<usize> {

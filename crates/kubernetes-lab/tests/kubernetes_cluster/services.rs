@@ -1,14 +1,14 @@
 //! Services, from pods, hosts and outside.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
-use muslin_lab::{Dual, Family};
+use muslin_lab::{Dual, Family, ProxyMode};
 use muslin_netns::Namespace;
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
-use crate::http::{client_address, host_name, same};
+use crate::http::{client_address, get, host_name, name_and_client, same};
 
 /// Most questions until every endpoint has answered one.
 const TRIES: usize = 200;
@@ -125,6 +125,62 @@ pub(crate) fn load_balancer_local(cluster: &Cluster) -> Result<()> {
         same("who answers", &host_name(&cluster.outside, to)?, &pod.name)?;
     }
     Ok(())
+}
+
+/// Where kube-proxy of a node says what it does.
+const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
+
+/// A kube-proxy that cannot do what it is told does something else.
+pub(crate) fn proxy_mode(cluster: &Cluster) -> Result<()> {
+    let wanted = match cluster.proxy_mode {
+        ProxyMode::Nftables => "nftables",
+        ProxyMode::Iptables => "iptables",
+        ProxyMode::Ipvs => "ipvs",
+    };
+    for (name, node, _) in &cluster.nodes {
+        let mode = eventually(|| get(node, PROXY, "/proxyMode"))?;
+        same(format!("kube-proxy's mode on {name}"), &mode.trim(), &wanted)?;
+    }
+    Ok(())
+}
+
+/// Kubernetes' label of nodes that external traffic of Services is kept from.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// With an endpoint on every node and none passed on, whoever answers was led to by the router alone.
+pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
+    let addresses = Dual { v4: "192.0.2.22".parse()?, v6: "2001:db8:2::22".parse()? };
+    let local = "  type: LoadBalancer\n  externalTrafficPolicy: Local\n";
+    cluster.kubectl.apply(&service("local-everywhere", "app: web", local))?;
+    publish(cluster, "local-everywhere", addresses)?;
+    for family in FAMILIES {
+        let to: SocketAddr = (addresses.get(family), 80).into();
+        eventually(|| same("ways to a local Service", &ways(cluster, to.ip())?.len(), &cluster.nodes.len()))?;
+        // A kube-proxy knows the Service some time after the router does.
+        eventually(|| (0..TRIES / 10).try_for_each(|_| host_name(&cluster.outside, to).map(drop)))?;
+        let mut answered = BTreeSet::new();
+        for _ in 0..TRIES {
+            let (name, client) = name_and_client(&cluster.outside, to)?;
+            same(format!("the source that {name} saw"), &client, &cluster.outside_address.get(family))?;
+            answered.insert(name);
+        }
+        let all: BTreeSet<String> = cluster.web.iter().map(|pod| pod.name.clone()).collect();
+        same(format!("who answers on {to}"), &answered, &all)?;
+    }
+    // A node that is to get no traffic of load balancers is no way any more, for as long as it has the label.
+    let await_ways = |count: usize| {
+        eventually(|| {
+            for family in FAMILIES {
+                same("ways to a local Service", &ways(cluster, addresses.get(family))?.len(), &count)?;
+            }
+            Ok(())
+        })
+    };
+    cluster.kubectl.run(&["label", "node", "n3", &format!("{EXCLUDED}=")])?;
+    let without = await_ways(cluster.nodes.len() - 1);
+    cluster.kubectl.run(&["label", "node", "n3", &format!("{EXCLUDED}-")])?;
+    without?;
+    await_ways(cluster.nodes.len())
 }
 
 pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {

@@ -46,7 +46,8 @@ impl Plan {
             Some(Self::Node(before)) => before.service_ranges.iter().map(|range| range.value).collect(),
             Some(Self::Speaker(_)) | None => BTreeSet::new(),
         };
-        let held = lingering.held(Instant::now(), &new.ending, |prefix| announced.contains(prefix));
+        let held =
+            lingering.held(Instant::now(), &new.ending, &new.relieved, |prefix| announced.contains(prefix));
         if held.is_empty() {
             return Some(plan);
         }

@@ -74,6 +74,24 @@ fn traffic_policy_decides_which_nodes_announce_a_service() {
 }
 
 #[test]
+fn a_cluster_ip_of_internal_policy_local_is_announced_where_an_endpoint_is() {
+    let cluster_ip = "advertisements: [{advertisementType: Service, service: {addresses: [ClusterIP]}}]";
+    let asks = resource("RouteAdvertisement", "cluster-ips", cluster_ip);
+    let on_a = |internal: &str, external: &str, at: &str| {
+        let policies =
+            format!("clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7], internalTrafficPolicy: {internal}, ");
+        let service = service(external, &[(at, true, true, false)])
+            .replace("ClusterIP, ", &format!("ClusterIP, {policies}"));
+        originated(&on_a(&(asks.clone() + &service)))
+    };
+    let (cluster_ip, external_ip) = ("10.96.0.7/32", "192.0.2.1/32");
+    assert_eq!(on_a("Local", "Cluster", "a"), [cluster_ip, external_ip]);
+    assert_eq!(on_a("Local", "Cluster", "b"), [external_ip]);
+    // The other policy is about other addresses.
+    assert_eq!(on_a("Cluster", "Local", "b"), [cluster_ip]);
+}
+
+#[test]
 fn a_route_that_is_held_stays_while_its_endpoint_serves() {
     let manifest = |here| {
         let (ready, serving, terminating) = here;
@@ -89,7 +107,11 @@ fn a_route_that_is_held_stays_while_its_endpoint_serves() {
     assert_eq!(originated(&plan), ["192.0.2.1/32"]);
     assert_eq!(plan.ending, held, "it is still on its way out");
     assert_eq!(originated(&holding(GONE)), Vec::<String>::new(), "nothing serves any more");
-    assert_eq!(holding(READY).ending, BTreeSet::new());
+    let ready = holding(READY);
+    assert_eq!((ready.ending, &ready.relieved), (BTreeSet::new(), &held), "it could end any moment");
+    assert_eq!(holding(GONE).relieved, BTreeSet::new());
+    let alone = on_a(&service("Local", &[("a", true, true, false)]));
+    assert_eq!(alone.relieved, BTreeSet::new());
 }
 
 #[test]

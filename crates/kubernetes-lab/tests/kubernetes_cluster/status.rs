@@ -1,0 +1,75 @@
+//! What agents and a router of ours say of themselves.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use muslin_kubernetes_lab::poll;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, PATIENCE};
+
+/// Where a node has our commands, and its agent its socket.
+const MUSLIN: &str = "/opt/muslin/muslin";
+const SOCKET: &str = "/run/muslin/muslin.sock";
+
+/// `muslin status` of a node's agent, whatever it is content with.
+pub(crate) fn agent(cluster: &Cluster, node: usize) -> Result<Value> {
+    let words = [MUSLIN, "status", "--socket", SOCKET, "--output", "json"];
+    read(&cluster.lab().nodes()[node].run(&words)?)
+}
+
+/// `muslin status` of the router.
+pub(crate) fn router(cluster: &Cluster) -> Result<Value> {
+    let places = cluster.lab().places();
+    let place = places.iter().find(|place| place.name == cluster.router.name()).context("no router")?;
+    let muslin = std::env::var("MUSLIN_BIN").context("MUSLIN_BIN says where the program is")?;
+    let mut status = Command::new(muslin);
+    status.args(["status", "--output", "json"]).envs(place.environment.iter().cloned());
+    read(&status.output()?)
+}
+
+/// An agent that began after `age` ago, once all its sessions are there with their routes and the kernel holds them; how
+/// long it needed from its start.
+pub(crate) fn converged(cluster: &Cluster, node: usize, age: impl Fn() -> Duration) -> Result<Duration> {
+    let mut last = Value::Null;
+    let needed = poll::until(PATIENCE, Duration::from_millis(50), || {
+        last = agent(cluster, node).ok()?;
+        let uptime = Duration::from_secs(last["uptimeSeconds"].as_u64()?);
+        let is_new = uptime < age();
+        (is_new && last["readiness"]["converged"] == true).then_some(uptime)
+    });
+    let name = &cluster.nodes[node].0;
+    needed.with_context(|| format!("the new agent of {name} has not converged: {}", last["readiness"]))
+}
+
+/// The sessions that the router has with a node.
+pub(crate) fn sessions(cluster: &Cluster, node: usize) -> Result<Vec<Value>> {
+    let addresses = crate::cluster::FAMILIES.map(|family| cluster.nodes[node].2.get(family).to_string());
+    let status = router(cluster)?;
+    let peers = status["peers"].as_array().context("the router has no peers")?;
+    let theirs = peers.iter().filter(|peer| addresses.iter().any(|address| peer["address"] == **address));
+    Ok(theirs.cloned().collect())
+}
+
+/// Both sessions that the router has with a node, if they are established and no route of an earlier one is left.
+pub(crate) fn established(cluster: &Cluster, node: usize) -> Result<Vec<Value>> {
+    let sessions = sessions(cluster, node)?;
+    let fine = |peer: &&Value| {
+        let kept = peer["gracefulRestart"]["retained"].as_array().map(Vec::len);
+        peer["established"] == true && kept == Some(0)
+    };
+    let name = &cluster.nodes[node].0;
+    ensure!(
+        sessions.iter().filter(fine).count() == 2,
+        "the router has these sessions with {name}: {sessions:?}"
+    );
+    Ok(sessions)
+}
+
+fn read(said: &Output) -> Result<Value> {
+    let Ok(status) = serde_json::from_slice(&said.stdout) else {
+        bail!("muslin status says: {}", String::from_utf8_lossy(&said.stderr))
+    };
+    Ok(status)
+}
