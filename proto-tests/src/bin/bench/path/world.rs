@@ -25,6 +25,8 @@ pub(super) enum Way {
     /// As `Static`, with the egress of every cluster: what leaves the pods' range is masqueraded, for which the kernel
     /// follows every connection.
     Masquerade,
+    /// As `Masquerade`, and no pod sends from an address that is not its own: what Muslin does, in two rules by hand.
+    Checked,
     /// Muslin's agent and plugin.
     Muslin,
     /// Pods on a bridge of each host, and routes by hand.
@@ -34,14 +36,15 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Hosts, Self::Static, Self::Masquerade, Self::Muslin, Self::Bridge, Self::Vxlan];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Hosts, Self::Static, Self::Masquerade, Self::Checked, Self::Muslin, Self::Bridge, Self::Vxlan];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Hosts => "host to host",
             Self::Static => "pod to pod, static routes by hand",
             Self::Masquerade => "pod to pod, static routes and masquerade by hand",
+            Self::Checked => "pod to pod, static routes, masquerade and check of sources by hand",
             Self::Muslin => "pod to pod, Muslin",
             Self::Bridge => "pod to pod, a bridge on each host",
             Self::Vxlan => "pod to pod, VXLAN",
@@ -110,7 +113,11 @@ impl World {
             address = match way {
                 Way::Hosts | Way::Static => own_link(host, &pod)?,
                 Way::Masquerade => {
-                    masquerade(host)?;
+                    rules(host, MASQUERADE)?;
+                    own_link(host, &pod)?
+                }
+                Way::Checked => {
+                    rules(host, &format!("{MASQUERADE} {CHECK}"))?;
                     own_link(host, &pod)?
                 }
                 Way::Muslin => plug(host, &processes[usize::from(host.number)], &pod, binaries)?,
@@ -120,7 +127,7 @@ impl World {
                     own_link(host, &pod)?
                 }
             };
-            if matches!(way, Way::Static | Way::Masquerade | Way::Bridge) {
+            if matches!(way, Way::Static | Way::Masquerade | Way::Checked | Way::Bridge) {
                 ip(&router, &format!("route add 10.244.{}.0/24 via {}", host.number, host.address()))?;
                 host.ip(&format!("route add 10.244.{}.0/24 via {}", other.number, host.router()))?;
             }
@@ -162,9 +169,14 @@ fn ip(namespace: &Namespace, lines: &str) -> Result<()> {
 }
 
 /// Source translation for what leaves the range of pods.
-fn masquerade(host: &Host) -> Result<()> {
-    let rules = "table ip hand { chain out { type nat hook postrouting priority srcnat; \
-                 ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade; }; }";
+const MASQUERADE: &str = "chain out { type nat hook postrouting priority srcnat; \
+                          ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade; };";
+
+/// What comes out of a pod comes from the address whose route leads to it.
+const CHECK: &str = "chain in { type filter hook prerouting priority raw; iifname \"pod*\" fib saddr . iif oif missing drop; };";
+
+fn rules(host: &Host, chains: &str) -> Result<()> {
+    let rules = format!("table ip hand {{ {chains} }}");
     let mut command = Command::new("nft");
     command.arg(rules).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let output = host.namespace.spawn(&mut command)?.wait_with_output()?;
