@@ -166,7 +166,7 @@ async fn fault_22_fault_23_the_state_follows_the_api_server_and_outlives_it_and_
 /// While a watch is silent the store forgets where it was, and the API server that answers it next says so (410).
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_22_a_watch_whose_place_is_forgotten_lists_anew() {
-    let Some(mut plane) = ControlPlane::start().await else { return };
+    let mut plane = ControlPlane::start().await;
     let client = plane.client().await;
     install_crds(&client).await;
     let nodes: Api<Node> = Api::all(client.clone());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use muslin_bgp_packet::Asn;
-use prefix_trie::joint::JointPrefixMap;
+use prefix_trie::joint::{JointPrefixMap, JointPrefixSet};
 
 use super::refusal::Refusal;
 use crate::config::{Cause, GuardRange, ImportGuard, OwnedBlock};
@@ -21,6 +21,8 @@ pub(crate) struct Guard {
     protected: Ranges,
     services: Ranges,
     owned: Ranges,
+    /// All of them but the allowed ones.
+    guarded: JointPrefixSet<IpNet>,
 }
 
 /// What the guard looks at besides the prefix.
@@ -60,6 +62,7 @@ impl Guard {
             protected: ranges(&config.protected),
             services: ranges(&config.service_ranges),
             owned: trie(config.owned_blocks.iter().map(|owned| owned.block)),
+            guarded: guarded(&config),
             config,
         }
     }
@@ -82,6 +85,11 @@ impl Guard {
         }
     }
 
+    /// Whether a guarded range covers the prefix or is within it.
+    fn touches(&self, prefix: &IpNet) -> bool {
+        self.guarded.get_lpm(prefix).is_some() || self.guarded.children(prefix).next().is_some()
+    }
+
     /// Whether a route may be learned.
     pub(crate) fn check(&self, prefix: IpNet, bearer: Bearer) -> Result<(), Refused<'_>> {
         let config = &self.config;
@@ -92,6 +100,10 @@ impl Guard {
         }
         if is_martian(prefix) {
             return Err(Refused { refusal: Refusal::Martian, range: None });
+        }
+        // Nearly every prefix of a full table has nothing to do with any of the ranges.
+        if config.allowed.ranges().is_none() && !self.touches(&prefix) {
+            return Ok(());
         }
         if let Some((_, index)) = covering(&self.own_addresses, &prefix) {
             return Err(refused(Refusal::OwnAddress, &config.own_addresses[*index]));
@@ -137,6 +149,12 @@ impl Guard {
             None => Ok(()),
         }
     }
+}
+
+fn guarded(config: &ImportGuard) -> JointPrefixSet<IpNet> {
+    let ranges = [&config.own_addresses, &config.own_blocks, &config.protected, &config.service_ranges];
+    let ranges = ranges.into_iter().flatten().map(|range| range.range);
+    ranges.chain(config.owned_blocks.iter().map(|owned| owned.block)).map(|range| range.trunc()).collect()
 }
 
 /// Whether no packet with such an address may leave a link or a host (RFC 6890): a route to it does harm only.

@@ -243,7 +243,34 @@ impl LocRib {
         self.elect_all(id, was.selected || self.follows_all_paths);
     }
 
-    fn elect_all(&mut self, id: DestinationId, mut changed: bool) {
+    fn elect_all(&mut self, id: DestinationId, changed: bool) {
+        let first = self.destinations[id].first;
+        if first.is_none_or(|first| self.destinations.path(first).next.is_none()) {
+            self.elect_only(id, first, changed);
+        } else {
+            self.elect_among(id, changed);
+        }
+    }
+
+    /// The election where there is one path or none, as in most tables of a node.
+    fn elect_only(&mut self, id: DestinationId, only: Option<PathHandle>, mut changed: bool) {
+        let best = self.destinations.best(id).map(|(handle, _)| handle);
+        let winner = only.filter(|only| self.eligible_class(self.destinations.path(*only)).is_some());
+        changed |= best != winner;
+        if let Some(path) = only.map(|only| self.destinations.path_mut(only))
+            && path.state.is_accepted()
+        {
+            let state = if winner.is_some() { PathState::Selected } else { PathState::Accepted };
+            changed |= path.state != state;
+            path.state = state;
+        }
+        self.destinations[id].selected = u8::from(winner.is_some());
+        if changed {
+            self.note_change(id);
+        }
+    }
+
+    fn elect_among(&mut self, id: DestinationId, mut changed: bool) {
         let winners = self.winners(id);
         let best = self.destinations.best(id).map(|(handle, _)| handle);
         changed |= best != winners.first().copied();

@@ -2,9 +2,10 @@
 
 use ipnet::IpNet;
 use muslin_bgp_packet::{
-    Absent, AfiSafi, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Notification, Treatment,
-    UpdateView, parse_attributes,
+    Absent, AfiSafi, AttributeFault, DecodeContext, Family, FamilyNlri, NextHop, Nlri, Notification,
+    Treatment, UpdateView, parse_attributes,
 };
+use smallvec::SmallVec;
 
 use super::attributes::{AttributeId, RawBlock};
 use super::destination::PathState;
@@ -15,6 +16,9 @@ use super::next_hops::NextHopKey;
 use super::peers::PeerIndex;
 use super::refusal::Refusal;
 use crate::config::PrefixLimit;
+
+/// Withdrawn routes of a message that are looked up together.
+const TOGETHER: usize = 32;
 
 /// What an UPDATE led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,8 +196,24 @@ impl LocRib {
     }
 
     fn withdraw_all(&mut self, index: PeerIndex, nlri: &FamilyNlri<'_>) {
-        for route in nlri.iter() {
-            self.withdraw(index, route.prefix, route.path_id.unwrap_or(0));
+        let mut routes = nlri.iter();
+        loop {
+            // Looked up one after the other and used afterwards: a table that no cache holds answers several look-ups
+            // in the time of one.
+            let known =
+                |route: Nlri<IpNet>| (self.destinations.find(route.prefix), route.path_id.unwrap_or(0));
+            let found: SmallVec<[_; TOGETHER]> = routes.by_ref().take(TOGETHER).map(known).collect();
+            if found.is_empty() {
+                return;
+            }
+            for (known, path_id) in found {
+                // A prefix that the message names twice may have lost its destination meanwhile, and then has no path.
+                if let Some(id) = known
+                    && let Some(handle) = self.destinations.path_of(id, index, path_id)
+                {
+                    self.remove(id, handle);
+                }
+            }
         }
     }
 

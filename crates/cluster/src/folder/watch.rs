@@ -151,7 +151,7 @@ impl Follower {
                 }
                 self.publish(files);
                 // A folder that changes without end gets half a core; what comes meanwhile is read together.
-                std::thread::sleep(begun.elapsed().min(LONGEST_REST));
+                std::thread::park_timeout(begun.elapsed().min(LONGEST_REST));
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) enum Expression<'a> {
     Address { family: Family, which: End, set: &'a str, is: Membership },
     /// `fib saddr . iif oif missing`: answers to this source would not leave by where the packet came in.
     SourceBelongsElsewhere,
+    /// `ct state established`: the kernel has seen packets of the connection in both directions.
+    Established,
     /// `ct status & dnat == 0`
     NotTranslated,
     /// `meta l4proto … th dport …`
@@ -77,11 +79,13 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
             });
             compare(m, &0u32.to_ne_bytes());
         }
+        Expression::Established => {
+            load_connection(m, NFT_CT_STATE);
+            mask(m, STATE_ESTABLISHED);
+            compare(m, &STATE_ESTABLISHED.to_ne_bytes());
+        }
         Expression::NotTranslated => {
-            step(m, "ct", |m| {
-                m.be32(NFTA_CT_DREG, REGISTER);
-                m.be32(NFTA_CT_KEY, NFT_CT_STATUS);
-            });
+            load_connection(m, NFT_CT_STATUS);
             mask(m, IPS_DST_NAT);
             compare(m, &0u32.to_ne_bytes());
         }
@@ -125,6 +129,13 @@ fn load_meta(m: &mut Attributes<'_>, key: u32) {
     step(m, "meta", |m| {
         m.be32(NFTA_META_DREG, REGISTER);
         m.be32(NFTA_META_KEY, key);
+    });
+}
+
+fn load_connection(m: &mut Attributes<'_>, key: u32) {
+    step(m, "ct", |m| {
+        m.be32(NFTA_CT_DREG, REGISTER);
+        m.be32(NFTA_CT_KEY, key);
     });
 }
 
@@ -209,6 +220,9 @@ const NFT_LOOKUP_F_INV: u32 = 1;
 
 const NFTA_CT_DREG: u16 = 1;
 const NFTA_CT_KEY: u16 = 2;
+const NFT_CT_STATE: u32 = 0;
+/// The bit of `IP_CT_ESTABLISHED` (`linux/netfilter/nf_conntrack_common.h`).
+const STATE_ESTABLISHED: u32 = 1 << 1;
 const NFT_CT_STATUS: u32 = 2;
 const IPS_DST_NAT: u32 = 1 << 5;
 

@@ -44,11 +44,11 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
     table.chain(&Chain { name: "pods-in", kind: "filter", hook: PREROUTING, priority: libc::NF_IP_PRI_RAW });
     let spoofed = [&[from_a_pod, Expression::SourceBelongsElsewhere], &drop[..]].concat();
     table.rule("pods-in", "a source that is not the pod's own", &spoofed);
-    // A host may be set up to take its default route from any link, also from one that comes later.
-    let advertised = [&[from_a_pod, Expression::IcmpV6(ROUTER_ADVERTISEMENT)], &drop[..]].concat();
-    table.rule("pods-in", "no pod is a router", &advertised);
 
     table.chain(&Chain { name: "node-guard", kind: "filter", hook: INPUT, priority: libc::NF_IP_PRI_FILTER });
+    // A host may be set up to take its default route from any link, also from one that comes later.
+    let advertised = [&[from_a_pod, Expression::IcmpV6(ROUTER_ADVERTISEMENT)], &drop[..]].concat();
+    table.rule("node-guard", "no pod is a router", &advertised);
     let source = |family, set| Expression::Address { family, which: End::Source, set, is: Membership::In };
     for (family, names) in Family::BOTH.into_iter().zip(0..) {
         let rule = [source(family, PEERS[names]), Expression::Accept];
@@ -67,6 +67,8 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
     // Behind kube-proxy's own chains of this hook, which refuse connections to Services without endpoints.
     let behind_filter = libc::NF_IP_PRI_FILTER + 10;
     table.chain(&Chain { name: "untranslated", kind: "filter", hook: FORWARD, priority: behind_filter });
+    // Most packets are of connections whose first one passed: no set is asked for their address.
+    table.rule("untranslated", "what passed before", &[Expression::Established, Expression::Accept]);
     table.chain(&Chain {
         name: "masquerade",
         kind: "nat",
