@@ -9,18 +9,21 @@
 //! ```
 //! Standard paths are the node's own, so that nothing that is installed on it has to know that it is in a lab.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use muslin_lab::LabError;
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 use serde::{Deserialize, Serialize};
@@ -109,19 +112,39 @@ fn outer(setup: &NodeSetup, file: &Path) -> Result<ExitCode, LabError> {
             | CloneFlags::CLONE_NEWUTS,
     )
     .map_err(failed)?;
+    // Process 1 covers the lab's folder, for us as well.
+    let (folder, name) = open_folder_of(&setup.process)?;
     let mut init = Command::new("/proc/self/exe")
         .arg0(INIT)
         .args(std::env::args_os().skip(1))
         // A node has a /tmp of its own: what the caller has in its place is not there, and no probe could be run.
         .env_remove("TMPDIR")
-        .stdin(Stdio::piped())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .map_err(LabError::file(file))?;
-    // Both see the same mounts: what is written is written before process 1 covers the lab's folder.
-    fs::write(&setup.process, init.id().to_string()).map_err(LabError::file(&setup.process))?;
-    drop(init.stdin.take());
+    let booted = init.stdout.take().map(|mut said| said.read_exact(&mut [0]));
+    if let Some(Ok(())) = booted {
+        tell_process(&folder, &name, init.id()).map_err(LabError::file(&setup.process))?;
+    }
     let status = init.wait().map_err(LabError::system("wait for a node"))?;
     Ok(ExitCode::from(u8::from(!status.success())))
+}
+
+fn open_folder_of(path: &Path) -> Result<(File, OsString), LabError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let opened = File::open(folder).map_err(LabError::file(folder))?;
+    Ok((opened, path.file_name().unwrap_or_default().to_owned()))
+}
+
+/// Writes the number of process 1 where the lab awaits it: whoever finds the file finds it whole, and the node booted.
+fn tell_process(folder: &File, name: &OsStr, id: u32) -> io::Result<()> {
+    let new = OsStr::new("process.new");
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(folder, new, flags, Mode::from_bits_truncate(0o644))?);
+    file.write_all(id.to_string().as_bytes())?;
+    renameat(folder, new, folder, name)?;
+    Ok(())
 }
 
 /// Process 1.
@@ -129,9 +152,11 @@ fn init(setup: &NodeSetup) -> Result<(), LabError> {
     let failed = |errno: nix::Error| LabError::system("begin a node")(errno.into());
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
     sethostname(&setup.name).map_err(failed)?;
-    // Its end is the word to begin.
-    io::copy(&mut io::stdin(), &mut io::sink()).map_err(LabError::system("begin a node"))?;
     make_file_system(setup)?;
+    io::stdout()
+        .write_all(b".")
+        .and_then(|()| io::stdout().flush())
+        .map_err(LabError::system("begin a node"))?;
     let mut services: Vec<Running<'_>> = setup.services.iter().map(Running::new).collect();
     loop {
         for service in &mut services {

@@ -93,9 +93,9 @@ fn each_platform_has_its_folders_and_they_can_be_named() {
         let has_own_way = environment.iter().any(|variable| variable["name"] == "KUBERNETES_SERVICE_HOST");
         assert_eq!(has_own_way, platform == "talos", "{platform}");
     }
-    let set = daemon_set(&helm, &["cni.binDir=/var/lib/rancher/k3s/data/cni", "apiServer.host=192.0.2.1"]);
+    let set = daemon_set(&helm, &["cni.binDir=/usr/lib/cni", "apiServer.host=192.0.2.1"]);
     let pod = &set["spec"]["template"]["spec"];
-    assert_eq!(volume(pod, "cni-bin"), "/var/lib/rancher/k3s/data/cni");
+    assert_eq!(volume(pod, "cni-bin"), "/usr/lib/cni");
     assert!(pod["containers"][0]["env"].to_string().contains("192.0.2.1"));
 }
 
