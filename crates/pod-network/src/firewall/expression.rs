@@ -82,7 +82,7 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
         Expression::Established => {
             load_connection(m, NFT_CT_STATE);
             mask(m, STATE_ESTABLISHED);
-            compare(m, &STATE_ESTABLISHED.to_ne_bytes());
+            compare_by(m, NFT_CMP_NEQ, &0u32.to_ne_bytes());
         }
         Expression::NotTranslated => {
             load_connection(m, NFT_CT_STATUS);
@@ -149,9 +149,13 @@ fn load_payload(m: &mut Attributes<'_>, base: u32, offset: u32, length: u32) {
 }
 
 fn compare(m: &mut Attributes<'_>, value: &[u8]) {
+    compare_by(m, NFT_CMP_EQ, value);
+}
+
+fn compare_by(m: &mut Attributes<'_>, operation: u32, value: &[u8]) {
     step(m, "cmp", |m| {
         m.be32(NFTA_CMP_SREG, REGISTER);
-        m.be32(NFTA_CMP_OP, NFT_CMP_EQ);
+        m.be32(NFTA_CMP_OP, operation);
         m.nest(NFTA_CMP_DATA, |m| m.bytes(NFTA_DATA_VALUE, value));
     });
 }
@@ -212,6 +216,7 @@ const NFTA_CMP_SREG: u16 = 1;
 const NFTA_CMP_OP: u16 = 2;
 const NFTA_CMP_DATA: u16 = 3;
 const NFT_CMP_EQ: u32 = 0;
+const NFT_CMP_NEQ: u32 = 1;
 
 const NFTA_LOOKUP_SET: u16 = 1;
 const NFTA_LOOKUP_SREG: u16 = 2;

@@ -107,10 +107,10 @@ flags interval
 chain pods-in {
 type filter hook prerouting priority raw; policy accept;
 iifname "msl*" fib saddr . iif oif missing counter packets 0 bytes 0 drop comment "a source that is not the pod's own"
-iifname "msl*" icmpv6 type nd-router-advert counter packets 0 bytes 0 drop comment "no pod is a router"
 }
 chain node-guard {
 type filter hook input priority filter; policy accept;
+iifname "msl*" icmpv6 type nd-router-advert counter packets 0 bytes 0 drop comment "no pod is a router"
 ip saddr @peers-v4 accept comment "a pod that is a peer"
 ip6 saddr @peers-v6 accept comment "a pod that is a peer"
 iifname "msl*" tcp dport 179 counter packets 0 bytes 0 drop comment "no pod speaks routing protocols with the node"
@@ -125,6 +125,7 @@ ip6 saddr @all-pods-v6 udp dport 4784 counter packets 0 bytes 0 drop comment "no
 }
 chain untranslated {
 type filter hook forward priority filter + 10; policy accept;
+ct state established accept comment "what passed before"
 ip daddr @services-v4 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
 ip6 daddr @services-v6 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
 }
