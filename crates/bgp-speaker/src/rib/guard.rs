@@ -87,7 +87,8 @@ impl Guard {
 
     /// Whether a guarded range covers the prefix or is within it.
     fn touches(&self, prefix: &IpNet) -> bool {
-        self.guarded.get_lpm(prefix).is_some() || self.guarded.children(prefix).next().is_some()
+        !self.guarded.is_empty()
+            && (self.guarded.get_lpm(prefix).is_some() || self.guarded.children(prefix).next().is_some())
     }
 
     /// Whether a route may be learned.
