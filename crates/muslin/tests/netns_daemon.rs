@@ -10,20 +10,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use daemon::{Daemon, MUSLIN, OURS, PATIENCE, lines};
 use muslin_netns::Namespace;
 use serde_json::Value;
 use world::World;
-
-/// SIGTERM, and waits for the end.
-fn terminate(child: &mut Child) {
-    let id = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
-}
 
 #[test]
 fn status_peers_and_routes_tell_the_same_story_to_people_and_programs() {
@@ -160,7 +153,7 @@ fn a_recorded_agent_is_replayed_with_the_same_outputs_and_tables() {
     let args = ["agent", "--node", "n1", "--record", records.to_str().unwrap()];
     *daemon = Daemon::start(namespace, &folder, &args, &world.state);
     daemon.await_log("every peer that can be waited for");
-    terminate(&mut daemon.child);
+    daemon.terminate();
     let record = records.join("00000001.muslin-record");
     let replay = Command::new(MUSLIN).arg("replay").arg(&record).output().unwrap();
     let said = String::from_utf8_lossy(&replay.stdout).into_owned();

@@ -7,7 +7,6 @@ mod daemon;
 mod world;
 
 use std::fs;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use daemon::{Daemon, PATIENCE};
@@ -17,13 +16,6 @@ use world::World;
 
 const POD: &str = "10.244.1.0/24";
 const SERVICE: &str = "198.51.100.80/32";
-
-/// SIGTERM, and waits for the end.
-fn terminate(child: &mut Child) {
-    let id = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
-}
 
 /// The router's route of n1 for a prefix, with its communities.
 fn at_router(world: &World, prefix: &str) -> Option<Value> {
@@ -94,7 +86,7 @@ fn fault_03_a_drained_node_moves_traffic_then_services_then_its_last_pod_and_say
 
     // A restart in between is a restart, and forgets nothing.
     let (namespace, daemon) = &mut world.nodes[0];
-    terminate(&mut daemon.child);
+    daemon.terminate();
     let folder = daemon.socket.parent().unwrap().to_owned();
     *daemon = Daemon::start(namespace, &folder, &["agent", "--node", "n1"], &world.state);
     daemon.await_log("session established");
@@ -106,7 +98,7 @@ fn fault_03_a_drained_node_moves_traffic_then_services_then_its_last_pod_and_say
     assert_eq!(drained.status.code(), Some(0), "{said}");
     assert!(said.contains("new disks"), "{said}");
     await_at_router(&world, POD, |route| route.is_none());
-    terminate(&mut world.nodes[0].1.child);
+    world.nodes[0].1.terminate();
     let line = world.router.await_log("new disks");
     assert!(line.contains("administrative shutdown") || line.contains("shutdown"), "{line}");
 }
@@ -184,7 +176,7 @@ fn fault_04_a_machine_that_goes_down_withdraws_at_once() {
     assert_eq!(world.n1().json(&["status"])["drain"]["cause"], "shutdown");
 
     // The router would keep the routes of a node that restarts for two minutes.
-    terminate(&mut world.nodes[0].1.child);
+    world.nodes[0].1.terminate();
     world.router.await_log("the node shuts down");
     let kept = at_router(&world, POD);
     assert!(kept.is_none(), "{kept:?}");

@@ -306,15 +306,6 @@ impl LocRib {
 
     /// The best path and the others of its ECMP set.
     fn winners(&self, id: DestinationId) -> SmallVec<[PathHandle; 8]> {
-        let Some(first) = self.destinations[id].first else { return SmallVec::new() };
-        let only = self.destinations.path(first);
-        if only.next.is_none() {
-            let mut winners = SmallVec::new();
-            if self.eligible_class(only).is_some() {
-                winners.push(first);
-            }
-            return winners;
-        }
         let family = self.destinations.family(id);
         let mut candidates: SmallVec<[Candidate; 16]> = SmallVec::new();
         let mut top = Class::default();

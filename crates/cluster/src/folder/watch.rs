@@ -6,8 +6,8 @@
 //!
 //! The channel is bounded: when it is full, notify's thread waits, the kernel's own bounded queue fills, and its
 //! overflow is an event that makes us read everything again. All events that are there are taken together, so a
-//! burst costs one reading, of the files that have changed. A file between its first write and its closing is left as it was. The folder's
-//! parent is watched too, since the folder itself may be replaced.
+//! burst costs one reading, of the files that have changed. A file between its first write and its closing is left
+//! as it was. The folder's parent is watched too, since the folder itself may be replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -158,18 +158,20 @@ impl Follower {
 
     fn read_what_changed(&mut self) -> std::io::Result<super::Files> {
         let before = std::mem::take(&mut self.seen);
+        let mut seen = BTreeMap::new();
         let files = read_files(&self.path, |path, metadata| {
             if self.being_written.contains(path) {
                 return Some(Unread::BeingWritten);
             }
             let look = Look::of(metadata);
-            self.seen.insert(path.to_owned(), look);
+            seen.insert(path.to_owned(), look);
             (before.get(path) == Some(&look)).then_some(Unread::Unchanged)
         })?;
-        // What could not be read is tried again.
+        // What could not be read is tried again; so is everything if the folder could not.
         for (name, _) in files.iter().filter(|(_, text)| matches!(text, Err(Unread::Failed(_)))) {
-            self.seen.remove(&self.path.join(&**name));
+            seen.remove(&self.path.join(&**name));
         }
+        self.seen = seen;
         Ok(files)
     }
 
