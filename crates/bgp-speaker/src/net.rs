@@ -24,6 +24,7 @@ mod connections;
 mod dial;
 mod driver;
 mod handle;
+mod incoming;
 mod latency;
 mod listener;
 mod log;

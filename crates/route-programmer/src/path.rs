@@ -58,13 +58,13 @@ impl Hop {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Path {
     Blackhole,
-    Unicast { hops: SmallVec<[(Hop, u8); 1]>, source: Option<IpAddr> },
+    Unicast { hops: SmallVec<[(Hop, u8); 2]>, source: Option<IpAddr> },
 }
 
 impl Path {
     /// A hop that is named twice gets the sum of its weights.
     pub(crate) fn unicast(hops: impl IntoIterator<Item = (Hop, u8)>, source: Option<IpAddr>) -> Self {
-        let mut hops: SmallVec<[(Hop, u8); 1]> = hops.into_iter().collect();
+        let mut hops: SmallVec<[(Hop, u8); 2]> = hops.into_iter().collect();
         hops.sort_by(|a, b| a.0.cmp(&b.0));
         hops.dedup_by(|later, kept| {
             let same = later.0 == kept.0;

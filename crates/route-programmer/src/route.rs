@@ -40,7 +40,7 @@ pub enum RouteKind {
     /// hop the route cannot be installed and counts as not desired.
     Unicast {
         /// The next hops.
-        next_hops: SmallVec<[NextHop; 1]>,
+        next_hops: SmallVec<[NextHop; 2]>,
     },
     /// Dropped in silence: for address blocks of our own whose addresses are not in use.
     Blackhole,

@@ -72,7 +72,7 @@ impl Group {
         if !segment.is_empty() {
             self.journal.push(segment);
         }
-        if matches!(self.cursor, Cursor::At(_)) {
+        if !matches!(self.cursor, Cursor::Walk { since: None, .. }) {
             self.previous = None;
         }
     }

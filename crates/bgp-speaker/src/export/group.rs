@@ -106,7 +106,7 @@ impl Group {
     /// The key under which a destination's entries were sent.
     pub(crate) fn sent_under(&self, id: DestinationId) -> &GroupKey {
         match (&self.previous, self.cursor) {
-            (Some(previous), Cursor::Walk { row, .. }) if id.index() >= row => previous,
+            (Some(previous), Cursor::Walk { row, since: None, .. }) if id.index() >= row => previous,
             _ => &self.key,
         }
     }

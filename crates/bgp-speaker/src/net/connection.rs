@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::driver::Incoming;
+use super::incoming::Incoming;
 use crate::session::ConnId;
 
-/// Most octets of one read, and of one chunk for the speaker.
-const CHUNK: usize = 64 * 1024;
+/// Most octets of one read, and of one chunk for the speaker. Peers that send the same tables take turns with it: the
+/// smaller it is, the nearer stand the paths of a prefix, of which only the best is told.
+pub(super) const CHUNK: usize = 8 * 1024;
 
 /// Buffers of one vectored write.
 const SLICES: usize = 64;
@@ -201,21 +203,38 @@ async fn read_all(
             return Some(error.kind());
         }
         let read = SCRATCH.with_borrow_mut(|scratch| {
-            let length = stream.try_read(scratch)?;
+            let length = read_some(stream, scratch)?;
             Ok::<_, std::io::Error>(BytesMut::from(&scratch[..length]))
         });
         match read {
             Ok(octets) if octets.is_empty() => return None,
             Ok(octets) => {
+                let full = octets.len() == CHUNK;
                 line.unread.fetch_add(octets.len(), Ordering::Relaxed);
                 if incoming.send(Incoming::Received { conn, octets }).await.is_err() {
                     return None;
+                }
+                if full {
+                    // The others' turn.
+                    tokio::task::yield_now().await;
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Some(error.kind()),
         }
     }
+}
+
+/// Reads what is there. What does not fill the buffer was all: the runtime is told so, which another read would else
+/// have to find out, before the driver gets to see what came. The event of what comes now is still to be read.
+fn read_some(stream: &TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    let filled = stream.try_io(Interest::READABLE, || {
+        length = stream.try_read(buffer)?;
+        let emptied = 0 < length && length < buffer.len();
+        if emptied { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    if length > 0 { Ok(length) } else { filled.map(|()| 0) }
 }
 
 /// Writes what the line gets until it is closed and empty.
@@ -257,6 +276,9 @@ async fn write_some(stream: &TcpStream, batch: &VecDeque<Bytes>) -> std::io::Res
 }
 
 fn try_write(stream: &TcpStream, batch: &VecDeque<Bytes>) -> std::io::Result<usize> {
+    if let (1, Some(only)) = (batch.len(), batch.front()) {
+        return stream.try_write(only);
+    }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let mut used = 0;
     for (slice, octets) in slices.iter_mut().zip(batch) {

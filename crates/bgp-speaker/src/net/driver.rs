@@ -1,11 +1,9 @@
 //! The loop that feeds the speaker and does what it asks for.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tokio::net::TcpStream;
@@ -17,6 +15,7 @@ use super::connection::{LINGERERS, Line, pump};
 use super::connections::{Connection, Connections};
 use super::dial::dial;
 use super::handle::{FibUpdate, Request};
+use super::incoming::Incoming;
 use super::latency::{FibCause, Latencies, Ways};
 use super::listener::{Listeners, Refused};
 use super::log::log;
@@ -26,46 +25,19 @@ use crate::record::Recorded;
 use crate::session::ConnId;
 use crate::speaker::{Input, Output, SpeakerEvent};
 
-/// Chunks that wait for the speaker, of all connections together: 64 KiB each at most, far less from most peers.
+/// Chunks that wait for the speaker, of all connections together.
 const INCOMING: usize = 64;
 
 /// How long inputs are taken in one after the other before routes leave again. What comes together is elected,
 /// encoded and sent together; when nothing more is there, nothing is waited for.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// Changes of one batch for the kernel.
-const FIB_BATCH: usize = 1024;
+/// The same while inputs come faster than they are taken in: of ten paths to a prefix that ten peers send, nine need
+/// not be told. It grows no faster than the flood lasts.
+const GATHER_IN_A_FLOOD: Duration = Duration::from_millis(32);
 
-/// What the tasks of a speaker report.
-pub(super) enum Incoming {
-    /// `device` is that of the listener.
-    Accepted {
-        stream: TcpStream,
-        remote: SocketAddr,
-        device: Option<Arc<str>>,
-    },
-    Dialed {
-        conn: ConnId,
-        stream: TcpStream,
-    },
-    DialFailed {
-        conn: ConnId,
-        error: ErrorKind,
-    },
-    Received {
-        conn: ConnId,
-        octets: BytesMut,
-    },
-    Written {
-        conn: ConnId,
-        octets: usize,
-    },
-    Closed {
-        conn: ConnId,
-        error: Option<ErrorKind>,
-    },
-    RetryListen,
-}
+/// Changes of one batch for the kernel, which gets one after each of these times at least.
+const FIB_BATCH: usize = 4096;
 
 /// Whether the driver goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +67,8 @@ pub(super) struct Driver {
     accepted: u64,
     sync: SyncMark,
     ways: Ways,
+    /// How long inputs are taken in at present.
+    gather: Duration,
 }
 
 /// Whether the route programmer was told that the first picture is complete.
@@ -135,6 +109,7 @@ impl Driver {
             accepted: 0,
             sync: SyncMark::Pending,
             ways: Ways::default(),
+            gather: GATHER,
         }
     }
 
@@ -185,8 +160,13 @@ impl Driver {
                 None => self.handle_request(Request::Shutdown(super::Shutdown::Restart)),
             },
             Some(incoming) = self.incoming.recv() => {
+                let alone = self.incoming.is_empty() && !incoming.fills_a_chunk();
                 self.take_in(incoming);
-                self.take_in_more().await;
+                if alone {
+                    self.gather = GATHER;
+                } else {
+                    self.take_in_more().await;
+                }
                 Flow::Continue
             }
             () = self.next_hops.notified() => {
@@ -230,7 +210,7 @@ impl Driver {
     /// Takes in what else has come, for a bounded time: an UPDATE of each of a thousand peers is not worth a
     /// segment of its own to each of the others.
     async fn take_in_more(&mut self) {
-        let end = Instant::now() + GATHER;
+        let end = Instant::now() + self.gather;
         let mut waited = false;
         while Instant::now() < end {
             match self.incoming.try_recv() {
@@ -243,9 +223,13 @@ impl Driver {
                     tokio::task::yield_now().await;
                     waited = true;
                 }
-                Err(_) => return,
+                Err(_) => {
+                    self.gather = GATHER;
+                    return;
+                }
             }
         }
+        self.gather = (self.gather * 2).min(GATHER_IN_A_FLOOD);
     }
 
     fn take_in(&mut self, incoming: Incoming) {

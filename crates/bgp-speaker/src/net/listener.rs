@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::driver::Incoming;
+use super::incoming::Incoming;
 use crate::config::Secret;
 use crate::speaker::ListenPlan;
 

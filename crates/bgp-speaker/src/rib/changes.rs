@@ -1,8 +1,8 @@
 //! The ring of changes: which destinations of the Loc-RIB changed, in order.
 //!
 //! Consumers (the kernel's cursor, export groups) hold a [`Cursor`] and pull at their own pace. The ring is
-//! bounded: a consumer that falls off it walks the table once instead. A destination that changed again
-//! carries a newer version, so its older entries are skipped: changes coalesce by themselves.
+//! bounded: a consumer that falls off it walks the table instead, for what has changed since. A destination that
+//! changed again carries a newer version, so its older entries are skipped: changes coalesce by themselves.
 
 use super::destination::{DestinationId, Destinations};
 use super::slab::Handle;
@@ -22,10 +22,12 @@ pub(crate) struct Changes {
 pub(crate) enum Cursor {
     /// Everything before this entry has been seen.
     At(u64),
-    /// The whole table is walked; this row is next, and the ring is continued from `resume`.
+    /// The table is walked; this row is next, and the ring is continued from `resume`.
     Walk {
         /// Next row of the destinations.
         row: u32,
+        /// Everything before this entry has been seen; nothing has without it.
+        since: Option<u64>,
         /// Where the ring is continued.
         resume: u64,
     },
@@ -51,7 +53,14 @@ impl Changes {
 
     /// A cursor that begins with a walk over the whole table.
     pub(crate) fn walk(&self) -> Cursor {
-        Cursor::Walk { row: 0, resume: self.head }
+        Cursor::Walk { row: 0, since: None, resume: self.head }
+    }
+
+    /// A cursor that walks over what has changed since it was at `position`. Versions tell no more than their own
+    /// number of changes apart.
+    fn catch_up(&self, position: u64) -> Cursor {
+        let distinct = self.head - position <= u64::from(u32::MAX);
+        Cursor::Walk { row: 0, since: distinct.then_some(position), resume: self.head }
     }
 
     /// Whether a consumer has seen everything.
@@ -68,7 +77,7 @@ impl Changes {
                         return None;
                     }
                     if self.head - *position > CAPACITY {
-                        *cursor = self.walk();
+                        *cursor = self.catch_up(*position);
                         continue;
                     }
                     let entry = self.entries[(*position % CAPACITY) as usize];
@@ -81,14 +90,19 @@ impl Changes {
                         return Some(id);
                     }
                 }
-                Cursor::Walk { row, resume } => {
+                Cursor::Walk { row, since, resume } => {
                     if *row >= destinations.rows() {
                         *cursor = Cursor::At(*resume);
                         continue;
                     }
                     let id = DestinationId::from_index(*row);
                     *row += 1;
-                    if destinations.is_used(id) {
+                    // What changes again during the walk is seen when the ring is continued.
+                    let lacks = |since: u64| {
+                        let age = destinations[id].version.wrapping_sub(since as u32);
+                        u64::from(age) < *resume - since
+                    };
+                    if destinations.is_used(id) && since.is_none_or(lacks) {
                         return Some(id);
                     }
                 }
@@ -134,15 +148,42 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_that_fell_off_the_ring_walks_the_table() {
+    fn a_consumer_that_fell_off_the_ring_looks_at_what_has_changed_since() {
         let (mut destinations, ids) = table(5);
         let mut changes = Changes::default();
         let mut cursor = Cursor::At(0);
-        for number in 0..=CAPACITY as usize {
-            changes.push(ids[number % 2], &mut destinations);
-        }
+        ids.iter().for_each(|id| changes.push(*id, &mut destinations));
         assert_eq!(seen(&changes, &mut cursor, &destinations), ids);
+        for number in 0..=CAPACITY as usize {
+            changes.push(ids[1 + number % 2], &mut destinations);
+        }
+        assert_eq!(seen(&changes, &mut cursor, &destinations), ids[1..3]);
         assert!(cursor.passed(changes.head()));
+    }
+
+    #[test]
+    fn who_takes_a_little_at_a_time_is_told_of_everything_once() {
+        let (mut destinations, ids) = table(250);
+        let (mut changes, mut cursor, mut told) = (Changes::default(), Cursor::At(0), Vec::new());
+        for id in &ids {
+            changes.push(*id, &mut destinations);
+            if told.len() * 4 < id.index() as usize {
+                told.extend(changes.next(&mut cursor, &destinations));
+            }
+        }
+        told.extend(seen(&changes, &mut cursor, &destinations));
+        told.sort_by_key(|id| id.index());
+        assert_eq!(told, ids);
+    }
+
+    #[test]
+    fn what_changed_longer_ago_than_versions_can_tell_is_looked_at_as_a_whole() {
+        let (mut destinations, ids) = table(2);
+        let mut changes = Changes { head: 1 << 33, ..Changes::default() };
+        let mut cursor = Cursor::At(7);
+        assert_eq!(seen(&changes, &mut cursor, &destinations), ids);
+        changes.push(ids[1], &mut destinations);
+        assert_eq!(seen(&changes, &mut cursor, &destinations), ids[1..]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::changes::Cursor;
 use super::destination::{DestinationId, PathState};
@@ -25,7 +26,7 @@ pub struct FibChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FibRoute {
     /// Where packets go, at least one; several are an ECMP set. Sorted, without duplicates.
-    pub next_hops: Vec<FibNextHop>,
+    pub next_hops: SmallVec<[FibNextHop; 2]>,
     /// Its metric, if policy gives it one.
     pub priority: Option<NonZeroU32>,
 }
@@ -88,7 +89,7 @@ impl LocRib {
         if best.peer == PeerIndex::LOCAL {
             return None;
         }
-        let mut next_hops: Vec<_> = self
+        let mut ways: SmallVec<[(FibNextHop, Option<f32>); 2]> = self
             .destinations
             .paths(id)
             .filter(|(_, path)| path.state == PathState::Selected)
@@ -101,16 +102,12 @@ impl LocRib {
             })
             .collect();
         // Two paths over one way are one; the faster tells its bandwidth.
-        next_hops.sort_by(|(one, fast), (other, slow)| {
+        ways.sort_by(|(one, fast), (other, slow)| {
             one.cmp(other).then(slow.partial_cmp(fast).unwrap_or(Ordering::Equal))
         });
-        next_hops.dedup_by_key(|(hop, _)| *hop);
-        let weights = weights(next_hops.iter().map(|(_, bandwidth)| *bandwidth));
-        let next_hops: Vec<_> = next_hops
-            .into_iter()
-            .zip(weights)
-            .map(|((hop, _), weight)| FibNextHop { weight, ..hop })
-            .collect();
+        ways.dedup_by_key(|(hop, _)| *hop);
+        weigh(&mut ways);
+        let next_hops: SmallVec<_> = ways.into_iter().map(|(hop, _)| hop).collect();
         let priority = self.attributes.row(best.attributes).priority;
         (!next_hops.is_empty()).then_some(FibRoute { next_hops, priority })
     }
@@ -122,20 +119,15 @@ const HEAVIEST: f32 = 100.0;
 /// Shares of traffic in proportion to bandwidth; alike if one way does not tell its own
 /// (draft-ietf-idr-link-bandwidth §3).
 #[allow(clippy::cast_sign_loss, reason = "a share is at least one")]
-fn weights(bandwidths: impl Iterator<Item = Option<f32>> + Clone) -> Vec<u8> {
-    let known: Option<Vec<f32>> = bandwidths.clone().collect();
-    let fastest = known.iter().flatten().copied().fold(0.0, f32::max);
-    match known {
-        Some(known) if fastest > 0.0 => {
-            let shares: Vec<u8> = known
-                .iter()
-                .map(|bandwidth| (bandwidth / fastest * HEAVIEST).round().max(1.0) as u8)
-                .collect();
-            let divisor = shares.iter().copied().fold(0, greatest_common_divisor);
-            shares.iter().map(|share| share / divisor).collect()
-        }
-        _ => bandwidths.map(|_| 1).collect(),
+fn weigh(ways: &mut [(FibNextHop, Option<f32>)]) {
+    let known = ways.iter().map(|(_, bandwidth)| *bandwidth);
+    let fastest = known.fold(Some(0.0_f32), |fastest, bandwidth| Some(fastest?.max(bandwidth?)));
+    let Some(fastest) = fastest.filter(|fastest| *fastest > 0.0) else { return };
+    for (hop, bandwidth) in &mut *ways {
+        hop.weight = (bandwidth.unwrap_or_default() / fastest * HEAVIEST).round().max(1.0) as u8;
     }
+    let divisor = ways.iter().map(|(hop, _)| hop.weight).fold(0, greatest_common_divisor);
+    ways.iter_mut().for_each(|(hop, _)| hop.weight /= divisor);
 }
 
 fn greatest_common_divisor(a: u8, b: u8) -> u8 {
@@ -144,11 +136,20 @@ fn greatest_common_divisor(a: u8, b: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::weights;
+    use super::{FibNextHop, weigh};
+
+    fn weights(bandwidths: &[Option<f32>]) -> Vec<u8> {
+        let way = |bandwidth: &Option<f32>| {
+            (FibNextHop { gateway: [10, 0, 0, 1].into(), interface: 1, weight: 1 }, *bandwidth)
+        };
+        let mut ways: Vec<_> = bandwidths.iter().map(way).collect();
+        weigh(&mut ways);
+        ways.iter().map(|(hop, _)| hop.weight).collect()
+    }
 
     #[test]
     fn ways_share_by_bandwidth_in_the_smallest_numbers_that_say_so() {
-        let of = |bandwidths: &[f32]| weights(bandwidths.iter().map(|bandwidth| Some(*bandwidth)));
+        let of = |bandwidths: &[f32]| weights(&bandwidths.iter().copied().map(Some).collect::<Vec<_>>());
         assert_eq!(of(&[1.25e9, 1.25e9]), [1, 1]);
         assert_eq!(of(&[12.5e9, 2.5e9, 1.25e9]), [10, 2, 1]);
         assert_eq!(of(&[1e9, 3.3e8]), [100, 33]);
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn ways_share_alike_when_one_does_not_tell_its_bandwidth() {
-        assert_eq!(weights([Some(1e9), None, Some(5e9)].into_iter()), [1, 1, 1]);
-        assert_eq!(weights(std::iter::empty()), [0_u8; 0]);
+        assert_eq!(weights(&[Some(1e9), None, Some(5e9)]), [1, 1, 1]);
+        assert_eq!(weights(&[]), [0_u8; 0]);
     }
 }

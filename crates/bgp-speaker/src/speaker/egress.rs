@@ -16,8 +16,9 @@ pub(super) const WINDOW: usize = 256 * 1024;
 /// Less room than this is not worth a pull; it is also the longest message.
 const LEAST_ROOM: usize = 64 * 1024;
 
-/// Pulls of one slice; timers and inputs go between slices.
-const PULLS_A_SLICE: usize = 16;
+/// Pulls of one slice, and octets after which it is enough; timers and inputs go between slices.
+const PULLS_A_SLICE: usize = 128;
+const OCTETS_A_SLICE: usize = 16 * LEAST_ROOM;
 
 impl Speaker {
     /// Octets left; a peer that waited for room is served in the next slice.
@@ -41,10 +42,12 @@ impl Speaker {
         if !self.rounds.begin(now, self.hungry.len()) {
             return false;
         }
+        let mut given = 0;
         for _ in 0..PULLS_A_SLICE {
             let Some(index) = self.hungry.pop_front() else { break };
             let octets = self.feed(now, index);
-            if !self.rounds.served(now, octets) {
+            given += octets;
+            if !self.rounds.served(now, octets) || given >= OCTETS_A_SLICE {
                 break;
             }
         }
