@@ -59,7 +59,7 @@ impl Changes {
     /// A cursor that walks over what has changed since it was at `position`. Versions tell no more than their own
     /// number of changes apart.
     fn catch_up(&self, position: u64) -> Cursor {
-        let distinct = self.head - position <= u64::from(u32::MAX);
+        let distinct = u32::try_from(self.head - position).is_ok();
         Cursor::Walk { row: 0, since: distinct.then_some(position), resume: self.head }
     }
 
@@ -152,7 +152,9 @@ mod tests {
         let (mut destinations, ids) = table(5);
         let mut changes = Changes::default();
         let mut cursor = Cursor::At(0);
-        ids.iter().for_each(|id| changes.push(*id, &mut destinations));
+        for id in &ids {
+            changes.push(*id, &mut destinations);
+        }
         assert_eq!(seen(&changes, &mut cursor, &destinations), ids);
         for number in 0..=CAPACITY as usize {
             changes.push(ids[1 + number % 2], &mut destinations);

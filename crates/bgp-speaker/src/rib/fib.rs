@@ -120,14 +120,15 @@ const HEAVIEST: f32 = 100.0;
 /// (draft-ietf-idr-link-bandwidth §3).
 #[allow(clippy::cast_sign_loss, reason = "a share is at least one")]
 fn weigh(ways: &mut [(FibNextHop, Option<f32>)]) {
-    let known = ways.iter().map(|(_, bandwidth)| *bandwidth);
-    let fastest = known.fold(Some(0.0_f32), |fastest, bandwidth| Some(fastest?.max(bandwidth?)));
+    let fastest = ways.iter().try_fold(0.0_f32, |fastest, (_, bandwidth)| Some(fastest.max((*bandwidth)?)));
     let Some(fastest) = fastest.filter(|fastest| *fastest > 0.0) else { return };
     for (hop, bandwidth) in &mut *ways {
         hop.weight = (bandwidth.unwrap_or_default() / fastest * HEAVIEST).round().max(1.0) as u8;
     }
     let divisor = ways.iter().map(|(hop, _)| hop.weight).fold(0, greatest_common_divisor);
-    ways.iter_mut().for_each(|(hop, _)| hop.weight /= divisor);
+    for (hop, _) in ways {
+        hop.weight /= divisor;
+    }
 }
 
 fn greatest_common_divisor(a: u8, b: u8) -> u8 {

@@ -40,7 +40,7 @@ fn rfc8950_2_one_link_local_address_on_two_links_is_two_ways() {
     world.settle();
     for prefix in [PREFIX, PREFIX6] {
         assert_eq!(
-            world.fib[&net(prefix)].next_hops,
+            world.fib[&net(prefix)].next_hops.as_slice(),
             [over(LINK_LOCAL, LINK), over(LINK_LOCAL, OTHER_LINK)],
             "{prefix}"
         );
@@ -59,7 +59,11 @@ fn rfc4760_2_next_hops_of_one_and_of_two_addresses_lead_to_the_link() {
         let from = world.up(0, unnumbered(0, 65001, OTHER_LINK));
         world.announce_via(from, &[PREFIX6], &path(&[65001]), next_hop);
         world.settle();
-        assert_eq!(world.fib[&net(PREFIX6)].next_hops, [over(LINK_LOCAL, OTHER_LINK)], "{next_hop}");
+        assert_eq!(
+            world.fib[&net(PREFIX6)].next_hops.as_slice(),
+            [over(LINK_LOCAL, OTHER_LINK)],
+            "{next_hop}"
+        );
     }
 }
 
@@ -116,7 +120,7 @@ fn rfc8950_2_the_way_follows_when_the_link_goes() {
     world.ways.set(ip(LINK_LOCAL), Some(back));
     world.rib.next_hops_changed();
     world.settle();
-    assert_eq!(world.fib[&net(PREFIX)].next_hops, [over(LINK_LOCAL, OTHER_LINK)]);
+    assert_eq!(world.fib[&net(PREFIX)].next_hops.as_slice(), [over(LINK_LOCAL, OTHER_LINK)]);
 }
 
 /// RFC 4271 §5.1.3: what an external peer one hop away names is on its link. When that link goes, a default route may lead

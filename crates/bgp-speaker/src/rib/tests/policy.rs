@@ -111,12 +111,12 @@ fn bandwidths_of_equal_paths_become_weights_in_the_kernel() {
     }
     world.settle();
     let hop = |host, weight| FibNextHop { gateway: ip(&format!("10.0.0.{host}")), interface: LINK, weight };
-    assert_eq!(world.fib[&net(PREFIX)].next_hops, [hop(100, 4), hop(101, 1)]);
+    assert_eq!(world.fib[&net(PREFIX)].next_hops.as_slice(), [hop(100, 4), hop(101, 1)]);
     let third = world.up(2, view(2, 65001));
     world.announce(third, &[PREFIX], &path(&[65001]));
     world.settle();
     assert_eq!(
-        world.fib[&net(PREFIX)].next_hops,
+        world.fib[&net(PREFIX)].next_hops.as_slice(),
         [hop(100, 1), hop(101, 1), hop(102, 1)],
         "one does not tell"
     );
