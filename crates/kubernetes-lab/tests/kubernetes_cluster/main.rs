@@ -13,6 +13,7 @@ mod faults;
 mod gate;
 mod http;
 mod ingress;
+mod join;
 mod leave;
 mod ledger;
 mod limits;
@@ -76,6 +77,7 @@ const LIFE: &[(&str, Test)] = &[
     ("fault_05_and_27_a_node_comes_back_after_a_power_failure", power::power_failure),
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
     ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
+    ("a_fourth_node_joins_and_leaves_for_good", join::joins_and_leaves),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
     ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
     ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
