@@ -89,7 +89,7 @@ fn build(request: &KubernetesRequest) -> Result<ExitCode, LabError> {
     let cgroups = Cgroups::create()?;
     let ending = Ending { cgroups: cgroups.clone(), keep: request.keep, lock: lock.clone() };
     ending.upon_signals(&inside)?;
-    let mut lab = KubernetesLab::start_with(&options, Progress::Shown, &muslin, programs, cgroups)?;
+    let mut lab = KubernetesLab::start_with(&options, Progress::Shown, &muslin, programs, &cgroups)?;
     let holds = match &scenario {
         None => {
             lab.install(&chart)?;

@@ -41,7 +41,7 @@ impl KubernetesLab {
     /// # Errors
     /// If the programs cannot be built or started, or leave no report. Specs that fail are results.
     pub fn run_specs(&self, specs: Specs<'_>) -> Result<Vec<SpecResult>, LabError> {
-        let [ginkgo, suite] = self.programs.end_to_end(self.progress)?;
+        let [ginkgo, suite] = self.basis.programs.end_to_end(self.progress)?;
         let folder = self.folder.path().join("e2e");
         fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
         let report = folder.join("report.json");
@@ -54,12 +54,17 @@ impl KubernetesLab {
         command.arg(suite).arg("--").args(["--provider=skeleton", "--disable-log-dump"]);
         command.arg(format!("--num-nodes={}", self.nodes().len()));
         command.arg(format!("--kubeconfig={}", self.kubectl().kubeconfig().display()));
-        command.arg(format!("--kubectl-path={}", self.programs.get("kubectl").display()));
+        command.arg(format!("--kubectl-path={}", self.basis.programs.get("kubectl").display()));
         // Its words go to a file: the report has what matters.
         let log = folder.join("e2e.log");
         let file = fs::File::create(&log).map_err(LabError::file(&log))?;
         let errors = file.try_clone().map_err(LabError::file(&log))?;
-        command.current_dir(&folder).stdin(Stdio::null()).stdout(file).stderr(errors);
+        command
+            .envs(self.kubectl().environment())
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors);
         let mut child = self.control_plane.namespace.spawn(&mut command)?;
         let status = child.wait().map_err(LabError::file("ginkgo"))?;
         let Ok(text) = fs::read(&report) else {

@@ -33,7 +33,11 @@ pub(crate) const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.13.2";
 pub const INGRESS: &str = "ghcr.io/zalando/skipper:v0.22.0";
 
 /// The product's image, as the chart of this version names it.
-const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
+pub(crate) const PRODUCT: &str = concat!("ghcr.io/muslin-net/muslin:", env!("CARGO_PKG_VERSION"));
+/// The tag of the product's image of a second build.
+pub const OTHER_BUILD: &str = "other-build";
+/// The product's image of a second build.
+pub(crate) const OTHER_PRODUCT: &str = "ghcr.io/muslin-net/muslin:other-build";
 
 /// Tools of the machine that test pods call; those that are not installed are left out.
 const TOOLS: [&str; 27] = [
@@ -129,7 +133,7 @@ pub(crate) fn write_ingress_controller(program: PathBuf, folder: &Path) -> Resul
 /// Writes the product's image, of the programs in a folder and the libraries that they load.
 ///
 /// It is what a release's image is but for these libraries, and needs no other compiler than this one.
-pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, LabError> {
+pub(crate) fn write_product(name: &str, programs: &Path, folder: &Path) -> Result<PathBuf, LabError> {
     fs::create_dir_all(folder).map_err(LabError::file(folder))?;
     let mut files = BTreeSet::new();
     for program in ["muslin", "muslin-cni"] {
@@ -139,15 +143,15 @@ pub(crate) fn write_product(programs: &Path, folder: &Path) -> Result<PathBuf, L
     }
     let layers = vec![files.into_iter().collect()];
     let image =
-        Image { names: &[PRODUCT], entrypoint: &["/usr/bin/muslin"], arguments: &[], user: "0:0", layers };
+        Image { names: &[name], entrypoint: &["/usr/bin/muslin"], arguments: &[], user: "0:0", layers };
     let path = folder.join("muslin.tar");
     image.write(&path).map_err(LabError::file(&path))?;
     Ok(path)
 }
 
 /// What an image holds and how it starts.
-struct Image {
-    names: &'static [&'static str],
+struct Image<'a> {
+    names: &'a [&'a str],
     entrypoint: &'static [&'static str],
     /// What it is told when nobody says more.
     arguments: &'static [&'static str],
@@ -159,7 +163,7 @@ struct Image {
 /// Files of this machine, and where they go.
 type Layer = Vec<(PathBuf, PathBuf)>;
 
-impl Image {
+impl Image<'_> {
     fn write(&self, path: &Path) -> io::Result<()> {
         let mut archive = Builder::new(BufWriter::new(File::create(path)?));
         let layer_path = path.with_extension("layer");

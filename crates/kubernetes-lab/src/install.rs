@@ -44,7 +44,7 @@ impl KubernetesLab {
     /// Installs CoreDNS and waits until it is available.
     pub(crate) fn install_dns(&mut self) -> Result<(), LabError> {
         let step = self.progress.step("DNS available");
-        let addresses = self.cluster.dns();
+        let addresses = self.basis.cluster.dns();
         let families = if addresses.len() > 1 { "RequireDualStack" } else { "SingleStack" };
         let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
         let (first, all) = (quoted.first().cloned().unwrap_or_default(), quoted.join(", "));
@@ -61,9 +61,8 @@ impl KubernetesLab {
     /// # Errors
     /// [`LabError::Process`] with its words.
     pub fn helm(&self, arguments: &[&str], settings: &[&str]) -> Result<String, LabError> {
-        let mut command = Command::new(self.programs.get("helm"));
-        command.arg("--kubeconfig").arg(self.kubectl().kubeconfig()).args(["--namespace", NAMESPACE]);
-        command.args(arguments);
+        let mut command = Command::new(self.basis.programs.get("helm"));
+        command.envs(self.kubectl().environment()).args(["--namespace", NAMESPACE]).args(arguments);
         if matches!(arguments, ["upgrade" | "install" | "template", ..]) {
             let server = format!("apiServer.host={}", ADDRESS.v4);
             for setting in [&*server, "image.pullPolicy=Never"].iter().chain(settings) {

@@ -25,6 +25,15 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// What has whoever knows Kubernetes' libraries find the API and keep what it notes of it with the lab: its own user
+    /// is left with nothing, and with nothing of the lab before, whose API had the same address.
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("KUBECONFIG", self.kubeconfig.clone()),
+            ("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache")),
+        ]
+    }
+
     /// What it prints.
     ///
     /// # Errors
@@ -58,7 +67,7 @@ impl Kubectl {
     /// If it cannot be started.
     pub fn output(&self, arguments: &[&str], input: Option<&str>) -> Result<Output, LabError> {
         let mut command = Command::new(&self.program);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        command.envs(self.environment()).args(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.namespace.spawn(&mut command)?;

@@ -1,6 +1,5 @@
 //! A running cluster: brought up, and gone when dropped.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::cgroup::Cgroups;
 use crate::control_plane::{self, ControlPlane};
-use crate::image;
+use crate::image::{self, OTHER_PRODUCT, PRODUCT};
 use crate::kubectl::Kubectl;
 use crate::node::init::COMMANDS;
 use crate::node::{Node, NodeBasis};
@@ -65,14 +64,12 @@ pub struct KubernetesLab {
     pub(crate) attached: Option<Deployment>,
     pub(crate) control_plane: ControlPlane,
     fabric: Fabric,
-    pub(crate) cluster: ClusterShape,
-    cgroups: Cgroups,
+    pub(crate) basis: NodeBasis,
     /// Images that every node has.
     archives: Vec<PathBuf>,
     pub(crate) progress: Progress,
     pub(crate) begun: Instant,
     pub(crate) times: Times,
-    pub(crate) programs: Programs,
     pub(crate) folder: TempDir,
 }
 
@@ -85,7 +82,7 @@ impl KubernetesLab {
         programs::check()?;
         let muslin = muslin(options)?;
         let programs = Programs::prepare(progress)?;
-        Self::start_with(options, progress, &muslin, programs, Cgroups::create()?)
+        Self::start_with(options, progress, &muslin, programs, &Cgroups::create()?)
     }
 
     pub(crate) fn start_with(
@@ -93,10 +90,10 @@ impl KubernetesLab {
         progress: Progress,
         muslin: &Path,
         programs: Programs,
-        cgroups: Cgroups,
+        cgroups: &Cgroups,
     ) -> Result<Self, LabError> {
         let begun = Instant::now();
-        let guard = Guard(&cgroups);
+        let guard = Guard(cgroups);
         // Open to others, since FRR's daemons run as a user of their own.
         let permissions = fs::Permissions::from_mode(0o755);
         let folder =
@@ -105,7 +102,7 @@ impl KubernetesLab {
         let place = |name: &str| folder.path().join(name);
 
         let step = progress.step("namespaces, links and router");
-        let cluster = options.cluster.clone();
+        let cluster = &options.cluster;
         let count = u8::try_from(cluster.nodes.len()).unwrap_or(u8::MAX);
         let mut fabric = Fabric::build(count, options.router.unwrap_or_default())?;
         if options.router.is_some() {
@@ -115,16 +112,14 @@ impl KubernetesLab {
 
         let step = progress.step("API server, nodes and their images");
         let pki = Pki::create(&place("pki"))?;
-        let mut control_plane = ControlPlane::start(&fabric, &cluster, &place("cp"), &programs, &pki)?;
-        let url = control_plane::url();
+        let mut control_plane = ControlPlane::start(&fabric, cluster, &place("cp"), &programs, &pki)?;
         let basis = NodeBasis {
-            cluster: &cluster,
-            folder: folder.path(),
-            programs: &programs,
-            muslin,
-            pki: &pki,
-            server: &url,
-            cgroups: &cgroups,
+            cluster: cluster.clone(),
+            folder: folder.path().to_path_buf(),
+            programs,
+            muslin: muslin.to_path_buf(),
+            pki,
+            cgroups: cgroups.clone(),
             proxy_mode: options.proxy_mode,
         };
         let places = cluster.nodes.iter().zip(fabric.nodes());
@@ -134,10 +129,10 @@ impl KubernetesLab {
         // The images go to the nodes while the API server begins.
         let (ready, imported) = std::thread::scope(|scope| {
             let imported = scope.spawn(|| {
-                let mut archives = image::write_all(&programs, &place("images"))?;
+                let mut archives = image::write_all(&basis.programs, &place("images"))?;
                 archives.push(match &options.image {
                     Some(image) => image.clone(),
-                    None => image::write_product(muslin.parent().unwrap_or(muslin), &place("images"))?,
+                    None => image::write_product(PRODUCT, basis.commands(), &place("images"))?,
                 });
                 import(&mut nodes, &archives)?;
                 Ok::<_, LabError>(archives)
@@ -168,13 +163,11 @@ impl KubernetesLab {
             attached: None,
             control_plane,
             fabric,
-            cluster,
-            cgroups,
+            basis,
             archives,
             progress,
             begun,
             times,
-            programs,
             folder,
         })
     }
@@ -199,8 +192,21 @@ impl KubernetesLab {
     /// # Errors
     /// If it cannot be built, or a node does not take it.
     pub fn add_ingress_controller(&mut self) -> Result<(), LabError> {
-        let program = self.programs.ingress_controller(self.progress)?;
-        let archive = image::write_ingress_controller(program, &self.folder.path().join("images"))?;
+        let program = self.basis.programs.ingress_controller(self.progress)?;
+        self.add_image(image::write_ingress_controller(program, &self.folder.path().join("images"))?)
+    }
+
+    /// Gives all nodes an image with the tag [`OTHER_BUILD`](crate::OTHER_BUILD), of the programs that the lab itself runs: of use to a
+    /// lab whose product is an image of another build.
+    ///
+    /// # Errors
+    /// If it cannot be written, or a node does not take it.
+    pub fn add_other_build(&mut self) -> Result<(), LabError> {
+        let folder = self.folder.path().join("images/other");
+        self.add_image(image::write_product(OTHER_PRODUCT, self.basis.commands(), &folder)?)
+    }
+
+    fn add_image(&mut self, archive: PathBuf) -> Result<(), LabError> {
         import(&mut self.nodes, std::slice::from_ref(&archive))?;
         self.archives.push(archive);
         Ok(())
@@ -248,6 +254,40 @@ impl KubernetesLab {
         node.import(&self.archives)
     }
 
+    /// Puts one more machine beside the others: with a link to the router of its own, and all that a new node has.
+    ///
+    /// Nobody but its kubelet tells the API of it, and [`bgp_manifests`](Fabric::bgp_manifests) have it as a peer.
+    ///
+    /// # Errors
+    /// If it does not start; then it is not there.
+    pub fn add_node(&mut self, name: &str) -> Result<(), LabError> {
+        let place = self.fabric.add_node()?;
+        let begun = Node::start(&self.basis, name, place).and_then(|mut node| {
+            node.import(&self.archives)?;
+            Ok(node)
+        });
+        match begun {
+            Ok(node) => self.nodes.push(node),
+            Err(error) => {
+                self.basis.cgroups.remove_node(name);
+                self.fabric.remove_node()?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the node that was added last away for good: at once without power, then its link and its disk.
+    ///
+    /// # Errors
+    /// If the kernel does not let go of its link, or its files cannot be removed.
+    pub fn remove_node(&mut self) -> Result<(), LabError> {
+        let Some(mut node) = self.nodes.pop() else { return Ok(()) };
+        node.kill()?;
+        self.fabric.remove_node()?;
+        fs::remove_dir_all(node.folder()).map_err(LabError::file(node.folder()))
+    }
+
     /// The network between them.
     pub fn fabric(&self) -> &Fabric {
         &self.fabric
@@ -255,13 +295,13 @@ impl KubernetesLab {
 
     /// Where commands can be run, for a lab that is left standing.
     pub fn places(&self) -> Vec<Place> {
-        let path: OsString = self.programs.folder().into();
-        let config: OsString = self.kubectl().kubeconfig().into();
+        let path = [("PATH", self.basis.programs.folder().to_path_buf())];
+        let environment = path.into_iter().chain(self.kubectl().environment());
         let mut places = vec![Place {
             name: control_plane::NAME.to_owned(),
             network: self.control_plane.namespace.clone(),
             process: None,
-            environment: vec![("PATH".to_owned(), path), ("KUBECONFIG".to_owned(), config)],
+            environment: environment.map(|(name, value)| (name.to_owned(), value.into())).collect(),
         }];
         places.extend(self.nodes.iter().map(|node| Place {
             name: node.name().to_owned(),
@@ -310,7 +350,7 @@ impl Drop for KubernetesLab {
         for node in &mut self.nodes {
             node.end();
         }
-        self.cgroups.remove();
+        self.basis.cgroups.remove();
     }
 }
 

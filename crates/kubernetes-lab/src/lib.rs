@@ -29,7 +29,7 @@ mod shape;
 pub use command::run;
 pub use configuration::STATIC_PODS;
 pub use e2e::{SpecResult, Specs};
-pub use image::{AGNHOST, INGRESS};
+pub use image::{AGNHOST, INGRESS, OTHER_BUILD};
 pub use install::{NAMESPACE, RELEASE, chart};
 pub use kubectl::Kubectl;
 pub use lab::{KubernetesLab, KubernetesOptions, Times};

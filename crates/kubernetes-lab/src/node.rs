@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 
 use crate::cgroup::Cgroups;
 use crate::configuration::{self, STATIC_PODS};
+use crate::control_plane;
 use crate::node::init::{CONFIGURATION, NodeSetup, PROGRAMS, Service};
 use crate::pki::Pki;
 use crate::poll;
@@ -46,21 +47,30 @@ pub struct Node {
 }
 
 /// What all nodes have in common.
-pub(crate) struct NodeBasis<'a> {
-    pub(crate) cluster: &'a ClusterShape,
-    pub(crate) folder: &'a Path,
-    pub(crate) programs: &'a Programs,
-    pub(crate) muslin: &'a Path,
-    pub(crate) pki: &'a Pki,
-    pub(crate) server: &'a str,
-    pub(crate) cgroups: &'a Cgroups,
+#[derive(Debug)]
+pub(crate) struct NodeBasis {
+    pub(crate) cluster: ClusterShape,
+    /// In which each has one of its own.
+    pub(crate) folder: PathBuf,
+    pub(crate) programs: Programs,
+    pub(crate) muslin: PathBuf,
+    pub(crate) pki: Pki,
+    pub(crate) cgroups: Cgroups,
     pub(crate) proxy_mode: ProxyMode,
+}
+
+impl NodeBasis {
+    /// The folder of the product's programs.
+    pub(crate) fn commands(&self) -> &Path {
+        self.muslin.parent().unwrap_or(Path::new("/"))
+    }
 }
 
 impl Node {
     /// Writes the node's configuration and starts it.
-    pub(crate) fn start(basis: &NodeBasis<'_>, name: &str, place: FabricNode<'_>) -> Result<Self, LabError> {
-        let NodeBasis { cluster, programs, pki, server, .. } = basis;
+    pub(crate) fn start(basis: &NodeBasis, name: &str, place: FabricNode<'_>) -> Result<Self, LabError> {
+        let NodeBasis { cluster, programs, pki, .. } = basis;
+        let server = &control_plane::url();
         let name = name.to_owned();
         let folder = basis.folder.join(&name);
         // In the node, `lib` is /var/lib and `opt` is /opt.
@@ -95,7 +105,7 @@ impl Node {
             address: place.address,
             namespace: place.namespace.clone(),
             folder,
-            muslin: basis.muslin.to_path_buf(),
+            muslin: basis.muslin.clone(),
             cgroups: basis.cgroups.clone(),
             machine: place.machine,
             running: None,

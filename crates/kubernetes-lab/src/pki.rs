@@ -13,6 +13,7 @@ use rcgen::{
 };
 
 /// The cluster's certificate authority and the folder in which everything is.
+#[derive(Debug)]
 pub(crate) struct Pki {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,

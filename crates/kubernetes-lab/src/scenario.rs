@@ -76,10 +76,15 @@ impl Scenario {
     /// Runs a command beside the file, where the API can be reached.
     fn run(&self, lab: &KubernetesLab, command: &mut Command) -> Result<ExitStatus, LabError> {
         let usual = std::env::var_os("PATH").unwrap_or_default();
-        let path = [lab.programs.folder().to_path_buf()].into_iter().chain(std::env::split_paths(&usual));
+        let path =
+            [lab.basis.programs.folder().to_path_buf()].into_iter().chain(std::env::split_paths(&usual));
         let path = std::env::join_paths(path)
             .map_err(|error| LabError::system("put PATH together")(std::io::Error::other(error)))?;
-        command.env("PATH", path).current_dir(&self.topology.folder).stdin(Stdio::null());
+        command
+            .env("PATH", path)
+            .envs(lab.kubectl().environment())
+            .current_dir(&self.topology.folder)
+            .stdin(Stdio::null());
         let mut child = lab.control_plane.namespace.spawn(command)?;
         child.wait().map_err(LabError::file(command.get_program()))
     }

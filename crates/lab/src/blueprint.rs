@@ -278,7 +278,8 @@ fn reflector(number: u8) -> ReflectorPart {
     ReflectorPart { name: format!("rr{number}"), address: on_one_link(1 + number) }
 }
 
-fn node(options: &LabOptions, number: u8) -> NodePart {
+/// The node with this number, from 1, as all of a lab with these options are.
+pub(crate) fn node(options: &LabOptions, number: u8) -> NodePart {
     let name = format!("n{number}");
     let group = u16::from(number);
     let point_to_point = |router: u8| {

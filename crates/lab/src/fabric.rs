@@ -30,7 +30,7 @@ pub const LOAD_BALANCER_RANGE: DualNet = blueprint::LOAD_BALANCER_RANGE;
 pub struct Fabric {
     // Dropped before what it speaks over.
     router: Option<Router>,
-    kind: RouterKind,
+    options: LabOptions,
     blueprint: Blueprint,
     network: Network,
 }
@@ -48,6 +48,18 @@ pub struct FabricNode<'a> {
     pub gateway: Dual,
     /// Its links, to lose power and to get it back.
     pub machine: Machine,
+}
+
+impl<'a> FabricNode<'a> {
+    fn of(part: &'a NodePart, namespace: &'a Namespace) -> Self {
+        Self {
+            name: &part.name,
+            namespace,
+            address: part.uplinks[0].address,
+            gateway: part.uplinks[0].router_address,
+            machine: Machine { part: part.clone(), namespace: namespace.clone() },
+        }
+    }
 }
 
 /// A node's hardware, and the settings that an administrator gave it.
@@ -98,7 +110,29 @@ impl Fabric {
                 outside.add_route(range.get(family), blueprint.routers[0].outside_address.get(family))?;
             }
         }
-        Ok(Self { router: None, kind, blueprint, network })
+        Ok(Self { router: None, options, blueprint, network })
+    }
+
+    /// Adds a node behind the others, wired as they are. A router that is told of its neighbours one by one speaks with
+    /// it when it is started again.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn add_node(&mut self) -> Result<FabricNode<'_>, LabError> {
+        let index = self.blueprint.nodes.len();
+        let part = blueprint::node(&self.options, u8::try_from(index + 1).unwrap_or(u8::MAX));
+        self.network.add_node(&part, &self.blueprint)?;
+        self.blueprint.nodes.push(part);
+        Ok(FabricNode::of(&self.blueprint.nodes[index], &self.network.nodes[index]))
+    }
+
+    /// Takes the last node away, with its link.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn remove_node(&mut self) -> Result<(), LabError> {
+        let Some(part) = self.blueprint.nodes.pop() else { return Ok(()) };
+        self.network.remove_node(&part)
     }
 
     /// Starts the router, or starts it again; `folder` is for its own files, `muslin` the program.
@@ -114,7 +148,7 @@ impl Fabric {
             folder,
             muslin,
         };
-        self.router = Some(Router::start(self.kind, &setup)?);
+        self.router = Some(Router::start(self.options.router, &setup)?);
         Ok(())
     }
 
@@ -125,13 +159,8 @@ impl Fabric {
 
     /// The nodes, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = FabricNode<'_>> {
-        self.blueprint.nodes.iter().zip(&self.network.nodes).map(|(part, namespace)| FabricNode {
-            name: &part.name,
-            namespace,
-            address: part.uplinks[0].address,
-            gateway: part.uplinks[0].router_address,
-            machine: Machine { part: part.clone(), namespace: namespace.clone() },
-        })
+        let nodes = self.blueprint.nodes.iter().zip(&self.network.nodes);
+        nodes.map(|(part, namespace)| FabricNode::of(part, namespace))
     }
 
     /// The router's namespace.

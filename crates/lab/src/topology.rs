@@ -161,18 +161,52 @@ impl Network {
             outside.add_multipath_route(crate::blueprint::SERVICE_RANGE.get(family), &all)?;
             if lab.topology == Topology::Unnumbered {
                 outside.add_multipath_route(NODE_RANGE.get(family), &all)?;
-                continue;
             }
-            // A node's own addresses are behind the router that it shares a link with.
-            let links = lab.nodes.iter().flat_map(|node| &node.uplinks);
-            let links =
-                links.map(|uplink| (uplink.address.on_link()[family as usize].trunc(), uplink.router));
-            for (link, router) in links.collect::<BTreeSet<_>>() {
-                outside.add_route(link, gateway(&lab.routers[router]))?;
-            }
+        }
+        if lab.topology == Topology::Unnumbered { Ok(()) } else { self.lead_outside_to(&lab.nodes, lab) }
+    }
+
+    /// A node's own addresses are behind the router that it shares a link with.
+    fn lead_outside_to(&self, nodes: &[NodePart], lab: &Blueprint) -> Result<(), LabError> {
+        for (link, router) in links(nodes) {
+            let gateway = lab.routers[router].outside_address.get(Family::of(link.addr()));
+            self.outside.namespace.add_route(link, gateway)?;
         }
         Ok(())
     }
+
+    /// Wires a node that comes behind the others; of topologies whose nodes have links of their own, with addresses.
+    pub(crate) fn add_node(&mut self, part: &NodePart, lab: &Blueprint) -> Result<(), LabError> {
+        let node = Namespace::new(&part.name)?;
+        for uplink in &part.uplinks {
+            let router = &self.routers[uplink.router];
+            connect(&node, &uplink.link, router, &part.name)?;
+            add_addresses(router, &part.name, uplink.router_address)?;
+        }
+        boot(part, &node)?;
+        self.lead_outside_to(std::slice::from_ref(part), lab)?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// Takes the last node away, with its links.
+    pub(crate) fn remove_node(&mut self, part: &NodePart) -> Result<(), LabError> {
+        for (link, _) in links(std::slice::from_ref(part)) {
+            self.outside.namespace.remove_route(link)?;
+        }
+        for uplink in &part.uplinks {
+            self.routers[uplink.router].remove_link(&part.name)?;
+        }
+        self.nodes.pop();
+        Ok(())
+    }
+}
+
+/// The networks of nodes' links, and the router that each is behind.
+fn links(nodes: &[NodePart]) -> BTreeSet<(IpNet, usize)> {
+    let uplinks = nodes.iter().flat_map(|node| &node.uplinks);
+    let links = uplinks.flat_map(|uplink| uplink.address.on_link().map(|link| (link.trunc(), uplink.router)));
+    links.collect()
 }
 
 /// Name of a router's or reflector's link to nodes that share one.

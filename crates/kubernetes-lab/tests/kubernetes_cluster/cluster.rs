@@ -28,34 +28,38 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<(String, Namespace, Dual)>,
 }
 
+/// What the environment says of the cluster.
+pub(crate) fn options() -> Result<KubernetesOptions> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let programs = variable("MUSLIN_BIN").map(PathBuf::from);
+    let programs = programs.and_then(|muslin| muslin.parent().map(PathBuf::from));
+    let router = match variable("MUSLIN_ROUTER").as_deref() {
+        None | Some("muslin") => RouterKind::Muslin,
+        Some("frr") => RouterKind::Frr,
+        Some("bird") => RouterKind::Bird,
+        Some(other) => bail!("MUSLIN_ROUTER is '{other}', not muslin, frr or bird"),
+    };
+    let proxy_mode = match variable("MUSLIN_PROXY_MODE").as_deref() {
+        None | Some("nftables") => ProxyMode::Nftables,
+        Some("iptables") => ProxyMode::Iptables,
+        Some("ipvs") => ProxyMode::Ipvs,
+        Some(other) => bail!("MUSLIN_PROXY_MODE is '{other}', not nftables, iptables or ipvs"),
+    };
+    Ok(KubernetesOptions {
+        cluster: ClusterShape::of(3),
+        router: Some(router),
+        proxy_mode,
+        programs,
+        image: variable("MUSLIN_IMAGE").map(PathBuf::from),
+        // Private to the namespaces that the tier runs its tests in.
+        folder: PathBuf::from("/run"),
+    })
+}
+
 impl Cluster {
     /// Brings it up as the environment says.
     pub(crate) fn start() -> Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok();
-        let programs = variable("MUSLIN_BIN").map(PathBuf::from);
-        let programs = programs.and_then(|muslin| muslin.parent().map(PathBuf::from));
-        let image = variable("MUSLIN_IMAGE").map(PathBuf::from);
-        let router = match variable("MUSLIN_ROUTER").as_deref() {
-            None | Some("muslin") => RouterKind::Muslin,
-            Some("frr") => RouterKind::Frr,
-            Some("bird") => RouterKind::Bird,
-            Some(other) => bail!("MUSLIN_ROUTER is '{other}', not muslin, frr or bird"),
-        };
-        let proxy_mode = match variable("MUSLIN_PROXY_MODE").as_deref() {
-            None | Some("nftables") => ProxyMode::Nftables,
-            Some("iptables") => ProxyMode::Iptables,
-            Some("ipvs") => ProxyMode::Ipvs,
-            Some(other) => bail!("MUSLIN_PROXY_MODE is '{other}', not nftables, iptables or ipvs"),
-        };
-        let options = KubernetesOptions {
-            cluster: ClusterShape::of(3),
-            router: Some(router),
-            proxy_mode,
-            programs,
-            image,
-            // Private to the namespaces that the tier runs its tests in.
-            folder: PathBuf::from("/run"),
-        };
+        let options = options()?;
         Programs::prepare_for_tests(Progress::Shown)?;
         let mut lab = KubernetesLab::start(&options, Progress::Shown)?;
         lab.install(&chart()?)?;
@@ -70,7 +74,7 @@ impl Cluster {
         Ok(Self {
             nodes: nodes.collect(),
             router: lab.fabric().router().clone(),
-            proxy_mode,
+            proxy_mode: options.proxy_mode,
             outside: outside.namespace,
             outside_address: outside.addresses,
             web,

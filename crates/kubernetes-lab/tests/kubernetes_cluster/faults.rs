@@ -20,7 +20,7 @@ use crate::pods::OUR_PROTOCOL;
 use crate::services::{publish, ways};
 
 /// What a node learned.
-fn learned(routes: &[Route]) -> BTreeSet<IpNet> {
+pub(crate) fn learned(routes: &[Route]) -> BTreeSet<IpNet> {
     let ours = routes.iter().filter(|route| route.protocol == OUR_PROTOCOL);
     ours.filter(|route| route.kind == RouteKind::Unicast).map(|route| route.prefix).collect()
 }
@@ -348,7 +348,7 @@ pub(crate) fn node_deleted_alive(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn node_blocks(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
+pub(crate) fn node_blocks(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     let node = cluster.kubectl.json(&["get", "node", node])?;
     let blocks = node["spec"]["podCIDRs"].as_array().context("no blocks")?;
     Ok(blocks.iter().filter_map(|block| block.as_str()).map(ToOwned::to_owned).collect())
@@ -379,7 +379,8 @@ pub(crate) fn everybody_meets(cluster: &Cluster) -> Result<Vec<Pod>> {
     }
     cluster.lab().await_rollout(NAMESPACE, "daemonset/muslin")?;
     let pods = cluster.kubectl.pods("default", "app=web")?;
-    same("pods", &pods.len(), &cluster.web.len())?;
+    let nodes = cluster.lab().nodes().len();
+    same("pods", &pods.len(), &(2 * nodes))?;
     for a in &pods {
         for b in pods.iter().filter(|b| b.node != a.node) {
             for family in FAMILIES {

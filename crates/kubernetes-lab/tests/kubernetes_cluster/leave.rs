@@ -255,7 +255,8 @@ pub(crate) fn only_endpoint_moves(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn agent(cluster: &Cluster, node: &str) -> Result<String> {
+/// The agent's pod of a node, as `pod/NAME`.
+pub(crate) fn agent(cluster: &Cluster, node: &str) -> Result<String> {
     let on = format!("--field-selector=spec.nodeName={node}");
     let get = ["get", "pods", "--namespace", NAMESPACE, "--selector", AGENTS, &on, "--output", "name"];
     Ok(cluster.kubectl.run(&get)?.trim().to_owned())

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
+mod builds;
 mod cluster;
 mod disturb;
 mod dns;
@@ -13,6 +14,7 @@ mod faults;
 mod gate;
 mod http;
 mod ingress;
+mod join;
 mod leave;
 mod ledger;
 mod limits;
@@ -21,6 +23,7 @@ mod power;
 mod release;
 mod services;
 mod status;
+mod trace;
 mod traffic;
 mod truth;
 
@@ -30,6 +33,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Trial};
 
 use crate::cluster::Cluster;
+use crate::trace::Trace;
 
 type Test = fn(&Cluster) -> anyhow::Result<()>;
 
@@ -76,13 +80,21 @@ const LIFE: &[(&str, Test)] = &[
     ("fault_05_and_27_a_node_comes_back_after_a_power_failure", power::power_failure),
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
     ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
+    ("a_fourth_node_joins_and_leaves_for_good", join::joins_and_leaves),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
     ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
     ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
 ];
 
+/// Those of a cluster that was installed with another build than the lab's own.
+const BUILDS: &[(&str, Test)] = &[(
+    "an_upgrade_to_another_build_loses_no_packet_and_its_plugin_works_beside_the_old_agent",
+    builds::upgrade,
+)];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    let before = Trace::before();
     let cluster = if arguments.list { None } else { Some(Cluster::start()) };
     let cluster = match cluster.transpose() {
         Ok(cluster) => cluster.map(Arc::new),
@@ -98,11 +110,18 @@ fn main() -> ExitCode {
             test(&cluster).map_err(|error| format!("{error:#}").into())
         })
     };
-    let only_packets = std::env::var("MUSLIN_TESTS").is_ok_and(|tests| tests == "packets");
-    let life = if only_packets { &[] } else { LIFE };
-    let trials = PACKETS.iter().chain(life).map(trial).collect();
+    let more: &[(&str, Test)] = match std::env::var("MUSLIN_TESTS").as_deref() {
+        Ok("packets") => &[],
+        Ok("builds") => BUILDS,
+        Ok(_) | Err(_) => LIFE,
+    };
+    let mut trials: Vec<Trial> = PACKETS.iter().chain(more).map(trial).collect();
+    // Last: nobody has the cluster after it. Without it, the lab ends with the last of the others.
+    trials.push(Trial::test("a_lab_that_ends_or_never_gets_up_leaves_nothing", move || {
+        let Some(cluster) = cluster else { return Ok(()) };
+        let looked = before.and_then(|before| trace::nothing_is_left(&before, cluster));
+        looked.map_err(|error| format!("{error:#}").into())
+    }));
     let conclusion = libtest_mimic::run(&Arguments { test_threads: Some(1), ..arguments }, trials);
-    // Dropped here, since an exit runs no destructors.
-    drop(cluster);
     if conclusion.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

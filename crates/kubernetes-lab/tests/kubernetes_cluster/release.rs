@@ -12,7 +12,7 @@ use crate::traffic::Traffic;
 const DAEMON_SET: &str = "daemonset/muslin";
 
 /// Changes settings of the release and waits until every node has them.
-fn upgrade(cluster: &Cluster, settings: &[&str]) -> Result<()> {
+pub(crate) fn upgrade(cluster: &Cluster, settings: &[&str]) -> Result<()> {
     let chart = chart()?.display().to_string();
     cluster.lab().helm(&["upgrade", "--reuse-values", RELEASE, &chart], settings)?;
     cluster.lab().await_rollout(NAMESPACE, DAEMON_SET)?;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::poll;
+use muslin_lab::Dual;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, FAMILIES, PATIENCE};
 
 /// Where a node has our commands, and its agent its socket.
 const MUSLIN: &str = "/opt/muslin/muslin";
@@ -44,8 +45,8 @@ pub(crate) fn converged(cluster: &Cluster, node: usize, age: impl Fn() -> Durati
 }
 
 /// The sessions that the router has with a node.
-pub(crate) fn sessions(cluster: &Cluster, node: usize) -> Result<Vec<Value>> {
-    let addresses = crate::cluster::FAMILIES.map(|family| cluster.nodes[node].2.get(family).to_string());
+fn sessions(cluster: &Cluster, addresses: Dual) -> Result<Vec<Value>> {
+    let addresses = FAMILIES.map(|family| addresses.get(family).to_string());
     let status = router(cluster)?;
     let peers = status["peers"].as_array().context("the router has no peers")?;
     let theirs = peers.iter().filter(|peer| addresses.iter().any(|address| peer["address"] == **address));
@@ -54,12 +55,17 @@ pub(crate) fn sessions(cluster: &Cluster, node: usize) -> Result<Vec<Value>> {
 
 /// Both sessions that the router has with a node, if they are established and no route of an earlier one is left.
 pub(crate) fn established(cluster: &Cluster, node: usize) -> Result<Vec<Value>> {
-    let sessions = sessions(cluster, node)?;
+    let (name, _, addresses) = &cluster.nodes[node];
+    established_with(cluster, name, *addresses)
+}
+
+/// The same of a node that was not there from the start.
+pub(crate) fn established_with(cluster: &Cluster, name: &str, addresses: Dual) -> Result<Vec<Value>> {
+    let sessions = sessions(cluster, addresses)?;
     let fine = |peer: &&Value| {
         let kept = peer["gracefulRestart"]["retained"].as_array().map(Vec::len);
         peer["established"] == true && kept == Some(0)
     };
-    let name = &cluster.nodes[node].0;
     ensure!(
         sessions.iter().filter(fine).count() == 2,
         "the router has these sessions with {name}: {sessions:?}"

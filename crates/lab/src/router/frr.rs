@@ -13,6 +13,9 @@ use crate::options::Topology;
 
 const ZEBRA: &str = "zebra";
 const BGPD: &str = "bgpd";
+/// The daemons make folders below /var/tmp, whatever they are told, and leave them there when they are killed. Theirs are
+/// seen by nobody else, and go with them.
+const IN_PRIVATE: &str = "mount -n -t tmpfs frr /var/tmp && exec \"$@\"";
 /// Looked for together: OpenBGPD has a bgpd too, in another folder.
 const DAEMONS: [&str; 2] = [ZEBRA, BGPD];
 
@@ -38,7 +41,8 @@ pub(super) fn start(setup: &RouterSetup<'_>) -> Result<Vec<Daemon>, LabError> {
         [(ZEBRA, String::new(), &zserv), (BGPD, configuration(setup), &setup.folder.join("bgpd.vty"))]
     {
         let configuration = setup.write(&format!("{program}.conf"), &text)?;
-        let mut command = Command::new(programs.join(program));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-c", IN_PRIVATE, "sh"]).arg(programs.join(program));
         command.arg("-f").arg(configuration).arg("-z").arg(&zserv);
         command.arg("-i").arg(setup.folder.join(format!("{program}.pid")));
         command.arg("--vty_socket").arg(setup.folder).args(["-A", "127.0.0.1", "-P", "0"]);

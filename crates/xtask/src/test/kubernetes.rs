@@ -30,7 +30,8 @@ const PACKAGES: [Package; 11] = [
 struct Shape {
     router: &'static str,
     proxy_mode: &'static str,
-    /// `all`, or `packets` for those whose outcome another router, kube-proxy mode or build of ours could change.
+    /// `all`, or `packets` for those whose outcome another router, kube-proxy mode or build of ours could change, or
+    /// `builds` for these and an upgrade from the image to the lab's own build.
     tests: &'static str,
     build: Build,
 }
@@ -46,7 +47,7 @@ enum Build {
 
 const SHAPES: [Shape; 3] = [
     Shape { router: "muslin", proxy_mode: "nftables", tests: "all", build: Build::Lab },
-    Shape { router: "frr", proxy_mode: "iptables", tests: "packets", build: Build::GivenAway },
+    Shape { router: "frr", proxy_mode: "iptables", tests: "builds", build: Build::GivenAway },
     Shape { router: "muslin", proxy_mode: "ipvs", tests: "packets", build: Build::Lab },
 ];
 
@@ -111,14 +112,18 @@ impl Shape {
     }
 
     fn run(&self, muslin: &Path, image: &Path, count: &mut Count) -> Result<()> {
-        shell::run_tests(&mut Enter::wrap(&self.command(muslin, image)?)?, count)
+        let mut tests = self.command(muslin, image)?;
+        // Of this run alone: what is found there in the end, it has left.
+        let temporary = tempfile::Builder::new().prefix("muslin-kubernetes-").tempdir()?;
+        tests.env("TMPDIR", temporary.path());
+        shell::run_tests(&mut Enter::wrap(&tests)?, count)
     }
 
     fn command(&self, muslin: &Path, image: &Path) -> Result<Command> {
+        // The programs beside the cluster's have nothing to do with what the shapes differ in.
         let mut tests = match self.tests {
-            // The other programs have nothing to do with either.
-            "packets" => cargo(["test", "--workspace", "--locked", "--test", "kubernetes_cluster"]),
-            _ => integration_tests(Tier::Kubernetes)?,
+            "all" => integration_tests(Tier::Kubernetes)?,
+            _ => cargo(["test", "--workspace", "--locked", "--test", "kubernetes_cluster"]),
         };
         tests.env("MUSLIN_BIN", muslin).env("MUSLIN_IMAGE", image).env("RUST_LIB_BACKTRACE", "0");
         tests.env("MUSLIN_ROUTER", self.router).env("MUSLIN_PROXY_MODE", self.proxy_mode);
