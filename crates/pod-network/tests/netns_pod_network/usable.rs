@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use muslin_netns::{Namespace, connect};
 
@@ -74,7 +75,7 @@ fn an_add_on_a_busy_node_returns_when_the_pods_ipv6_address_can_be_used() {
             scope.spawn(move || be_busy(number, over));
         }
         let lanes: Vec<_> = (0..PODS).map(|lane| scope.spawn(move || add_and_look(lane))).collect();
-        let early = lanes.into_iter().map(|lane| lane.join()).collect::<Vec<_>>();
+        let early = lanes.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>();
         over.store(true, Ordering::Relaxed);
         early.into_iter().flat_map(Result::unwrap).collect()
     });
