@@ -1,5 +1,6 @@
 //! A node's agent: the real program, started in the node's namespace.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -48,6 +49,16 @@ impl AgentFolders {
     /// The socket of the agent's local API.
     pub(crate) fn socket(&self) -> PathBuf {
         self.run.join("muslin.sock")
+    }
+
+    /// Where commands on the node find them.
+    pub(crate) fn environment(&self) -> Vec<(String, OsString)> {
+        let named = [
+            ("MUSLIN_SOCKET", self.socket()),
+            ("MUSLIN_DATA_DIR", self.data.clone()),
+            ("MUSLIN_CNI_CONF_DIR", self.cni.clone()),
+        ];
+        named.into_iter().map(|(name, path)| (name.to_owned(), path.into())).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A running lab: built, converged, proven, and gone when dropped.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -154,8 +155,7 @@ impl Lab {
 
     /// The socket of a node's or router's local API, where it has one.
     pub fn socket(&self, name: &str) -> Option<PathBuf> {
-        let node = self.blueprint.nodes.iter().position(|node| node.name == name);
-        if let Some(agent) = node.and_then(|node| self.agents.get(node)) {
+        if let Some(agent) = self.agent(name) {
             return Some(agent.folders.socket());
         }
         let routers = self.blueprint.routers.iter().map(|router| &router.name);
@@ -165,17 +165,31 @@ impl Lab {
         (router && speaker).then(|| self.folder.path().join(name).join("run").join("muslin.sock"))
     }
 
+    fn agent(&self, name: &str) -> Option<&Agent> {
+        let node = self.blueprint.nodes.iter().position(|node| node.name == name)?;
+        self.agents.get(node)
+    }
+
+    /// What commands get that are run there.
+    fn environment(&self, name: &str) -> Vec<(String, OsString)> {
+        match (self.agent(name), self.socket(name)) {
+            (Some(agent), _) => {
+                let shared = [("MUSLIN_STATE", &self.state), ("MUSLIN_CNI_BIN_DIR", &self.programs.plugins)];
+                let shared = shared.map(|(name, path)| (name.to_owned(), path.clone().into()));
+                agent.folders.environment().into_iter().chain(shared).collect()
+            }
+            (None, Some(socket)) => vec![("MUSLIN_SOCKET".to_owned(), socket.into())],
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// Where commands can be run.
     pub(crate) fn places(&self) -> impl Iterator<Item = standing::Place> {
-        self.namespaces().map(|namespace| {
-            let socket =
-                self.socket(namespace.name()).map(|socket| ("MUSLIN_SOCKET".to_owned(), socket.into()));
-            standing::Place {
-                name: namespace.name().to_owned(),
-                network: namespace.clone(),
-                process: None,
-                environment: socket.into_iter().collect(),
-            }
+        self.namespaces().map(|namespace| standing::Place {
+            name: namespace.name().to_owned(),
+            network: namespace.clone(),
+            process: None,
+            environment: self.environment(namespace.name()),
         })
     }
 

@@ -1,19 +1,19 @@
 //! `muslin collect` and `muslin watch` on real daemons.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/bundle.rs"]
+mod bundle;
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use bundle::unpack;
 use daemon::{Daemon, MUSLIN};
-use flate2::read::GzDecoder;
 use muslin_netns::{Namespace, connect};
 use serde_json::Value;
 use world::World;
@@ -49,19 +49,6 @@ metadata:
   annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"stringData\": {\"password\": \"correct-horse-battery\"}}'}
 stringData: {password: correct-horse-battery}
 ";
-
-/// The files of an archive.
-fn unpack(archive: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut archive = tar::Archive::new(GzDecoder::new(File::open(archive).unwrap()));
-    let entries = archive.entries().unwrap().map(|entry| {
-        let mut entry = entry.unwrap();
-        let name = entry.path().unwrap().display().to_string();
-        let mut octets = Vec::new();
-        entry.read_to_end(&mut octets).unwrap();
-        (name, octets)
-    });
-    entries.collect()
-}
 
 #[test]
 fn a_bundle_has_what_helps_and_a_password_is_nowhere_in_it() {

@@ -2,6 +2,9 @@
 //! should, in every shape, is the matter of `cargo xtask test --tier lab`.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "support/bundle.rs"]
+mod bundle;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
@@ -130,6 +133,7 @@ fn a_kept_lab_stands_is_entered_and_goes_when_told() {
     assert!(status.status.success(), "{}", text(&status.stderr));
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(status.to_string().contains("n1"), "{status}");
+    assert_eq!(status["faults"], serde_json::json!([]), "nothing that a healthy node cannot do");
 
     let code = output(folder.path(), &["shell", "n2-pod1", "--", "sh", "-c", "exit 7"]);
     assert_eq!(code.status.code(), Some(7), "{}", text(&code.stderr));
@@ -143,6 +147,29 @@ fn a_kept_lab_stands_is_entered_and_goes_when_told() {
     let again = output(folder.path(), &["down"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("no lab stands"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn commands_in_a_lab_look_where_its_agents_keep_things() {
+    let (folder, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = output(folder.path(), &["--nodes", "2", "--pods", "1", "--keep"]);
+    assert!(kept.status.success(), "{}", text(&kept.stderr));
+
+    let archive = results.path().join("bundle.tar.gz");
+    let file = archive.to_str().unwrap();
+    let collected =
+        output(folder.path(), &["shell", "n1", "--", "muslin", "collect", "--no-probes", "--file", file]);
+    let said = text(&collected.stderr);
+    assert!(collected.status.success() && !said.contains("not in it"), "{said}");
+    let files = bundle::unpack(&archive);
+    for name in ["node/network.json", "node/ipam.json", "cni/10-muslin.conflist", "configuration/bgp.yaml"] {
+        assert!(files.contains_key(&format!("muslin/{name}")), "no {name}: {:?}", files.keys());
+    }
+    let status: serde_json::Value = serde_json::from_slice(&files["muslin/daemon/status.json"]).unwrap();
+    assert_eq!(status["node"], "n1");
+
+    let down = output(folder.path(), &["down"]);
+    assert!(down.status.success(), "{}", text(&down.stderr));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod message;
 mod netns;
 mod remove;
 mod uplink;
+mod usable;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

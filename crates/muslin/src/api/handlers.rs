@@ -50,8 +50,10 @@ pub(crate) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         Role::Node(node) => Some(node),
         Role::Speaker(_) => None,
     };
+    let settings = faults.settings;
     let mut faults: Vec<String> = [faults.speaker, faults.pods, faults.cni].into_iter().flatten().collect();
-    let (mut blocks, mut notes) = (Vec::new(), Vec::new());
+    faults.extend(settings.faults);
+    let (mut blocks, mut notes) = (Vec::new(), settings.notes);
     if let (Some(node), Some(Plan::Node(plan))) = (node, plan.as_deref()) {
         notes.extend(plan.notes.iter().map(|note| note.value.clone()));
         notes.extend(forward_drops());

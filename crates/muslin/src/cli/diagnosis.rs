@@ -65,7 +65,7 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Folder of manifests to put in, without their secrets
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "MUSLIN_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// Folder that the daemon records to (its `--record`)
     #[arg(long, value_name = "DIR")]

@@ -18,7 +18,12 @@ pub(crate) enum CniCommand {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BinDir {
     /// Folder of the container runtime's CNI plugins
-    #[arg(long = "cni-bin-dir", value_name = "DIR", default_value = "/opt/cni/bin")]
+    #[arg(
+        long = "cni-bin-dir",
+        value_name = "DIR",
+        env = "MUSLIN_CNI_BIN_DIR",
+        default_value = "/opt/cni/bin"
+    )]
     pub(crate) bin_dir: PathBuf,
 }
 
@@ -26,7 +31,12 @@ pub(crate) struct BinDir {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConfDir {
     /// Folder of the container runtime's CNI configurations
-    #[arg(long = "cni-conf-dir", value_name = "DIR", default_value = "/etc/cni/net.d")]
+    #[arg(
+        long = "cni-conf-dir",
+        value_name = "DIR",
+        env = "MUSLIN_CNI_CONF_DIR",
+        default_value = "/etc/cni/net.d"
+    )]
     pub(crate) conf_dir: PathBuf,
 }
 
@@ -34,7 +44,12 @@ pub(crate) struct ConfDir {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataDir {
     /// Folder shared by the CNI plugin and the agent: address store and `network.json`
-    #[arg(long = "data-dir", value_name = "DIR", default_value = muslin_pod_network::DEFAULT_DATA_DIR)]
+    #[arg(
+        long = "data-dir",
+        value_name = "DIR",
+        env = "MUSLIN_DATA_DIR",
+        default_value = muslin_pod_network::DEFAULT_DATA_DIR
+    )]
     pub(crate) data_dir: PathBuf,
 }
 

@@ -14,12 +14,13 @@ use muslin_route_programmer::{Adopted, DesiredRoute, RouteChange};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::pods::Pods;
+use super::pods::{HostSettings, Pods};
 use super::{Admission, Daemon, Learned, Plan, Role, fib};
 use crate::error::sentence;
 use crate::kernel::{ViewResolver, discovered_on, facts};
 
-/// How often the packet filter is looked at: others flush rulesets, and the kernel keeps no owner's word.
+/// How often the packet filter and the kernel's settings are looked at: others change them, and the kernel keeps no
+/// owner's word.
 pub(super) const AUDIT: Duration = Duration::from_secs(10);
 
 /// How long changes wait at most for a planner that has just planned for others.
@@ -34,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) pods: Option<String>,
     /// CNI configuration.
     pub(crate) cni: Option<String>,
+    /// Kernel settings of the host.
+    pub(crate) settings: HostSettings,
 }
 
 /// Runs as long as the daemon.
@@ -79,6 +82,7 @@ pub(crate) async fn run(
                 program_blackholes(&daemon, &mut blackholes, &plan).await?;
                 if let (Some(pods), Plan::Node(plan)) = (&mut pods, &plan) {
                     faults.pods = pods.apply(plan, &kernel).err().map(|error| sentence(&error));
+                    faults.settings.clone_from(pods.settings());
                 }
                 faults.speaker = configure(&daemon, &wanted, event).await?.err();
                 configured = Some(wanted);
@@ -109,6 +113,7 @@ pub(crate) async fn run(
         tokio::select! {
             _ = audit.tick() => if let Some(pods) = &mut pods {
                 pods.audit();
+                settle(&daemon, pods);
                 if *daemon.admission.borrow() == Admission::Announced {
                     announce(&daemon, pods);
                 }
@@ -163,6 +168,16 @@ async fn hand_over(
         (false, false) | (true, true) => {}
     }
     Ok(applied)
+}
+
+/// Looks after the kernel's settings between two plans.
+fn settle(daemon: &Daemon, pods: &mut Pods) {
+    pods.settle();
+    daemon.faults.send_if_modified(|faults| {
+        let is_news = faults.settings != *pods.settings();
+        faults.settings.clone_from(pods.settings());
+        is_news
+    });
 }
 
 /// Writes the CNI configuration; what does not work is tried again with every audit.

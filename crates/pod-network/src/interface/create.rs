@@ -8,6 +8,7 @@ use super::message::{
     CREATE, Link, RouteRequest, add_address, add_permanent_neighbour, add_route, link_header, set_up,
 };
 use super::remove::remove;
+use super::usable::await_local;
 use super::{
     GATEWAY_MAC, GATEWAY_V4, GATEWAY_V6, InterfaceError, Mac, Netns, POD_ROUTE_PROTOCOL, alias, host_name,
 };
@@ -43,7 +44,7 @@ pub(crate) fn create(plan: &Plan<'_>, netns: &Netns) -> Result<(), InterfaceErro
     let host_name = host_name(plan.attachment);
     // A socket stays in the namespace that it was opened in: this one is the node's also inside the pod.
     let mut node = Socket::route()?;
-    netns.run(|| {
+    let link = netns.run(|| {
         let link = create_pair(&mut node, plan, netns, &host_name)?;
         fail_point::reached("after-pair");
         if let Err(error) = set_up_both(&mut node, plan, &link) {
@@ -51,16 +52,27 @@ pub(crate) fn create(plan: &Plan<'_>, netns: &Netns) -> Result<(), InterfaceErro
             remove(&mut node, &host_name)?;
             return Err(error);
         }
-        Ok(())
-    })
+        Ok(link)
+    })?;
+    // What the pod answers to the node's questions is sent to this address.
+    if plan.has_ipv6()
+        && let Err(error) = await_local(&mut node, GATEWAY_V6, link.index)
+    {
+        remove(&mut node, &host_name)?;
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 fn set_up_both(node: &mut Socket, plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {
     set_up_host(node, plan, link)?;
     fail_point::reached("after-host");
-    set_up_pod(plan, link)?;
+    let (mut pod, index) = set_up_pod(plan, link)?;
     await_carrier(node, link)?;
     fail_point::reached("after-pod");
+    for &address in plan.addresses.iter().filter(|address| address.is_ipv6()) {
+        await_local(&mut pod, address, index)?;
+    }
     Ok(())
 }
 
@@ -113,8 +125,8 @@ pub(super) fn get_link(batch: &mut Batch, name: &str) {
     batch.push(purpose, (libc::RTM_GETLINK, 0), &link_header(0, 0), |m| m.string(libc::IFLA_IFNAME, name));
 }
 
-/// Runs inside the pod.
-fn set_up_pod(plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {
+/// Runs inside the pod; returns a socket there and the interface's index.
+fn set_up_pod(plan: &Plan<'_>, link: &Link) -> Result<(Socket, u32), InterfaceError> {
     let index = link.peer.ok_or_else(|| InterfaceError::Invisible(plan.attachment.interface.clone()))?;
     if plan.has_ipv6() {
         // No router advertises itself on a pod's link, and no other station can have the pod's addresses.
@@ -143,8 +155,9 @@ fn set_up_pod(plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {
         add_route(&mut batch, &route(IpNet::new_assert(all, 0), Some(gateway)));
         add_permanent_neighbour(&mut batch, gateway, GATEWAY_MAC, index);
     }
-    Socket::route()?.execute(batch)?;
-    Ok(())
+    let mut socket = Socket::route()?;
+    socket.execute(batch)?;
+    Ok((socket, index))
 }
 
 fn set_up_host(socket: &mut Socket, plan: &Plan<'_>, link: &Link) -> Result<(), InterfaceError> {

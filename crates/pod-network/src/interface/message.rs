@@ -89,6 +89,27 @@ pub(super) fn add_route(batch: &mut Batch, route: &RouteRequest) {
     });
 }
 
+/// Does what is sent to `address` on the interface `index` end here?
+pub(super) fn is_local(socket: &mut Socket, address: IpAddr, index: u32) -> Result<bool, NetlinkError> {
+    let mut header = [0; ROUTE];
+    header[0] = family(address);
+    header[1] = IpNet::from(address).prefix_len();
+    let mut batch = Batch::default();
+    batch.push(format!("look up the route to {address}"), (libc::RTM_GETROUTE, 0), &header, |m| {
+        m.address(libc::RTA_DST, address);
+        m.u32(libc::RTA_OIF, index);
+    });
+    let is_local = |answer: &Message| {
+        answer.kind == libc::RTM_NEWROUTE && answer.payload.get(7) == Some(&libc::RTN_LOCAL)
+    };
+    match socket.execute(batch) {
+        Ok(answers) => Ok(answers.iter().any(is_local)),
+        // There is no way there at all.
+        Err(NetlinkError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes `mac` the hardware address of `address` for ever.
 pub(super) fn add_permanent_neighbour(batch: &mut Batch, address: IpAddr, mac: Mac, index: u32) {
     let mut header = [0; 12];

@@ -1,8 +1,10 @@
 //! One blocking netlink socket: a batch out, its answers in.
 
 use std::io;
+use std::time::Instant;
 
 use netlink_sys::Socket as RawSocket;
+use rustix::net::sockopt::{self, Timeout};
 
 use super::message::{Batch, Message, attributes, find};
 
@@ -59,10 +61,37 @@ impl Socket {
         Ok(Self { raw, buffer: Vec::with_capacity(RECEIVE) })
     }
 
+    /// A socket that is only for [waiting](Self::await_news) until something changes: `group` is one of `RTNLGRP_…`.
+    pub(crate) fn following(group: u32) -> Result<Self, NetlinkError> {
+        let mut socket = Self::route()?;
+        // Without an address of its own it is taken for the kernel, which is not told what it has done itself.
+        socket.raw.bind_auto()?;
+        socket.raw.add_membership(group)?;
+        Ok(socket)
+    }
+
+    /// Waits for news of the group that is followed; `false` if there are none by the `deadline`.
+    pub(crate) fn await_news(&mut self, deadline: Instant) -> Result<bool, NetlinkError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        sockopt::set_socket_timeout(&self.raw, Timeout::Recv, Some(left)).map_err(io::Error::from)?;
+        match self.receive(0) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN) => Ok(false),
+                // Perhaps: there was more than the kernel kept for us, or a signal.
+                Some(libc::ENOBUFS | libc::EINTR) => Ok(true),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
     /// Lets one batch be as large as a firewall of a large cluster is.
     pub(crate) fn allow_large_batches(&self, octets: usize) -> Result<(), NetlinkError> {
-        rustix::net::sockopt::set_socket_send_buffer_size_force(&self.raw, octets)
-            .or_else(|_| rustix::net::sockopt::set_socket_send_buffer_size(&self.raw, octets))
+        sockopt::set_socket_send_buffer_size_force(&self.raw, octets)
+            .or_else(|_| sockopt::set_socket_send_buffer_size(&self.raw, octets))
             .map_err(|errno| NetlinkError::Socket(errno.into()))
     }
 
@@ -149,7 +178,7 @@ impl Socket {
         }
     }
 
-    fn receive(&mut self, flags: libc::c_int) -> Result<Vec<Message>, NetlinkError> {
+    fn receive(&mut self, flags: libc::c_int) -> io::Result<Vec<Message>> {
         self.buffer.clear();
         self.raw.recv(&mut self.buffer, flags)?;
         let mut rest = &self.buffer[..];

@@ -201,8 +201,12 @@ fn fault_38_the_nodes_settings_are_put_right() {
     }
     let settings = Path::new(host::SETTINGS);
     let families = [host::Family::V4, host::Family::V6];
-    let problems = node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
-    assert!(problems.is_empty(), "{problems:?}");
+    let prepared = node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
+    assert!(prepared.problems.is_empty(), "{prepared:?}");
+    assert!(
+        prepared.changed.iter().any(|said| said == "net.ipv4.ip_forward was 0 and is 1 now"),
+        "{prepared:?}"
+    );
     let read = |setting: &str| {
         let path = format!("/proc/sys/net/{setting}");
         node.run(|| std::fs::read_to_string(&path)).unwrap().unwrap().trim().to_owned()
@@ -211,8 +215,8 @@ fn fault_38_the_nodes_settings_are_put_right() {
     assert_eq!(read("ipv6/conf/eth0/accept_ra"), "2");
     assert_eq!(read("ipv4/conf/eth0/rp_filter"), "2");
 
-    let problems = node.run(|| host::prepare(settings, &[host::Family::V4], &["no-such-link"])).unwrap();
-    assert!(problems.is_empty(), "a link that is gone needs nothing");
+    let prepared = node.run(|| host::prepare(settings, &[host::Family::V4], &["no-such-link"])).unwrap();
+    assert!(prepared.problems.is_empty(), "a link that is gone needs nothing: {prepared:?}");
 }
 
 #[test]
@@ -231,25 +235,37 @@ fn fault_38_what_cannot_be_put_right_is_named() {
     }
     let settings = ReadOnly::new(&node);
     let families = [host::Family::V4, host::Family::V6];
-    let prepare = |settings: &Path| node.run(|| host::prepare(settings, &families, &["eth0"])).unwrap();
-    let problems = prepare(settings.0.path());
+    let prepare_for = |settings: &Path, uplinks: &[&str]| {
+        node.run(|| host::prepare(settings, &families, uplinks)).unwrap().problems
+    };
+    let problems = prepare_for(settings.0.path(), &["eth0", "eth1"]);
     let named = problems.iter().map(|problem| {
-        let name = problem.path.strip_prefix(settings.0.path()).unwrap().to_str().unwrap();
         assert_eq!(problem.source.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{problem}");
-        (name, problem.found.as_str(), problem.wanted)
+        (problem.name.as_str(), problem.found.as_str(), problem.wanted, problem.weight)
     });
     assert_eq!(
         named.collect::<Vec<_>>(),
         [
-            ("ipv4/fib_multipath_hash_policy", "0", "1"),
-            ("ipv4/ip_forward", "0", "1"),
-            ("ipv4/conf/eth0/rp_filter", "1", "2"),
-            ("ipv6/conf/eth0/accept_ra", "1", "2"),
-            ("ipv6/conf/all/forwarding", "0", "1"),
+            ("net.ipv4.fib_multipath_hash_policy", "0", "1", host::Weight::Note),
+            ("net.ipv4.ip_forward", "0", "1", host::Weight::Fault),
+            ("net.ipv4.conf.eth0.rp_filter", "1", "2", host::Weight::Fault),
+            ("net.ipv6.conf.eth0.accept_ra", "1", "2", host::Weight::Fault),
+            ("net.ipv6.conf.all.forwarding", "0", "1", host::Weight::Fault),
         ]
     );
     let said = problems[1].to_string();
-    assert!(said.contains("ipv4/ip_forward is \"0\", pods need \"1\": Read-only file system"), "{said}");
+    for words in [
+        "net.ipv4.ip_forward is 0 and cannot be made 1 (",
+        "ipv4/ip_forward: Read-only file system",
+        "its pods are cut off",
+        "sysctl -w net.ipv4.ip_forward=1",
+    ] {
+        assert!(said.contains(words), "no `{words}`: {said}");
+    }
+    let prepare = |settings: &Path| prepare_for(settings, &["eth0"]);
+    let alone = prepare(settings.0.path());
+    let filter = alone.iter().find(|problem| problem.name.ends_with("rp_filter")).unwrap();
+    assert_eq!(filter.weight, host::Weight::Note, "no answer comes in by another link: there is none");
 
     // Somebody else's hand undoes what was done, and the next round does it again.
     let open = Path::new(host::SETTINGS);

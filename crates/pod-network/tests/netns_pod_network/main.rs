@@ -10,3 +10,4 @@ mod kills;
 mod node;
 mod packets;
 mod path_mtu;
+mod usable;

@@ -251,6 +251,21 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_setting_that_cannot_be_changed_is_why_a_node_is_not_ready() {
+        let fault = "net.ipv4.ip_forward is 0 and cannot be made 1: sysctl -w net.ipv4.ip_forward=1";
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "version": "0.1.0", "node": "n1", "asn": 64512, "routerId": "192.0.2.1", "uptimeSeconds": 60,
+            "readiness": {"serving": true, "established": true, "converged": true, "waitingFor": []},
+            "drain": null, "problems": [], "faults": [fault], "notes": [], "peers": [], "originated": 1,
+            "kernel": muslin_route_programmer::Status::default(), "blocks": [],
+        }))
+        .unwrap();
+        let told = of(&status, &Sight::of(&status), SystemTime::UNIX_EPOCH);
+        let ready = told.conditions.iter().find(|condition| condition.kind == "Ready").unwrap();
+        assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", fault));
+    }
+
+    #[test]
     fn a_long_text_is_cut_between_characters() {
         assert_eq!(cut("é".repeat(1000)).len(), LONGEST);
     }

@@ -1,5 +1,7 @@
 //! The kernel and its settings.
 
+use muslin_pod_network::host::sysctl_name;
+
 use super::{Findings, Severity};
 use crate::commands::doctor::facts::{Facts, Link};
 
@@ -36,29 +38,25 @@ pub(super) fn release(facts: &Facts, findings: &mut Findings) {
 }
 
 pub(super) fn forwarding(facts: &Facts, findings: &mut Findings) {
-    let mut off = |setting: &str, what: String| {
+    let mut off = |setting: &str, what: String, more: &str| {
         if facts.settings.get(setting).is_some_and(|value| value == "0") {
-            let name = dotted(setting);
-            let fix = format!(
-                "sysctl -w {name}=1; the agent sets it when it starts: look in /etc/sysctl.d for who takes it back"
-            );
+            let name = sysctl_name(setting);
+            let fix = format!("sysctl -w {name}=1{more}");
             findings.add(Severity::Error, what, format!("{name} = 0"), fix);
         }
     };
-    off("ipv4/ip_forward", "the node does not forward IPv4: packets of its pods go nowhere".to_owned());
+    let kept =
+        "; the agent keeps it so if it can (`muslin status`): look in /etc/sysctl.d for who takes it back";
+    let what = |family: &str| format!("the node does not forward {family}: packets of its pods go nowhere");
+    off("ipv4/ip_forward", what("IPv4"), kept);
     if facts.has_ipv6 {
-        off(
-            "ipv6/conf/all/forwarding",
-            "the node does not forward IPv6: packets of its pods go nowhere".to_owned(),
-        );
+        off("ipv6/conf/all/forwarding", what("IPv6"), kept);
     }
     for link in uplinks(facts) {
         let name = &link.name;
         if facts.settings.get("ipv4/ip_forward").is_some_and(|value| value != "0") {
-            off(
-                &format!("ipv4/conf/{name}/forwarding"),
-                format!("IPv4 packets that come in by {name} are not forwarded to pods"),
-            );
+            let what = format!("IPv4 packets that come in by {name} are not forwarded to pods");
+            off(&format!("ipv4/conf/{name}/forwarding"), what, ", and the same in /etc/sysctl.d");
         }
     }
     if facts.settings.get("ipv6/conf/all/disable_ipv6").is_some_and(|value| value == "1") {
@@ -96,7 +94,7 @@ pub(super) fn router_advertisements(facts: &Facts, findings: &mut Findings) {
     for link in uplinks(facts) {
         let setting = format!("ipv6/conf/{}/accept_ra", link.name);
         if number(facts, &setting) == Some(1) {
-            let name = dotted(&setting);
+            let name = sysctl_name(&setting);
             findings.add(
                 Severity::Warning,
                 format!(
@@ -114,7 +112,7 @@ pub(super) fn multipath_hash(facts: &Facts, findings: &mut Findings) {
     for family in ["ipv4", "ipv6"] {
         let setting = format!("{family}/fib_multipath_hash_policy");
         if number(facts, &setting) == Some(0) {
-            let name = dotted(&setting);
+            let name = sysctl_name(&setting);
             findings.add(
                 Severity::Warning,
                 format!("all flows between two {family} hosts take one of several equal paths"),
@@ -148,12 +146,6 @@ fn uplinks(facts: &Facts) -> impl Iterator<Item = &Link> {
 
 fn number(facts: &Facts, setting: &str) -> Option<u64> {
     facts.settings.get(setting)?.parse().ok()
-}
-
-/// The name as `sysctl` has it; a dot within the name of a link stays, as `sysctl` reads a slash for it.
-fn dotted(setting: &str) -> String {
-    let parts = setting.split('/').map(|part| part.replace('.', "/"));
-    parts.fold("net".to_owned(), |name, part| format!("{name}.{part}"))
 }
 
 /// Major and minor of a release.
