@@ -116,6 +116,7 @@ fn fault_30_without_room_on_the_disk_add_fails_whole_and_del_succeeds() {
 
 const ADD_STEPS: [&str; 5] = ["before-save", "after-allocate", "after-pair", "after-host", "after-pod"];
 const DEL_STEPS: [&str; 3] = ["after-condemn", "before-save", "after-release"];
+const GC_STEPS: [&str; 3] = ["after-condemn", "before-save", "after-release"];
 
 #[test]
 fn fault_31_an_add_killed_at_any_point_is_undone_by_del_and_can_be_tried_again() {
@@ -154,6 +155,25 @@ fn fault_31_a_del_killed_at_any_point_is_finished_by_the_next() {
         let answer = node.call("DEL", Some(&pod), &node.config, &[("MUSLIN_CNI_DIE_AT", step)]);
         assert!(!answer.succeeded, "{step}");
         node.del(&pod);
+        node.assert_empty();
+    }
+}
+
+#[test]
+fn fault_31_a_gc_killed_at_any_point_frees_no_address_that_an_interface_has() {
+    let node = Node::with_blocks(&["10.244.1.0/31", "fd00:10:244:1::/127"]);
+    let config = node.config_with(json!({ "restSeconds": 0 }));
+    for step in GC_STEPS {
+        let (garbage, next) = (Pod::new("garbage"), Pod::new("next"));
+        assert!(node.call("ADD", Some(&garbage), &config, &[]).succeeded);
+        let mut nobody = config.clone();
+        nobody["cni.dev/valid-attachments"] = json!([]);
+        let answer = node.call("GC", None, &nobody, &[("MUSLIN_CNI_DIE_AT", step)]);
+        assert!(!answer.succeeded, "{step}");
+        assert!(node.leases().is_empty() <= node.pod_routes().is_empty(), "{step}: free, and still routed");
+        assert!(node.call("GC", None, &nobody, &[]).succeeded);
+        assert!(node.call("ADD", Some(&next), &config, &[]).succeeded, "{step}");
+        node.del(&next);
         node.assert_empty();
     }
 }
