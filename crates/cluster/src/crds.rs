@@ -161,4 +161,6 @@ fn crd(plural: &str, definition: &Value) -> Crd {
 }
 
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod tests;
