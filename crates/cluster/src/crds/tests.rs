@@ -171,3 +171,28 @@ fn the_schemas_are_structural() {
         walk(&plural, &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     }
 }
+
+/// One who leaves a field of `default` out leaves it to others (docs/decisions/0011). Within a reference to a Secret
+/// nobody overrides a part.
+#[test]
+fn no_field_has_a_default_that_would_look_like_somebodys_choice() {
+    fn walk(path: &str, schema: &Value, found: &mut Vec<String>) {
+        if schema.get("default").is_some() {
+            found.push(path.to_owned());
+        }
+        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), inner, found);
+        }
+        for word in ["items", "additionalProperties"] {
+            if let Some(inner) = schema.get(word) {
+                walk(&format!("{path}[]"), inner, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (plural, definition) in definitions() {
+        walk(&plural, &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+    }
+    found.retain(|path| !path.contains(".secretKeyRef."));
+    assert_eq!(found, Vec::<String>::new());
+}
