@@ -95,6 +95,13 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct ApiClient(Client);
 
+/// A client that somebody has made in a way of their own.
+impl From<Client> for ApiClient {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
 impl std::fmt::Debug for ApiClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ApiClient")

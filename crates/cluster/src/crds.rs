@@ -6,7 +6,7 @@ use crate::resources::rules::CONFIGURATION_NAME;
 use crate::resources::schema::{Rule, structural};
 use crate::resources::{
     BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, BgpPeerStatus, NodeNetworkStatusStatus, ResourceStatus,
-    RouteAdvertisementSpec,
+    RouteAdvertisementSpec, RouteAdvertisementStatus,
 };
 use crate::{API_VERSION, plural};
 
@@ -25,6 +25,9 @@ pub fn crds() -> Vec<Crd> {
 }
 
 /// All definitions by plural name, as JSON.
+///
+/// `kubectl` prints the first of several values that a column's path leads to, and what has a choice of fields has no one
+/// path: such columns show a field of the status that holds the whole.
 pub(crate) fn definitions() -> Vec<(String, Value)> {
     let column = |name: &str, path: &str, kind: &str| json!({"name": name, "type": kind, "jsonPath": path});
     let accepted = || column("Accepted", ".status.conditions[?(@.type=='Accepted')].status", "string");
@@ -47,7 +50,7 @@ pub(crate) fn definitions() -> Vec<(String, Value)> {
             status: structural::<BgpPeerStatus>(),
             rules: &[],
             columns: vec![
-                column("Address", ".spec.peerAddress", "string"),
+                column("Address", ".status.address", "string"),
                 column("ASN", ".spec.peerASN", "string"),
                 column("Established", ".status.sessions", "string"),
                 accepted(),
@@ -68,10 +71,12 @@ pub(crate) fn definitions() -> Vec<(String, Value)> {
             short: "routeadv",
             description: "What nodes announce, with which attributes, to which peers.",
             spec: Some(structural::<RouteAdvertisementSpec>()),
-            status: structural::<ResourceStatus>(),
+            status: structural::<RouteAdvertisementStatus>(),
             rules: &[],
             columns: vec![
-                column("Announces", ".spec.advertisements[*].advertisementType", "string"),
+                column("Announces", ".status.announces", "string"),
+                column("Nodes", ".status.nodes", "integer"),
+                column("Routes", ".status.routes", "integer"),
                 accepted(),
                 age(),
             ],
@@ -90,6 +95,7 @@ pub(crate) fn definitions() -> Vec<(String, Value)> {
                 column("Routes", ".status.routes.installed", "integer"),
                 column("Ready", ".status.conditions[?(@.type=='Ready')].status", "string"),
                 column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "string"),
+                accepted(),
                 column("Told", ".status.heartbeat", "date"),
                 age(),
             ],
@@ -160,5 +166,7 @@ fn crd(plural: &str, definition: &Value) -> Crd {
     Crd { file: format!("{group}_{plural}.yaml"), yaml: format!("{head}{yaml}") }
 }
 
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod tests;

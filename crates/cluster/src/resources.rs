@@ -40,8 +40,8 @@ pub use route_advertisement::{
 };
 pub use selector::{LabelSelector, LabelSelectorRequirement, Operator};
 pub use status::{
-    BgpPeerStatus, BlockStatus, Condition, NodeNetworkStatusStatus, ProblemStatus, ResourceStatus,
-    RouteCounts, SessionStatus,
+    AdvertisementStatus, BgpPeerStatus, BlockStatus, Condition, NodeNetworkStatusStatus, ObjectStatus,
+    ProblemStatus, ResourceStatus, RouteAdvertisementStatus, RouteCounts, SessionStatus,
 };
 
 use crate::problem::Fault;

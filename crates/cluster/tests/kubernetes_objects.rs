@@ -4,21 +4,28 @@
 
 #[path = "support/control_plane.rs"]
 mod control_plane;
+#[path = "support/meddler.rs"]
+mod meddler;
 #[path = "support/objects.rs"]
 mod objects;
 
 use std::time::Duration;
 
 use control_plane::ControlPlane;
+use http::Method;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use muslin_cluster::resources::{NodeNetworkStatusStatus, ProblemStatus, SessionStatus};
-use muslin_cluster::{ApiClient, ApiSource, Effect, NodeReporter, connect, report_objects};
+use meddler::meddled;
+use muslin_cluster::resources::{AdvertisementStatus, NodeNetworkStatusStatus, ProblemStatus, SessionStatus};
+use muslin_cluster::{
+    ApiClient, ApiSource, Effect, NodeNetwork, NodeReporter, STARTUP_TAINT, condition as condition_of,
+    connect, report_objects,
+};
 use objects::{install_crds, resource, resources};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -75,11 +82,11 @@ fn agent(client: &ApiClient, node: &str) -> (ApiSource, JoinHandle<()>) {
     (source, told)
 }
 
-fn status(state: &str, problems: &[ProblemStatus]) -> NodeNetworkStatusStatus {
-    let session = SessionStatus {
-        peer: "tor".to_owned(),
-        cause: "BGPPeer tor".to_owned(),
-        address: Some("10.0.0.1".parse().unwrap()),
+fn session(peer: &str, address: &str, state: &str) -> SessionStatus {
+    SessionStatus {
+        peer: peer.to_owned(),
+        cause: format!("BGPPeer {peer}"),
+        address: Some(address.parse().unwrap()),
         peer_asn: None,
         state: state.to_owned(),
         since: None,
@@ -87,11 +94,17 @@ fn status(state: &str, problems: &[ProblemStatus]) -> NodeNetworkStatusStatus {
         accepted: 0,
         advertised: 0,
         last_error: (state != "Established").then(|| "connection refused; start the peer".to_owned()),
-    };
+    }
+}
+
+/// What a node tells whose session with `tor` is in this state.
+fn status(state: &str, problems: &[ProblemStatus]) -> NodeNetworkStatusStatus {
     NodeNetworkStatusStatus {
         // As agents have it, for whose next one somebody waits.
         heartbeat: Some(Time(Timestamp::now())),
-        sessions: vec![session],
+        sessions: vec![session("tor", "10.0.0.1", state), session("link", "fe80::1", "Established")],
+        advertisements: vec![AdvertisementStatus { name: "both".to_owned(), routes: 3 }],
+        conditions: vec![condition_of("Accepted", problems.is_empty(), "Accepted", String::new())],
         problems: problems.to_vec(),
         ..NodeNetworkStatusStatus::default()
     }
@@ -102,11 +115,8 @@ async fn holder(client: &Client) -> Option<String> {
     leases.get_opt("muslin-status").await.unwrap()?.spec?.holder_identity
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_agent_writes() {
-    let plane = ControlPlane::start().await;
-    let client = plane.client().await;
-    install_crds(&client).await;
+/// Two nodes, and an object of each kind: of peers and of advertisements each that columns show in a way of its own.
+async fn make_cluster(client: &Client) {
     let nodes: Api<Node> = Api::all(client.clone());
     for name in ["n1", "n2"] {
         let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -114,13 +124,55 @@ async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_a
     }
     let make = async |kind: &str, name: &str, spec: Value| {
         let object = resource(kind, name, &spec);
-        resources(&client, kind).create(&PostParams::default(), &object).await.unwrap();
+        resources(client, kind).create(&PostParams::default(), &object).await.unwrap();
     };
     make("BGPPeer", "tor", json!({"peerAddress": "10.0.0.1", "peerASN": 65000, "filters": ["none"]})).await;
     make("BGPFilter", "f", json!({"import": [{"action": "Accept"}]})).await;
     make("BGPConfiguration", "default", json!({"asn": 64512})).await;
     let pods = json!({"advertisements": [{"advertisementType": "PodCIDR"}]});
     make("RouteAdvertisement", "pods", pods).await;
+    let both = json!({"advertisements": [
+        {"advertisementType": "PodCIDR"},
+        {"advertisementType": "Service", "service": {"addresses": ["LoadBalancerIP"]}},
+    ]});
+    make("RouteAdvertisement", "both", both).await;
+    for (name, place) in [
+        ("link", json!({"interface": "eth0"})),
+        ("range", json!({"listenRange": "10.0.0.0/24"})),
+        ("gateway", json!({"autoDiscovery": {"mode": "DefaultGateway"}})),
+    ] {
+        let mut spec = place;
+        spec["peerASN"] = json!("external");
+        make("BGPPeer", name, spec).await;
+    }
+}
+
+/// What `kubectl get` prints of them, when one of two sessions with `tor` is up.
+async fn rows_show_each_object(client: &Client) {
+    let tor = json!({"Address": "10.0.0.1", "ASN": "65000", "Established": "1/2", "Accepted": "True"});
+    until_columns(client, "bgppeers", "tor", &tor).await;
+    for (name, address, established) in
+        [("link", "fe80::1", "2/2"), ("range", "10.0.0.0/24", "0/0"), ("gateway", "DefaultGateway", "0/0")]
+    {
+        let row = json!({"Address": address, "Established": established, "Accepted": "True"});
+        until_columns(client, "bgppeers", name, &row).await;
+    }
+    for (plural, name) in [("bgpfilters", "f"), ("bgpconfigurations", "default")] {
+        until_columns(client, plural, name, &json!({"Accepted": "True"})).await;
+    }
+    let both = json!({"Announces": "PodCIDR,Service", "Nodes": 2, "Routes": 6, "Accepted": "True"});
+    until_columns(client, "routeadvertisements", "both", &both).await;
+    let pods = json!({"Announces": "PodCIDR", "Nodes": 0, "Routes": 0, "Accepted": "True"});
+    until_columns(client, "routeadvertisements", "pods", &pods).await;
+    until_columns(client, "nodenetworkstatuses", "n1", &json!({"Accepted": "True"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_agent_writes() {
+    let plane = ControlPlane::start().await;
+    let client = plane.client().await;
+    install_crds(&client).await;
+    make_cluster(&client).await;
 
     let ours = connect(Some(&plane.kubeconfig())).await.unwrap();
     let mut reporters = ["n1", "n2"].map(|node| NodeReporter::new(&ours, node));
@@ -130,12 +182,7 @@ async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_a
     eventually("a holder", async || holder(&client).await.ok_or_else(String::new)).await;
     let (_second_source, _second) = agent(&ours, "n2");
 
-    until_columns(&client, "bgppeers", "tor", &json!({"Established": "1/2", "Accepted": "True"})).await;
-    for (plural, name) in
-        [("bgpfilters", "f"), ("bgpconfigurations", "default"), ("routeadvertisements", "pods")]
-    {
-        until_columns(&client, plural, name, &json!({"Accepted": "True"})).await;
-    }
+    rows_show_each_object(&client).await;
     let down = condition(&client, "BGPPeer", "tor", "Established").await;
     assert_eq!((&down["status"], &down["reason"]), (&json!("False"), &json!("SomeDown")));
     let message = "1 of 2 sessions are down\nn2: 10.0.0.1 is in Connect: connection refused; start the peer";
@@ -158,6 +205,7 @@ async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_a
         reporter.tell_status(&status("Established", std::slice::from_ref(&refused))).await.unwrap();
     }
     until_columns(&client, "bgppeers", "tor", &json!({"Accepted": "False"})).await;
+    until_columns(&client, "nodenetworkstatuses", "n1", &json!({"Accepted": "False"})).await;
     let events: Api<Event> = Api::all(client.clone());
     let event = eventually("an event of it", async || {
         let found = events.list(&ListParams::default()).await.unwrap().items.into_iter();
@@ -201,4 +249,79 @@ async fn columns_and_conditions_of_resources_are_what_all_nodes_tell_whichever_a
     })
     .await;
     assert_eq!(version().await, before);
+}
+
+/// Somebody else gives the node a taint of their own, between our look and our write.
+async fn the_taint_goes_and_the_other_stays(client: &Client) {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let taint = |key: &str| json!({"key": key, "effect": "NoSchedule"});
+    let node = json!({"metadata": {"name": "n1"}, "spec": {"taints": [taint(STARTUP_TAINT)]}});
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let (others, mine) = (nodes.clone(), serde_json::from_value(taint("example.com/mine")).unwrap());
+    let meddling = async move {
+        let mut node = others.get("n1").await.unwrap();
+        node.spec.as_mut().unwrap().taints.get_or_insert_default().push(mine);
+        others.replace("n1", &PostParams::default(), &node).await.unwrap();
+    };
+    let (ours, answers) = meddled(client, &Method::PATCH, "/api/v1/nodes/n1", meddling);
+    let network = NodeNetwork { available: true, reason: "Converged", message: "it is there".to_owned() };
+    NodeReporter::new(&ours.into(), "n1").tell_network(&network).await.unwrap();
+    assert_eq!(answers.codes(), [409, 200]);
+    let node = nodes.get("n1").await.unwrap();
+    let taints: Vec<_> = node.spec.unwrap().taints.unwrap().into_iter().map(|taint| taint.key).collect();
+    assert!(taints.contains(&"example.com/mine".to_owned()), "{taints:?}");
+    assert!(!taints.contains(&STARTUP_TAINT.to_owned()), "{taints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_somebody_else_came_before_is_done_again_on_theirs() {
+    let plane = ControlPlane::start().await;
+    let client = plane.client().await;
+    install_crds(&client).await;
+    the_taint_goes_and_the_other_stays(&client).await;
+
+    // Nobody holds the Lease, and somebody makes a note on it before we do.
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    let free = json!({"metadata": {"name": "muslin-status"}, "spec": {"holderIdentity": ""}});
+    leases.create(&PostParams::default(), &serde_json::from_value(free).unwrap()).await.unwrap();
+    let noting = leases.clone();
+    let meddling = async move {
+        let note = Patch::Merge(json!({"metadata": {"annotations": {"example.com/note": "mine"}}}));
+        noting.patch("muslin-status", &PatchParams::default(), &note).await.unwrap();
+    };
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/muslin-status";
+    let (ours, of_lease) = meddled(&client, &Method::PUT, lease, meddling);
+
+    // The peer is made anew before its status is written, and somebody says something of the new one.
+    let peers = resources(&client, "BGPPeer");
+    let spec = |address: &str| json!({"peerAddress": address, "peerASN": 65000});
+    let old = resource("BGPPeer", "tor", &spec("10.0.0.1"));
+    let old = peers.create(&PostParams::default(), &old).await.unwrap().uid();
+    let others = peers.clone();
+    let new = resource("BGPPeer", "tor", &spec("10.0.0.2"));
+    let meddling = async move {
+        others.delete("tor", &DeleteParams::default()).await.unwrap();
+        others.create(&PostParams::default(), &new).await.unwrap();
+        let said = condition_of("example.com/Audited", true, "Audited", "by hand".to_owned());
+        let said = json!({"apiVersion": "muslin.dev/v1alpha1", "kind": "BGPPeer", "metadata": {"name": "tor"},
+                          "status": {"conditions": [said]}});
+        others.patch_status("tor", &PatchParams::apply("auditor"), &Patch::Apply(said)).await.unwrap();
+    };
+    let status = "/apis/muslin.dev/v1alpha1/bgppeers/tor/status";
+    let (ours, of_peer) = meddled(&ours, &Method::PATCH, status, meddling);
+    let (_source, _told) = agent(&ours.into(), "n1");
+
+    until_columns(&client, "bgppeers", "tor", &json!({"Address": "10.0.0.2", "Accepted": "True"})).await;
+    assert_ne!(peers.get("tor").await.unwrap().uid(), old);
+    assert_eq!(condition(&client, "BGPPeer", "tor", "example.com/Audited").await["message"], "by hand");
+    assert_eq!(of_lease.codes()[..2], [409, 200]);
+    assert_eq!(holder(&client).await.as_deref(), Some("n1"));
+    let kept = leases.get("muslin-status").await.unwrap();
+    assert_eq!(kept.annotations().get("example.com/note").map(String::as_str), Some("mine"));
+
+    // And what somebody else says there is no reason to write again.
+    let filter = resource("BGPFilter", "f", &json!({"import": [{"action": "Accept"}]}));
+    resources(&client, "BGPFilter").create(&PostParams::default(), &filter).await.unwrap();
+    until_columns(&client, "bgpfilters", "f", &json!({"Accepted": "True"})).await;
+    assert_eq!(of_peer.codes(), [409, 200]);
 }

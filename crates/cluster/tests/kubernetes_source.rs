@@ -6,6 +6,8 @@
 mod control_plane;
 #[path = "support/objects.rs"]
 mod objects;
+#[path = "../src/crds/refused.rs"]
+mod refused;
 #[path = "support/relay.rs"]
 mod relay;
 
@@ -19,6 +21,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use muslin_cluster::{ApiSource, ClusterState, connect};
 use objects::{install_crds, resource, resources};
+use refused::refused;
 use relay::Relay;
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
@@ -44,23 +47,14 @@ async fn the_api_server_takes_the_definitions_and_refuses_what_each_rule_refuses
     install_crds(&client).await;
     let dry = PostParams { dry_run: true, ..PostParams::default() };
 
-    let mut kind = "";
     let mut wrong = Vec::new();
-    for line in include_str!("../src/crds/refused.txt").lines().filter(|line| !line.is_empty()) {
-        let Some((spec, message)) = line.split_once(" => ").or(line.split_once(" ~> ")) else {
-            kind = line;
-            continue;
-        };
-        let (name, spec) = match spec.strip_prefix("named ") {
-            Some(named) => named.split_once(' ').unwrap(),
-            None => ("default", spec),
-        };
-        let spec: Value = serde_saphyr::from_str(&spec.replace("LONG", &"x".repeat(256))).unwrap();
+    for case in refused() {
+        let spec: Value = serde_saphyr::from_str(&case.spec).unwrap();
         // A definition is served a moment after it is established.
-        match resources(&client, kind).create(&dry, &resource(kind, name, &spec)).await {
-            Ok(_) => wrong.push(format!("taken: {line}")),
-            Err(error) if error.to_string().contains(message) => {}
-            Err(error) => wrong.push(format!("{line}: {error}")),
+        match resources(&client, case.kind).create(&dry, &resource(case.kind, case.name, &spec)).await {
+            Ok(_) => wrong.push(format!("taken: {case:?}")),
+            Err(error) if error.to_string().contains(case.message) => {}
+            Err(error) => wrong.push(format!("{case:?}: {error}")),
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

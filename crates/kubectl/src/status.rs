@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use muslin_cluster::Snapshot;
-use muslin_cluster::resources::Condition;
+use muslin_cluster::resources::{Condition, ObjectStatus};
 use serde::Serialize;
 
 use crate::output;
@@ -49,7 +49,7 @@ fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
 pub(crate) fn of(snapshot: &Snapshot) -> Status {
     let mut problems: Vec<_> = snapshot.state.problems.iter().map(ToString::to_string).collect();
     for (of, told) in &snapshot.objects {
-        let wrong = told.conditions.iter().filter(|condition| condition.status == "False");
+        let wrong = told.conditions().iter().filter(|condition| condition.status == "False");
         problems.extend(wrong.map(|condition| sentence(&of.to_string(), condition)));
     }
     let mut nodes = Vec::new();
@@ -81,13 +81,12 @@ pub(crate) fn of(snapshot: &Snapshot) -> Status {
     }
     let peers = snapshot.state.bgp_peers.keys().map(|name| {
         let of = muslin_cluster::ObjectRef::new(muslin_cluster::Kind::BgpPeer, name.clone());
-        let told = snapshot.objects.get(&of).cloned().unwrap_or_default();
+        let told = snapshot.objects.get(&of);
+        let accepted = told.and_then(|told| find(told.conditions(), "Accepted"));
         PeerLine {
             name: name.to_string(),
-            established: told.sessions.unwrap_or_default(),
-            accepted: find(&told.conditions, "Accepted")
-                .map(|accepted| accepted.status.clone())
-                .unwrap_or_default(),
+            established: told.and_then(ObjectStatus::sessions).unwrap_or_default().to_owned(),
+            accepted: accepted.map(|accepted| accepted.status.clone()).unwrap_or_default(),
         }
     });
     let peers = peers.collect();

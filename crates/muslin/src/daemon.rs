@@ -29,13 +29,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use muslin_bgp_speaker::SpeakerEvent;
 use muslin_bgp_speaker::net::{Shutdown, SpeakerHandle};
 use muslin_cluster::ClusterState;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, broadcast, watch};
 use tracing::{info, warn};
 
 pub(crate) use self::drain::{Drain, DrainCause, DrainRequest, DrainStatus};
@@ -104,6 +105,8 @@ pub(crate) struct Daemon {
     pub(crate) drain: Drain,
     /// The speaker, from the first plan on.
     pub(crate) speaker: OnceLock<SpeakerHandle>,
+    /// What it tells from its first moment on, until somebody takes that: a session may be up before anybody has looked.
+    pub(crate) events: Mutex<Option<broadcast::Receiver<SpeakerEvent>>>,
     /// Routes into the kernel, and its view.
     pub(crate) programmer: Programmer,
     /// Routers at the other ends of links.
@@ -135,6 +138,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         admission: watch::Sender::new(admission),
         drain,
         speaker: OnceLock::new(),
+        events: Mutex::new(None),
         programmer,
         discovery: Discovery::spawn(),
         ways: Arc::default(),

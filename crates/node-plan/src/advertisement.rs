@@ -217,6 +217,20 @@ impl Origination {
     }
 }
 
+/// How many of these routes each `RouteAdvertisement` asks for, by its name.
+pub fn advertised(routes: &[OriginatedRoute]) -> BTreeMap<String, usize> {
+    let mut advertised = BTreeMap::new();
+    for label in routes.iter().filter_map(|route| route.label.as_deref()) {
+        // Several advertisements of one object ask for the route together. No object has a `[` in its name.
+        let names: BTreeSet<_> =
+            label.split('+').filter_map(|item| Some(item.split_once('[')?.0.to_owned())).collect();
+        for name in names {
+            *advertised.entry(name).or_default() += 1;
+        }
+    }
+    advertised
+}
+
 impl Advertisements<'_> {
     /// What policies know these askers by; none for what is announced as ever.
     fn label(&self, askers: &Askers) -> Option<Arc<str>> {

@@ -45,6 +45,7 @@ mod settings;
 mod speaker;
 mod view;
 
+pub use advertisement::advertised;
 pub use causes::{Caused, Withheld};
 pub use drain::{DrainPhase, draining};
 pub use facts::{ConnectedPrefix, DefaultGateway, Interface, KernelFacts, LocalAddress, Neighbour};

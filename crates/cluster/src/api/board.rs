@@ -1,15 +1,22 @@
 //! What is to be told of each of our objects, from what every node tells of itself. No client, no clock.
 
-use std::collections::BTreeMap;
+mod asked;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub(super) use self::asked::Asked;
 use super::heartbeat::silence;
 use super::report::{carry_over, condition};
 use crate::problem::Effect;
-use crate::resources::{BgpPeerStatus, Condition, NodeNetworkStatusStatus, ProblemStatus};
+use crate::resources::{
+    BgpPeerStatus, Condition, NodeNetworkStatusStatus, ObjectStatus, ProblemStatus, ResourceStatus,
+    RouteAdvertisementStatus,
+};
 use crate::state::{Kind, ObjectRef};
 
 /// How long nodes are given to look at an object that has changed, before anything is said of it.
@@ -23,6 +30,9 @@ const REASONS: usize = 5;
 const SILENT: &str =
     "its agent tells nothing any more; look at its pod and whether it reaches the API server";
 
+/// The conditions that are ours to tell; what others say of an object is theirs.
+const OURS: [&str; 2] = ["Accepted", "Established"];
+
 /// Longest message, in octets.
 const LONGEST: usize = 4096;
 
@@ -30,8 +40,11 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) uid: String,
+    /// Which changes with everything that anybody writes.
+    pub(super) version: String,
     pub(super) generation: Option<i64>,
-    pub(super) status: BgpPeerStatus,
+    pub(super) asked: Asked,
+    pub(super) status: ObjectStatus,
 }
 
 /// What is to be written, and to be told as an event.
@@ -39,7 +52,9 @@ pub(super) struct Seen {
 pub(super) struct Verdict {
     pub(super) of: ObjectRef,
     pub(super) uid: String,
-    pub(super) status: BgpPeerStatus,
+    /// The version of the object that it is said of.
+    pub(super) version: String,
+    pub(super) status: ObjectStatus,
     /// The condition `Accepted`, if it says something new.
     pub(super) news: Option<Condition>,
 }
@@ -71,6 +86,8 @@ impl Heard {
 #[derive(Debug, PartialEq)]
 struct Digest {
     peers: BTreeMap<String, Sessions>,
+    /// Routes by the `RouteAdvertisement` that asks for them.
+    advertised: BTreeMap<String, u64>,
     problems: Vec<ProblemStatus>,
 }
 
@@ -81,8 +98,17 @@ struct Sessions {
     /// Those of nodes whose agents tell nothing.
     unknown: usize,
     all: usize,
+    /// With whom.
+    addresses: BTreeSet<IpAddr>,
     /// Why some are down.
     down: Vec<String>,
+}
+
+/// What nodes announce because of one `RouteAdvertisement`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Announced {
+    nodes: u64,
+    routes: u64,
 }
 
 /// The `BGPPeer` in a cause (`BGPPeer tor .spec.interfaces[0]`); sessions of the node mesh have none.
@@ -97,6 +123,7 @@ impl Digest {
             let Some(peer) = peer_of_cause(&session.cause) else { continue };
             let sessions = peers.entry(peer.to_owned()).or_default();
             sessions.all += 1;
+            sessions.addresses.extend(session.address);
             if session.state == "Established" {
                 sessions.established += 1;
             } else if sessions.down.len() < NAMED {
@@ -106,7 +133,8 @@ impl Digest {
                 sessions.down.push(format!("{place} is in {}: {why}", session.state));
             }
         }
-        Self { peers, problems: status.problems.clone() }
+        let advertised = status.advertisements.iter().map(|one| (one.name.clone(), one.routes)).collect();
+        Self { peers, advertised, problems: status.problems.clone() }
     }
 }
 
@@ -142,8 +170,9 @@ impl Board {
     }
 
     /// An object is there, or has changed.
-    pub(super) fn object(&mut self, now: Instant, of: ObjectRef, seen: Seen) {
-        let observed = seen.status.conditions.iter().find_map(|condition| condition.observed_generation);
+    pub(super) fn object(&mut self, now: Instant, of: ObjectRef, mut seen: Seen) {
+        seen.status.conditions_mut().retain(|condition| OURS.contains(&condition.kind.as_str()));
+        let observed = seen.status.conditions().iter().find_map(|condition| condition.observed_generation);
         let fresh = match self.objects.get(&of) {
             Some((known, _)) => known.uid != seen.uid || known.generation != seen.generation,
             None => observed != seen.generation,
@@ -175,56 +204,106 @@ impl Board {
 
     /// What is to be written now. It is taken for written: the watch tells if it was not.
     pub(super) fn verdicts(&self, now: Instant) -> Vec<Verdict> {
-        let mut sessions: BTreeMap<&str, (Sessions, Vec<String>)> = BTreeMap::new();
-        let mut problems: BTreeMap<&str, BTreeMap<&ProblemStatus, Vec<&str>>> = BTreeMap::new();
-        for (node, heard @ Heard { digest, .. }) in &self.nodes {
-            let silent = heard.falls_silent(self.nodes.len()).is_some_and(|silent| silent <= now);
-            for (peer, of_node) in &digest.peers {
-                let (all, down) = sessions.entry(peer).or_default();
-                all.all += of_node.all;
-                if silent {
-                    all.unknown += of_node.all;
-                    down.push(format!("{node}: {SILENT}"));
-                    down.truncate(NAMED);
-                    continue;
-                }
-                all.established += of_node.established;
-                down.extend(of_node.down.iter().take(NAMED).map(|why| format!("{node}: {why}")));
-                down.truncate(NAMED);
-            }
-            for problem in &digest.problems {
-                let nodes = problems.entry(&problem.object).or_default();
-                nodes.entry(problem).or_default().push(node);
-            }
-        }
+        let (sessions, advertised) = (self.sessions(now), self.advertised(now));
+        let problems = self.problems();
         let none = BTreeMap::new();
         let settled = self.objects.iter().filter(|(_, (_, settled))| *settled <= now);
         let verdicts = settled.filter_map(|(of, (seen, _))| {
             let problems = problems.get(of.to_string().as_str()).unwrap_or(&none);
-            let mut status = BgpPeerStatus {
-                conditions: vec![accepted(problems, self.nodes.len())],
-                ..BgpPeerStatus::default()
+            let mut conditions = vec![accepted(problems, self.nodes.len())];
+            let mut status = match of.kind {
+                Kind::BgpPeer => {
+                    let sessions = sessions.get(&*of.name).cloned().unwrap_or_default();
+                    conditions.push(established(&sessions));
+                    ObjectStatus::Peer(BgpPeerStatus {
+                        address: seen.asked.address(&sessions.addresses),
+                        sessions: Some(format!("{}/{}", sessions.established, sessions.all)),
+                        conditions: Vec::new(),
+                    })
+                }
+                Kind::RouteAdvertisement => {
+                    let Announced { nodes, routes } = advertised.get(&*of.name).copied().unwrap_or_default();
+                    let announces = seen.asked.types();
+                    let conditions = Vec::new();
+                    ObjectStatus::Advertisement(RouteAdvertisementStatus {
+                        announces,
+                        nodes,
+                        routes,
+                        conditions,
+                    })
+                }
+                _ => ObjectStatus::Other(ResourceStatus::default()),
             };
-            if of.kind == Kind::BgpPeer {
-                let (sessions, down) = sessions.get(&*of.name).cloned().unwrap_or_default();
-                status.sessions = Some(format!("{}/{}", sessions.established, sessions.all));
-                status.conditions.push(established(&sessions, &down));
-            }
-            for condition in &mut status.conditions {
+            for condition in &mut conditions {
                 condition.observed_generation = seen.generation;
             }
-            carry_over(&seen.status.conditions, &mut status.conditions);
+            let before = seen.status.conditions();
+            carry_over(before, &mut conditions);
             let is_news = |now: &&Condition| {
-                let before = seen.status.conditions.iter().find(|before| before.kind == now.kind);
+                let before = before.iter().find(|before| before.kind == now.kind);
                 before.map_or(now.status == "False", |before| {
                     before.status != now.status || before.message != now.message && now.status == "False"
                 })
             };
-            let news = status.conditions.first().filter(is_news).cloned();
-            let uid = seen.uid.clone();
-            (status != seen.status).then(|| Verdict { of: of.clone(), uid, status, news })
+            let news = conditions.first().filter(is_news).cloned();
+            *status.conditions_mut() = conditions;
+            let (uid, version) = (seen.uid.clone(), seen.version.clone());
+            (status != seen.status).then(|| Verdict { of: of.clone(), uid, version, status, news })
         });
         verdicts.collect()
+    }
+
+    /// The nodes with what they told, and whether they have fallen silent since.
+    fn heard(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, &Digest, bool)> {
+        self.nodes.iter().map(move |(node, heard)| {
+            let silent = heard.falls_silent(self.nodes.len()).is_some_and(|silent| silent <= now);
+            (node, &heard.digest, silent)
+        })
+    }
+
+    /// The sessions of all nodes, by peer.
+    fn sessions(&self, now: Instant) -> BTreeMap<&str, Sessions> {
+        let mut sessions: BTreeMap<&str, Sessions> = BTreeMap::new();
+        for (node, digest, silent) in self.heard(now) {
+            for (peer, of_node) in &digest.peers {
+                let all = sessions.entry(peer).or_default();
+                all.all += of_node.all;
+                if silent {
+                    all.unknown += of_node.all;
+                    all.down.push(format!("{node}: {SILENT}"));
+                } else {
+                    all.established += of_node.established;
+                    all.addresses.extend(&of_node.addresses);
+                    all.down.extend(of_node.down.iter().map(|why| format!("{node}: {why}")));
+                }
+                all.down.truncate(NAMED);
+            }
+        }
+        sessions
+    }
+
+    /// What nodes announce, by `RouteAdvertisement`; of a node that has fallen silent nothing is known.
+    fn advertised(&self, now: Instant) -> BTreeMap<&str, Announced> {
+        let mut advertised: BTreeMap<&str, Announced> = BTreeMap::new();
+        let digests = self.heard(now).filter(|(.., silent)| !silent);
+        for (name, routes) in digests.flat_map(|(_, digest, _)| &digest.advertised) {
+            let all = advertised.entry(name).or_default();
+            all.nodes += u64::from(*routes > 0);
+            all.routes = all.routes.saturating_add(*routes);
+        }
+        advertised
+    }
+
+    /// What is wrong, by object, with the nodes that say so.
+    fn problems(&self) -> BTreeMap<&str, BTreeMap<&ProblemStatus, Vec<&str>>> {
+        let mut problems: BTreeMap<&str, BTreeMap<&ProblemStatus, Vec<&str>>> = BTreeMap::new();
+        for (node, heard) in &self.nodes {
+            for problem in &heard.digest.problems {
+                let nodes = problems.entry(&problem.object).or_default();
+                nodes.entry(problem).or_default().push(node);
+            }
+        }
+        problems
     }
 }
 
@@ -274,8 +353,8 @@ fn in_words(problem: &ProblemStatus, nodes: &[&str], all_nodes: usize) -> String
     format!("{words}{}{remedy}{} ({})", problem.message, problem.remedy, problem.effect)
 }
 
-fn established(sessions: &Sessions, down: &[String]) -> Condition {
-    let Sessions { established, unknown, all, .. } = *sessions;
+fn established(sessions: &Sessions) -> Condition {
+    let Sessions { established, unknown, all, ref down, .. } = *sessions;
     match (established, all) {
         (_, 0) => {
             let message = "no node has this peer; see the condition Accepted and `nodeSelector`".to_owned();

@@ -31,11 +31,11 @@ use tokio::sync::watch::Receiver;
 use tracing::{info, warn};
 
 use super::ApiClient;
-use super::board::{Board, Seen, Verdict};
+use super::board::{Asked, Board, Seen, Verdict};
 use super::election::{DURATION, Election, Record, Step};
-use super::report::{LONGEST_NOTE, MANAGER, TellError, answered, resource};
+use super::report::{LONGEST_NOTE, MANAGER, TRIES, TellError, answered, resource, unless_changed};
 use super::sent::resource_of;
-use crate::resources::{BgpPeerStatus, NodeNetworkStatusStatus};
+use crate::resources::{NodeNetworkStatusStatus, ObjectStatus};
 use crate::state::{ClusterState, Kind, ObjectRef};
 
 /// The kinds whose objects belong to no node.
@@ -83,6 +83,14 @@ struct Teller {
     complaint: String,
 }
 
+/// How a look at the Lease ended.
+enum Stood {
+    /// It was written, or left to another.
+    Done,
+    /// Somebody wrote it after we had looked.
+    Overtaken,
+}
+
 /// What one of the watches tells.
 enum Told {
     Node(Watched<DynamicObject>),
@@ -104,12 +112,17 @@ impl Teller {
         if !state.borrow().nodes.contains_key(self.node.as_str()) {
             return;
         }
-        if let Err(error) = self.try_stand().await {
-            self.complain(&error);
+        for _ in 0..TRIES {
+            match self.try_stand().await {
+                // Somebody else wrote meanwhile: maybe a note on it, maybe the name of another holder.
+                Ok(Stood::Overtaken) => {}
+                Ok(Stood::Done) => return,
+                Err(error) => return self.complain(&error),
+            }
         }
     }
 
-    async fn try_stand(&mut self) -> Result<(), TellError> {
+    async fn try_stand(&mut self) -> Result<Stood, TellError> {
         const WHAT: &str = "the Lease muslin-status";
         let asked = Instant::now();
         let found = answered(WHAT, self.leases.get_opt(LEASE)).await?;
@@ -118,36 +131,38 @@ impl Teller {
             version: lease.resource_version().unwrap_or_default(),
         });
         if self.election.looked(asked, record) == Step::Leave {
-            return Ok(());
+            return Ok(Stood::Done);
         }
         let now = MicroTime(Timestamp::now());
         let before = found.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let mine = before.holder_identity.as_deref() == Some(&self.node);
         let transitions = before.lease_transitions.unwrap_or(0) + i32::from(!mine);
-        let lease = Lease {
-            metadata: ObjectMeta {
-                name: Some(LEASE.to_owned()),
-                // Two who find it free do not both get it.
-                resource_version: found.as_ref().and_then(ResourceExt::resource_version),
-                ..ObjectMeta::default()
-            },
-            spec: Some(LeaseSpec {
-                holder_identity: Some(self.node.clone()),
-                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-                acquire_time: before.acquire_time.filter(|_| mine).or_else(|| Some(now.clone())),
-                renew_time: Some(now),
-                lease_transitions: Some(transitions),
-                ..LeaseSpec::default()
-            }),
-        };
+        let exists = found.is_some();
+        // With its resource version: two who find it free do not both get it.
+        let mut lease = found.unwrap_or_else(|| Lease {
+            metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
+            ..Lease::default()
+        });
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.node.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: before.acquire_time.filter(|_| mine).or_else(|| Some(now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..before
+        });
         let write = PostParams::default();
-        match found {
-            Some(_) => answered(WHAT, self.leases.replace(LEASE, &write, &lease)).await?,
-            None => answered(WHAT, self.leases.create(&write, &lease)).await?,
+        let written = if exists {
+            answered(WHAT, unless_changed(self.leases.replace(LEASE, &write, &lease))).await?
+        } else {
+            answered(WHAT, unless_changed(self.leases.create(&write, &lease))).await?
         };
+        if written.is_none() {
+            return Ok(Stood::Overtaken);
+        }
         self.election.taken(asked);
         self.complaint.clear();
-        Ok(())
+        Ok(Stood::Done)
     }
 
     /// Watches and tells until somebody else does.
@@ -219,11 +234,12 @@ impl Teller {
             Told::Node(Watched::Delete(node)) => self.board.without_node(&node.name_any()),
             Told::Object(kind, Watched::Apply(object) | Watched::InitApply(object)) => {
                 let status = object.data.get("status").cloned().unwrap_or_default();
-                let status: BgpPeerStatus = serde_json::from_value(status).unwrap_or_default();
                 let seen = Seen {
                     uid: object.uid().unwrap_or_default(),
+                    version: object.resource_version().unwrap_or_default(),
                     generation: object.metadata.generation,
-                    status,
+                    asked: Asked::of(&object.data["spec"]),
+                    status: ObjectStatus::read(kind, status),
                 };
                 self.board.object(now, ObjectRef::new(kind, object.name_any()), seen);
                 true
@@ -250,41 +266,46 @@ impl Teller {
             if !self.election.holds(Instant::now()) {
                 return true;
             }
-            if let Err(error) = self.tell(&verdict).await {
-                self.complain(&error);
-                return true;
-            }
-            if let Err(error) = tell_news(events, &verdict).await {
+            let written = match self.tell(&verdict).await {
+                Ok(written) => written,
+                Err(error) => {
+                    self.complain(&error);
+                    return true;
+                }
+            };
+            // Of an object that is gone, or that another one has taken the place of, there is nothing to say.
+            if written && let Err(error) = tell_news(events, &verdict).await {
                 self.complain(&error);
             }
         }
         more
     }
 
-    async fn tell(&mut self, verdict: &Verdict) -> Result<(), TellError> {
-        let Verdict { of, uid, status, .. } = verdict;
+    /// Writes a status; whether the object that it is about was still there.
+    async fn tell(&mut self, verdict: &Verdict) -> Result<bool, TellError> {
+        let Verdict { of, version, status, .. } = verdict;
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource_of(of.kind));
-        // An object of the same name that was made meanwhile is another one.
+        // Of an object that has changed meanwhile, or was made anew under its name, something else may be true: the watch
+        // tells. Its uid alone would be no condition, the API server looks at none where a status is written.
         let object = json!({
             "apiVersion": of.kind.api_version(),
             "kind": of.kind.name(),
-            "metadata": {"name": &*of.name, "uid": uid},
+            "metadata": {"name": &*of.name, "resourceVersion": version},
             "status": status,
         });
         let patch = Patch::Apply(&object);
         let write = PatchParams::apply(MANAGER).force();
         let written = async {
-            match api.patch_status(&of.name, &write, &patch).await {
-                Err(kube::Error::Api(refused)) if matches!(refused.code, 404 | 409) => Ok(None),
-                other => other.map(Some),
+            match unless_changed(api.patch_status(&of.name, &write, &patch)).await {
+                Err(kube::Error::Api(refused)) if refused.code == 404 => Ok(None),
+                answer => answer,
             }
         };
         let written = answered("the status of a resource", written).await?;
-        if let Some(written) = written {
-            // The watch says it too, but maybe not before the next pass.
-            self.take(Told::Object(of.kind, Watched::Apply(written)));
-        }
-        Ok(())
+        let Some(written) = written else { return Ok(false) };
+        // The watch says it too, but maybe not before the next pass.
+        self.take(Told::Object(of.kind, Watched::Apply(written)));
+        Ok(true)
     }
 
     /// Once for each reason.

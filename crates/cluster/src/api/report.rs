@@ -111,6 +111,19 @@ pub(super) fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural(kind))
 }
 
+/// How often a write is tried in a row, each time with what is there by then: somebody else was faster each time.
+pub(super) const TRIES: usize = 5;
+
+/// The answer; none if somebody else has made, changed or replaced the object since it was looked at (409).
+pub(super) async fn unless_changed<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, kube::Error> {
+    match request.await {
+        Err(kube::Error::Api(refused)) if refused.code == 409 => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// The answer, within bounded time.
 pub(super) async fn answered<T>(
     what: &'static str,
@@ -170,7 +183,8 @@ impl NodeReporter {
         });
         let new: DynamicObject = serde_json::from_value(new)
             .map_err(|error| TellError { what: WHAT, reason: error.to_string() })?;
-        answered(WHAT, api.create(&PostParams::default(), &new)).await?;
+        // Whoever has made it meanwhile has made the same.
+        answered(WHAT, unless_changed(api.create(&PostParams::default(), &new))).await?;
         answered(WHAT, write()).await.map(drop)
     }
 
@@ -216,23 +230,31 @@ impl NodeReporter {
             node = answered(WHAT, nodes.patch_status(&self.node, &PatchParams::default(), &patch)).await?;
         }
         if network.available {
-            self.take_taint(&nodes, &node).await?;
+            self.take_taint(&nodes, node).await?;
         }
         Ok(())
     }
 
-    async fn take_taint(&self, nodes: &Api<Node>, node: &Node) -> Result<(), TellError> {
-        let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-        if !taints.iter().any(|taint| taint.key == STARTUP_TAINT) {
-            return Ok(());
+    async fn take_taint(&self, nodes: &Api<Node>, mut node: Node) -> Result<(), TellError> {
+        const WHAT: &str = "the startup taint";
+        for _ in 0..TRIES {
+            let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+            if !taints.iter().any(|taint| taint.key == STARTUP_TAINT) {
+                return Ok(());
+            }
+            // Taints of others that came meanwhile must not be lost: the patch holds only for what was seen.
+            let others: Vec<_> = taints.iter().filter(|taint| taint.key != STARTUP_TAINT).collect();
+            let seen = node.resource_version();
+            let patch =
+                Patch::Merge(json!({"metadata": {"resourceVersion": seen}, "spec": {"taints": others}}));
+            let write = PatchParams::default();
+            if answered(WHAT, unless_changed(nodes.patch(&self.node, &write, &patch))).await?.is_some() {
+                return Ok(());
+            }
+            // A new Node changes often, and its pods wait for this.
+            node = answered(WHAT, nodes.get(&self.node)).await?;
         }
-        // Taints of others that came meanwhile must not be lost: the patch holds only for what was seen.
-        let others: Vec<_> = taints.iter().filter(|taint| taint.key != STARTUP_TAINT).collect();
-        let seen = node.resource_version();
-        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": seen}, "spec": {"taints": others}}));
-        answered("the startup taint", nodes.patch(&self.node, &PatchParams::default(), &patch))
-            .await
-            .map(drop)
+        Err(TellError { what: WHAT, reason: format!("the Node changed {TRIES} times while it was written") })
     }
 
     /// Tells an event.

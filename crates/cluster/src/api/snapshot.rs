@@ -16,7 +16,7 @@ use super::watch::{name, typed};
 use super::{ApiClient, CONNECT_TIMEOUT, ConnectError};
 use crate::kubernetes::{Pod, Written, WrittenEndpointSlice, WrittenNode, WrittenPod, WrittenService};
 use crate::problem::Origin;
-use crate::resources::{BgpPeerStatus, NodeNetworkStatusStatus};
+use crate::resources::{NodeNetworkStatusStatus, ObjectStatus};
 use crate::state::{AnyObject, ClusterState, Kind, ObjectRef};
 
 /// Objects of one answer.
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// What each node tells of itself.
     pub nodes: BTreeMap<Arc<str>, NodeNetworkStatusStatus>,
     /// What is told of resources that belong to no node.
-    pub objects: BTreeMap<ObjectRef, BgpPeerStatus>,
+    pub objects: BTreeMap<ObjectRef, ObjectStatus>,
 }
 
 /// A client as `kubectl` has it: by the file that is named, else by `KUBECONFIG`, else by `~/.kube/config`, else by
@@ -89,7 +89,8 @@ impl ApiClient {
             let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource_of(kind));
             for object in self.all(api, kind.name()).await? {
                 let of = ObjectRef::new(kind, name(&object));
-                snapshot.objects.insert(of.clone(), status(&object));
+                let told = object.data.get("status").cloned().unwrap_or_default();
+                snapshot.objects.insert(of.clone(), ObjectStatus::read(kind, told));
                 match typed(kind, object) {
                     Ok(object) => _ = snapshot.state.put(of.name, object),
                     Err(faults) => snapshot.state.problems.extend(faults.into_iter().map(|fault| {
@@ -102,7 +103,9 @@ impl ApiClient {
         }
         let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource("NodeNetworkStatus"));
         for node in self.all(api, "nodenetworkstatuses").await? {
-            snapshot.nodes.insert(name(&node), status(&node));
+            let told = node.data.get("status").cloned().unwrap_or_default();
+            // What an agent of another version says is nothing.
+            snapshot.nodes.insert(name(&node), serde_json::from_value(told).unwrap_or_default());
         }
         Ok(snapshot)
     }
@@ -143,10 +146,4 @@ impl ApiClient {
             }
         }
     }
-}
-
-/// What is told of an object; nothing, if it is of another version.
-fn status<T: DeserializeOwned + Default>(object: &DynamicObject) -> T {
-    let status = object.data.get("status").cloned().unwrap_or_default();
-    serde_json::from_value(status).unwrap_or_default()
 }

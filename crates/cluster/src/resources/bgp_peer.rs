@@ -18,7 +18,7 @@ pub(crate) use self::times::check_hold_time;
 pub use self::transport::{PasswordSource, SecretKeyRef, TcpAo, TcpAoAlgorithm};
 use super::fields::{AsNumber, Cidr, TimeSpan, from_text, usable_asn};
 use super::selector::LabelSelector;
-use super::{Check, schema};
+use super::{Check, fields, schema};
 use crate::problem::Fault;
 
 /// Specification of a `BGPPeer`: exactly one of `peerAddress`, `interface` (or `interfaces`) without an address,
@@ -181,8 +181,8 @@ impl schemars::JsonSchema for PeerAs {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let pattern = format!("^(internal|external|{})$", super::fields::AS_NUMBER);
-        schema::number_or_text(&pattern, 1, 4_294_967_294)
+        let pattern = format!("^(internal|external|{})$", fields::AS_NUMBER);
+        schema::number_or_text(PEER_AS, &pattern, fields::AS_NUMBERS, &fields::RESERVED_AS_NUMBERS)
     }
 }
 
@@ -315,7 +315,8 @@ impl schemars::JsonSchema for SentPaths {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schema::number_or_text("^(All|[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$", 0, 255)
+        let pattern = "^(All|[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])$";
+        schema::number_or_text(SENT_PATHS, pattern, (0, 255), &[])
     }
 }
 

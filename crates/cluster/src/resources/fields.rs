@@ -101,11 +101,17 @@ text_field!(
     |text| usable_asn(text).map(AsNumber)
 );
 
-/// Both notations; the reserved ones are refused when they are read.
+/// Both notations.
 pub(super) const AS_NUMBER: &str = "[1-9][0-9]{0,9}|[0-9]{1,5}[.][0-9]{1,5}";
 
-fn as_number(_: &str, _: &str) -> schemars::Schema {
-    schema::number_or_text(&format!("^({AS_NUMBER})$"), 1, 4_294_967_294)
+/// The least and the greatest.
+pub(super) const AS_NUMBERS: (u64, u64) = (1, 4_294_967_294);
+
+/// Between the two, and nobody's.
+pub(super) const RESERVED_AS_NUMBERS: [u32; 2] = [23_456, 65_535];
+
+fn as_number(expected: &str, _: &str) -> schemars::Schema {
+    schema::number_or_text(expected, &format!("^({AS_NUMBER})$"), AS_NUMBERS, &RESERVED_AS_NUMBERS)
 }
 
 /// Communities by their form.
@@ -148,7 +154,7 @@ pub struct CommunityValue(pub Community);
 text_field!(
     CommunityValue,
     "a community as \"64512:1\", or a name such as no-export",
-    schema::pattern::<32>,
+    schema::matching::<32>,
     "^(graceful-shutdown|llgr-stale|no-llgr|no-export|no-advertise|no-export-subconfed|[0-9]{1,5}:[0-9]{1,5})$",
     |text| { text.parse().ok().map(CommunityValue) }
 );
@@ -160,7 +166,7 @@ pub struct LargeCommunityValue(pub LargeCommunity);
 text_field!(
     LargeCommunityValue,
     "a large community as \"64512:1:2\"",
-    schema::pattern::<32>,
+    schema::matching::<32>,
     "^[0-9]{1,10}(:[0-9]{1,10}){2}$",
     |text| { text.parse().ok().map(LargeCommunityValue) }
 );
@@ -172,7 +178,7 @@ pub struct AnyCommunityValue(pub AnyCommunity);
 text_field!(
     AnyCommunityValue,
     "a community: \"65000:1\", a name such as no-export, \"65000:1:2\" (large) or \"rt:65000:1\" (extended)",
-    schema::pattern::<64>,
+    schema::matching::<64>,
     ANY_COMMUNITY,
     |text| { text.parse().ok().map(AnyCommunityValue) }
 );
@@ -244,7 +250,7 @@ impl<'de> Deserialize<'de> for PeerRef {
 
 const PEER_REF: &str = "a peer's name, its address, or a range of addresses without host bits";
 
-text_schema!(PeerRef, PEER_REF, schema::pattern::<253>, "^.+$");
+text_schema!(PeerRef, PEER_REF, schema::text::<253>, "size(self) > 0");
 
 impl Serialize for PeerRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

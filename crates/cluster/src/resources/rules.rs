@@ -1,6 +1,7 @@
 //! The CEL rules of the resources: what the checks say, for the API server to refuse at `kubectl apply`.
 //!
 //! `import` is a word of CEL, so the field of that name is written `__import__`. A rule that has nothing to look at holds; fields that are wrong by themselves are refused by their own rules.
+//! What two fields need alike are two rules: a test asks for an object that each rule refuses, and would be content with one of the two.
 
 use super::schema::Rule;
 
@@ -27,20 +28,40 @@ pub(super) const BGP_PEER: &[Rule] = &[
         message: "`interface` is a pattern for one `peerAddress`; write the name of the interface",
     },
     Rule {
-        rule: "(!has(self.interface) || self.interface.matches('^[^[:space:]/:%]{1,15}$')) && (!has(self.interfaces) || self.interfaces.all(name, name.matches('^[^[:space:]/:%]{1,15}$')))",
+        rule: "!has(self.interface) || self.interface.matches('^[^[:space:]/:%]{1,15}$')",
         message: "no interface is called that; write a name as eth0, or a pattern as eth*",
     },
     Rule {
-        rule: "!has(self.listenRange) || (!has(self.port) && !has(self.interface) && (!has(self.connectMode) || self.connectMode != 'Both'))",
-        message: "peers of a `listenRange` connect to us; leave `port`, `interface` and `connectMode: Both` out",
+        rule: "!has(self.interfaces) || self.interfaces.all(name, name.matches('^[^[:space:]/:%]{1,15}$'))",
+        message: "one of `interfaces` is a name that no interface has; write names as eth0, or patterns as eth*",
+    },
+    Rule {
+        rule: "!has(self.listenRange) || !has(self.port)",
+        message: "peers of a `listenRange` connect to us; leave `port` out",
+    },
+    Rule {
+        rule: "!has(self.listenRange) || !has(self.interface)",
+        message: "peers of a `listenRange` connect to us; leave `interface` out",
+    },
+    Rule {
+        rule: "!has(self.listenRange) || !has(self.connectMode) || self.connectMode != 'Both'",
+        message: "peers of a `listenRange` connect to us; leave `connectMode: Both` out",
     },
     Rule {
         rule: "has(self.listenRange) || !has(self.listenLimit)",
         message: "there is no `listenRange` to limit; leave `listenLimit` out",
     },
     Rule {
-        rule: "has(self.peerAddress) || has(self.listenRange) || !(has(self.interface) || (has(self.interfaces) && size(self.interfaces) > 0)) || (!has(self.multihop) && !has(self.localAddress) && !has(self.sourceInterface))",
-        message: "the peer is at the other end of the link; leave `multihop`, `localAddress` and `sourceInterface` out",
+        rule: "has(self.peerAddress) || has(self.listenRange) || !(has(self.interface) || (has(self.interfaces) && size(self.interfaces) > 0)) || !has(self.multihop)",
+        message: "the peer is at the other end of the link; leave `multihop` out",
+    },
+    Rule {
+        rule: "has(self.peerAddress) || has(self.listenRange) || !(has(self.interface) || (has(self.interfaces) && size(self.interfaces) > 0)) || !has(self.localAddress)",
+        message: "the peer is at the other end of the link; leave `localAddress` out",
+    },
+    Rule {
+        rule: "has(self.peerAddress) || has(self.listenRange) || !(has(self.interface) || (has(self.interfaces) && size(self.interfaces) > 0)) || !has(self.sourceInterface)",
+        message: "the peer is at the other end of the link; leave `sourceInterface` out",
     },
     Rule {
         rule: "!has(self.port) || self.port > 0",
@@ -55,8 +76,12 @@ pub(super) const BGP_PEER: &[Rule] = &[
         message: "keep one of `multihop` and `ttlSecurity`: both set the TTL",
     },
     Rule {
-        rule: "(!has(self.multihop) || self.multihop > 0) && (!has(self.ttlSecurity) || self.ttlSecurity > 0)",
-        message: "write the number of hops, 1 for a peer on the link",
+        rule: "!has(self.multihop) || self.multihop > 0",
+        message: "`multihop` is 0; write the number of hops, 1 for a peer on the link",
+    },
+    Rule {
+        rule: "!has(self.ttlSecurity) || self.ttlSecurity > 0",
+        message: "`ttlSecurity` is 0; write the number of hops, 1 for a peer on the link",
     },
     Rule {
         rule: "!has(self.families) || size(self.families) > 0",
@@ -91,8 +116,16 @@ pub(super) const BGP_PEER: &[Rule] = &[
         message: "`maxPrefixesRestart` is less than a second; write 1s or more",
     },
     Rule {
-        rule: "!has(self.maxPrefixes) || self.maxPrefixes != 0 || (!has(self.maxPrefixesWarning) && !has(self.maxPrefixesAction) && !has(self.maxPrefixesRestart))",
-        message: "`maxPrefixes` is 0, which is no limit; leave what belongs to a limit out",
+        rule: "!has(self.maxPrefixes) || self.maxPrefixes != 0 || !has(self.maxPrefixesWarning)",
+        message: "`maxPrefixes` is 0, which is no limit; leave `maxPrefixesWarning` out",
+    },
+    Rule {
+        rule: "!has(self.maxPrefixes) || self.maxPrefixes != 0 || !has(self.maxPrefixesAction)",
+        message: "`maxPrefixes` is 0, which is no limit; leave `maxPrefixesAction` out",
+    },
+    Rule {
+        rule: "!has(self.maxPrefixes) || self.maxPrefixes != 0 || !has(self.maxPrefixesRestart)",
+        message: "`maxPrefixes` is 0, which is no limit; leave `maxPrefixesRestart` out",
     },
     Rule {
         rule: "!has(self.password) || !has(self.tcpAO)",
@@ -107,8 +140,12 @@ pub(super) const BGP_PEER: &[Rule] = &[
         message: "peers of a `listenRange` connect to us; leave `sourceInterface` out",
     },
     Rule {
-        rule: "(!has(self.sourceInterface) || (size(self.sourceInterface) >= 1 && size(self.sourceInterface) <= 15)) && (!has(self.vrf) || (size(self.vrf) >= 1 && size(self.vrf) <= 15))",
-        message: "no interface has such a name; write 1 to 15 characters",
+        rule: "!has(self.sourceInterface) || (size(self.sourceInterface) >= 1 && size(self.sourceInterface) <= 15)",
+        message: "no interface has the name in `sourceInterface`; write 1 to 15 characters",
+    },
+    Rule {
+        rule: "!has(self.vrf) || (size(self.vrf) >= 1 && size(self.vrf) <= 15)",
+        message: "no interface has the name in `vrf`; write 1 to 15 characters",
     },
     Rule {
         rule: "!has(self.localASPrepend) || has(self.localASN)",
@@ -127,8 +164,12 @@ pub(super) const BGP_PEER: &[Rule] = &[
         message: "`localAddress` is of another family than the peer's; write an address of the peer's family",
     },
     Rule {
-        rule: "(!has(self.connectRetry) || duration(self.connectRetry) >= duration('1s')) && (!has(self.tcpUserTimeout) || duration(self.tcpUserTimeout) >= duration('1s'))",
-        message: "`connectRetry` and `tcpUserTimeout` are 1s or more",
+        rule: "!has(self.connectRetry) || duration(self.connectRetry) >= duration('1s')",
+        message: "`connectRetry` is 1s or more",
+    },
+    Rule {
+        rule: "!has(self.tcpUserTimeout) || duration(self.tcpUserTimeout) >= duration('1s')",
+        message: "`tcpUserTimeout` is 1s or more",
     },
     Rule {
         rule: "!has(self.holdTime) || (duration(self.holdTime) == duration('0s') || (duration(self.holdTime) >= duration('3s') && duration(self.holdTime) < duration('65536s') && duration(self.holdTime).getMilliseconds() % 1000 == 0))",
@@ -177,7 +218,7 @@ pub(super) const BGP_CONFIGURATION: &[Rule] = &[
         message: "no label is called that; write its name as it stands on nodes, as example.com/asn",
     },
     Rule {
-        rule: "!has(self.localAddresses) || self.localAddresses.filter(one, one.contains(':')).size() < 2 && self.localAddresses.filter(one, !one.contains(':')).size() < 2",
+        rule: "!has(self.localAddresses) || size(self.localAddresses) < 2 || self.localAddresses[0].contains(':') != self.localAddresses[1].contains(':')",
         message: "two of `localAddresses` are of one family; write one address of each",
     },
     Rule {
@@ -223,8 +264,12 @@ pub(super) const BMP_COLLECTOR: &[Rule] = &[
 /// Of `BGPFilterSpec`.
 pub(super) const BGP_FILTER: &[Rule] = &[
     Rule {
-        rule: "(!has(self.__import__) || self.__import__.filter(rule, rule.action == 'Continue').size() <= 4) && (!has(self.export) || self.export.filter(rule, rule.action == 'Continue').size() <= 4)",
-        message: "let at most 4 rules of a direction continue, and join others into the rules that accept",
+        rule: "!has(self.__import__) || self.__import__.filter(rule, rule.action == 'Continue').size() <= 4",
+        message: "let at most 4 rules of `import` continue, and join others into the rules that accept",
+    },
+    Rule {
+        rule: "!has(self.export) || self.export.filter(rule, rule.action == 'Continue').size() <= 4",
+        message: "let at most 4 rules of `export` continue, and join others into the rules that accept",
     },
     Rule {
         rule: "!has(self.__import__) || self.__import__.all(rule, !has(rule.sources) || size(rule.sources) == 0 || 'Learned' in rule.sources)",
@@ -243,8 +288,12 @@ pub(super) const BGP_FILTER: &[Rule] = &[
 /// Of `FilterRule`.
 pub(super) const FILTER_RULE: &[Rule] = &[
     Rule {
-        rule: "!has(self.sources) || size(self.sources) == 0 || 'Learned' in self.sources || ((!has(self.nextHops) || size(self.nextHops) == 0) && (!has(self.peers) || size(self.peers) == 0))",
-        message: "only a learned route has `nextHops` or `peers`, and `sources` leaves those out; add Learned, or leave one of the two out",
+        rule: "!has(self.sources) || size(self.sources) == 0 || 'Learned' in self.sources || !has(self.nextHops) || size(self.nextHops) == 0",
+        message: "only a learned route has `nextHops`, and `sources` leaves those out; add Learned, or leave one of the two out",
+    },
+    Rule {
+        rule: "!has(self.sources) || size(self.sources) == 0 || 'Learned' in self.sources || !has(self.peers) || size(self.peers) == 0",
+        message: "only a learned route has `peers`, and `sources` leaves those out; add Learned, or leave one of the two out",
     },
     Rule {
         rule: "self.action != 'Reject' || !has(self.operations)",
@@ -346,7 +395,11 @@ pub(super) const SERVICE_ADVERTISEMENT: &[Rule] = &[
         message: "write each of ClusterIP, ExternalIP, LoadBalancerIP at most once in `addresses`, and at least one",
     },
     Rule {
-        rule: "(!has(self.aggregationLengthIPv4) || (self.aggregationLengthIPv4 >= 1 && self.aggregationLengthIPv4 <= 32)) && (!has(self.aggregationLengthIPv6) || (self.aggregationLengthIPv6 >= 1 && self.aggregationLengthIPv6 <= 128))",
-        message: "`aggregationLengthIPv4` is 1 to 32, `aggregationLengthIPv6` 1 to 128",
+        rule: "!has(self.aggregationLengthIPv4) || (self.aggregationLengthIPv4 >= 1 && self.aggregationLengthIPv4 <= 32)",
+        message: "`aggregationLengthIPv4` is 1 to 32",
+    },
+    Rule {
+        rule: "!has(self.aggregationLengthIPv6) || (self.aggregationLengthIPv6 >= 1 && self.aggregationLengthIPv6 <= 128)",
+        message: "`aggregationLengthIPv6` is 1 to 128",
     },
 ];

@@ -25,19 +25,40 @@ pub(super) fn text<const LONGEST: u32>(expected: &str, rule: &str) -> Schema {
     })
 }
 
-/// A text that fits the regular expression. Where there may be thousands of a field, a CEL rule costs too much.
+/// A text that fits the regular expression, and is refused in words.
+pub(super) fn matching<const LONGEST: u32>(expected: &str, pattern: &str) -> Schema {
+    text::<LONGEST>(expected, &format!("self.matches('{pattern}')"))
+}
+
+/// A text that fits the regular expression; who writes another one is shown the expression. A rule in words has a price, the
+/// longest text times the expression times how many of them there may be, and the API server takes none of more than ten
+/// million: four thousand texts of up to six hundred characters cost three times as much.
 pub(super) fn pattern<const LONGEST: u32>(_: &str, pattern: &str) -> Schema {
     json_schema!({"type": "string", "maxLength": LONGEST, "pattern": pattern})
 }
 
-/// A text that fits the regular expression, or a number without quotes up to `most`. CEL takes such texts for
-/// unbounded, and so for too dear.
-pub(super) fn number_or_text(pattern: &str, least: u64, most: u64) -> Schema {
+/// A number without quotes within the bounds, or a text that fits the regular expression; `reserved` are refused as
+/// either.
+///
+/// It has the rule in words and the bare expression, of which [`rewrite`] leaves one.
+pub(super) fn number_or_text(
+    expected: &str,
+    pattern: &str,
+    (least, most): (u64, u64),
+    reserved: &[u32],
+) -> Schema {
+    // A number is not equal to its own text, so the expression is asked of texts alone.
+    let mut rule = format!("string(self) != self || self.matches('{pattern}')");
+    if !reserved.is_empty() {
+        let reserved: Vec<_> = reserved.iter().map(|number| format!("'{number}'")).collect();
+        rule = format!("!(string(self) in [{}]) && ({rule})", reserved.join(", "));
+    }
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "pattern": pattern,
         "minimum": least,
         "maximum": most,
+        "x-kubernetes-validations": [{"rule": rule, "message": format!("write {expected}")}],
     })
 }
 
@@ -48,12 +69,20 @@ pub(crate) fn structural<T: JsonSchema>() -> Value {
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    rewrite(&mut schema);
+    rewrite(&mut schema, Number::One);
     schema
 }
 
+/// How many of a value an object may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    One,
+    /// As many as its lists are long.
+    Many,
+}
+
 /// Takes out what a structural schema may not have, and bounds what has no bound.
-fn rewrite(schema: &mut Value) {
+fn rewrite(schema: &mut Value, number: Number) {
     let Value::Object(fields) = schema else { return };
     for word in ["title", "$schema", "default"] {
         fields.remove(word);
@@ -79,6 +108,10 @@ fn rewrite(schema: &mut Value) {
         values.retain(|value| !value.is_null());
     }
     rewrite_format(fields);
+    if fields.contains_key("x-kubernetes-int-or-string") {
+        // CEL takes such a text to be as long as a request can be: it can pay for one, and for no list of them.
+        fields.remove(if number == Number::One { "pattern" } else { "x-kubernetes-validations" });
+    }
     let is = |name: &str, fields: &Map<String, Value>| fields.get("type").is_some_and(|found| found == name);
     if is("string", fields) && !fields.contains_key("enum") {
         fields.entry("maxLength").or_insert(json!(LONGEST_TEXT));
@@ -90,11 +123,11 @@ fn rewrite(schema: &mut Value) {
         fields.entry("maxProperties").or_insert(json!(LONGEST_LIST));
     }
     if let Some(Value::Object(properties)) = fields.get_mut("properties") {
-        properties.values_mut().for_each(rewrite);
+        properties.values_mut().for_each(|inner| rewrite(inner, number));
     }
     for word in ["items", "additionalProperties"] {
         if let Some(inner) = fields.get_mut(word) {
-            rewrite(inner);
+            rewrite(inner, Number::Many);
         }
     }
 }

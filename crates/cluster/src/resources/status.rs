@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Effect;
+use crate::state::Kind;
 
 /// One aspect of an object's state, as everywhere in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -45,6 +46,10 @@ pub struct ResourceStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BgpPeerStatus {
+    /// Where the peers are: the address or the range that the specification has, else the addresses that nodes have
+    /// found, else where they look for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Established sessions of all sessions: `3/4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<String>,
@@ -52,6 +57,76 @@ pub struct BgpPeerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What comes of a `RouteAdvertisement`, on all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteAdvertisementStatus {
+    /// The kinds of routes that it speaks of: `PodCIDR,Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announces: Option<String>,
+    /// Nodes that announce routes because of it.
+    #[serde(default)]
+    pub nodes: u64,
+    /// Routes that they announce because of it, all together.
+    #[serde(default)]
+    pub routes: u64,
+    /// What is true of it, with cause and remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The status of a resource that belongs to no node, by its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ObjectStatus {
+    /// Of a `BGPPeer`.
+    Peer(BgpPeerStatus),
+    /// Of a `RouteAdvertisement`.
+    Advertisement(RouteAdvertisementStatus),
+    /// Of the others.
+    Other(ResourceStatus),
+}
+
+impl ObjectStatus {
+    /// Reads the status of an object of `kind`; of what another version has written, nothing.
+    pub fn read(kind: Kind, status: serde_json::Value) -> Self {
+        match kind {
+            Kind::BgpPeer => Self::Peer(serde_json::from_value(status).unwrap_or_default()),
+            Kind::RouteAdvertisement => {
+                Self::Advertisement(serde_json::from_value(status).unwrap_or_default())
+            }
+            _ => Self::Other(serde_json::from_value(status).unwrap_or_default()),
+        }
+    }
+
+    /// What is true of the object.
+    pub fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Peer(status) => &status.conditions,
+            Self::Advertisement(status) => &status.conditions,
+            Self::Other(status) => &status.conditions,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        match self {
+            Self::Peer(status) => &mut status.conditions,
+            Self::Advertisement(status) => &mut status.conditions,
+            Self::Other(status) => &mut status.conditions,
+        }
+    }
+
+    /// Established sessions of all sessions, of a peer.
+    pub fn sessions(&self) -> Option<&str> {
+        match self {
+            Self::Peer(status) => status.sessions.as_deref(),
+            Self::Advertisement(_) | Self::Other(_) => None,
+        }
+    }
 }
 
 /// How a node's network is doing; its agent writes it, and nobody else.
@@ -83,6 +158,10 @@ pub struct NodeNetworkStatusStatus {
     /// The node's routes.
     #[serde(default)]
     pub routes: RouteCounts,
+    /// What the node announces because of each `RouteAdvertisement`, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 100))]
+    pub advertisements: Vec<AdvertisementStatus>,
     /// Blocks that pods of the node have their addresses from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<BlockStatus>,
@@ -163,6 +242,16 @@ pub struct RouteCounts {
     pub desired: u64,
     /// In the kernel.
     pub installed: u64,
+}
+
+/// What a node announces because of a `RouteAdvertisement`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdvertisementStatus {
+    /// Name of the `RouteAdvertisement`.
+    pub name: String,
+    /// How many routes.
+    pub routes: u64,
 }
 
 /// A block of addresses.

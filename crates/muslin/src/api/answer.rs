@@ -49,6 +49,9 @@ pub(crate) struct Status {
     pub(crate) awaited: Vec<AwaitedPeer>,
     /// Routes that we originate.
     pub(crate) originated: usize,
+    /// How many of them each `RouteAdvertisement` asks for.
+    #[serde(default)]
+    pub(crate) advertisements: BTreeMap<String, usize>,
     /// The kernel's routes.
     pub(crate) kernel: KernelStatus,
     /// The node's address blocks.

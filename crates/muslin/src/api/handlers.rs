@@ -13,6 +13,7 @@ use muslin_bgp_speaker::net::SpeakerHandle;
 use muslin_bgp_speaker::rib::{RouteFilter, Stage};
 use muslin_bgp_speaker::{Answer, PeerStatus, Query as Ask};
 use muslin_cluster::nearest;
+use muslin_node_plan::advertised;
 use muslin_pod_network::firewall::{self, ForwardDrop};
 use muslin_pod_network::ipam;
 use muslin_route_programmer::RouteReport;
@@ -64,6 +65,7 @@ pub(crate) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         }
     }
     let speaker = plan.as_deref().map(Plan::speaker);
+    let originated = speaker.map(|speaker| daemon.drain.applied(speaker).originated).unwrap_or_default();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: node.map(|node| node.name.clone()),
@@ -78,7 +80,8 @@ pub(crate) async fn status_of(daemon: &Daemon) -> Result<Status, Refused> {
         peers,
         collectors,
         awaited: plan.as_deref().map(|plan| plan.discovery().awaited.clone()).unwrap_or_default(),
-        originated: speaker.map_or(0, |speaker| daemon.drain.applied(speaker).originated.len()),
+        originated: originated.len(),
+        advertisements: advertised(&originated),
         kernel: (*daemon.programmer.status()).clone(),
         blocks,
     })

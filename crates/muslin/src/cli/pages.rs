@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod defaults;
+mod fields;
 mod reference;
 
 use std::collections::BTreeSet;

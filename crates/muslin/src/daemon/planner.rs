@@ -221,6 +221,7 @@ async fn configure(
         Err(SpawnError::Config(error)) => return Ok(Err(error.to_string())),
         Err(error @ (SpawnError::System(_) | SpawnError::Record { .. })) => return Err(error.into()),
     };
+    *daemon.events.lock().await = speaker.events().ok();
     let Some(stream) = speaker.fib() else { bail!("the speaker's routes are read by someone else") };
     match daemon.role {
         Role::Speaker(Learned::PassedOn) => daemon.programmer.mark_synced().await?,

@@ -97,7 +97,9 @@ async fn report_node(
         let look = tokio::time::sleep_until(look_at.into());
         tokio::pin!(look);
         loop {
-            events = events.or_else(|| daemon.speaker.get().and_then(|speaker| speaker.events().ok()));
+            if events.is_none() {
+                events = daemon.events.lock().await.take();
+            }
             tokio::select! {
                 () = &mut look => break,
                 // The speaker comes with the first plan, and its first events are the ones that people wait for.

@@ -37,9 +37,20 @@ impl Daemon {
         state: &Path,
         variables: &[(&str, &str)],
     ) -> Self {
+        Self::start_from(namespace, folder, args, ("--state", state), variables)
+    }
+
+    /// Starts it with the option that says where its state comes from.
+    pub fn start_from(
+        namespace: &Namespace,
+        folder: &Path,
+        args: &[&str],
+        (option, source): (&str, &Path),
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(MUSLIN);
         command.envs(variables.iter().copied());
-        command.args(args).arg("--state").arg(state).arg("--run-dir").arg(folder).stderr(Stdio::piped());
+        command.args(args).arg(option).arg(source).arg("--run-dir").arg(folder).stderr(Stdio::piped());
         if args[0] == "agent" {
             command.arg("--data-dir").arg(folder).arg("--cni-conf-dir").arg(folder.join("net.d"));
         }

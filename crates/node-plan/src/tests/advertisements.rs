@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use muslin_bgp_speaker::config::SpeakerConfig;
 use muslin_bgp_speaker::foresight::foresee;
 use muslin_cluster::ClusterState;
 
 use super::{node, originated, plan_of, problems, resource, uplink};
-use crate::NodePlan;
+use crate::{NodePlan, advertised};
 
 /// A node behind two routers, with two Services: one at 198.51.100.1 with `tier: edge`, one at 198.51.100.2.
 fn cluster(extra: &[String]) -> String {
@@ -99,6 +101,8 @@ fn overlapping_advertisements_tell_all_communities_and_the_most_attractive_of_th
     assert_eq!(of("tor-a", "198.51.100.2/32"), format!("tor-a 198.51.100.2/32 {alone}"));
     let inside = of("node/n2/ipv4", "198.51.100.1/32");
     assert!(inside.contains("local-pref 50"), "the mesh is in no peerSelector: {inside}");
+    let asked_for = BTreeMap::from([("all".to_owned(), 2), ("edge".to_owned(), 1)]);
+    assert_eq!(advertised(&plan.speaker.originated), asked_for, "pods are announced without being asked for");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::resources::SessionStatus;
+use crate::resources::{AdvertisementStatus, SessionStatus};
+use serde_json::json;
 
 fn session(peer: &str, state: &str) -> SessionStatus {
     SessionStatus {
@@ -38,16 +39,30 @@ fn tor() -> ObjectRef {
     ObjectRef::new(Kind::BgpPeer, "tor")
 }
 
-fn seen(generation: i64, status: BgpPeerStatus) -> Seen {
-    Seen { uid: "1".to_owned(), generation: Some(generation), status }
+fn seen(generation: i64, status: ObjectStatus) -> Seen {
+    let asked = Asked::of(&json!({"peerAddress": "10.0.0.1"}));
+    Seen { uid: "1".to_owned(), version: "1".to_owned(), generation: Some(generation), asked, status }
+}
+
+/// Of a peer of which nothing was told yet.
+fn untold() -> ObjectStatus {
+    ObjectStatus::Peer(BgpPeerStatus::default())
+}
+
+/// The same as of a peer.
+fn peer(status: ObjectStatus) -> BgpPeerStatus {
+    match status {
+        ObjectStatus::Peer(status) => status,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What is said of the one object, after it has settled.
 fn said(board: &mut Board, now: Instant) -> BgpPeerStatus {
-    board.object(now, tor(), seen(1, BgpPeerStatus::default()));
+    board.object(now, tor(), seen(1, untold()));
     let mut verdicts = board.verdicts(now + SETTLE);
     assert_eq!(verdicts.len(), 1, "{verdicts:?}");
-    verdicts.remove(0).status
+    peer(verdicts.remove(0).status)
 }
 
 fn words(status: &BgpPeerStatus, kind: &str) -> (String, String, String) {
@@ -98,7 +113,7 @@ fn advice_does_not_refuse() {
 fn nothing_is_said_of_a_change_before_nodes_have_looked_at_it() {
     let (mut board, now) = (Board::default(), Instant::now());
     board.node(now, "n1".into(), &node(&[session("tor", "Established")], &[]));
-    board.object(now, tor(), seen(1, BgpPeerStatus::default()));
+    board.object(now, tor(), seen(1, untold()));
     assert_eq!(board.verdicts(now), []);
     assert_eq!(board.poll_timeout(now), Some(now + SETTLE));
     let first = board.verdicts(now + SETTLE).remove(0).status;
@@ -107,7 +122,7 @@ fn nothing_is_said_of_a_change_before_nodes_have_looked_at_it() {
     let later = now + SETTLE;
     board.object(later, tor(), seen(2, first));
     assert_eq!(board.verdicts(later), []);
-    let observed = board.verdicts(later + SETTLE).remove(0).status.conditions[0].observed_generation;
+    let observed = board.verdicts(later + SETTLE).remove(0).status.conditions()[0].observed_generation;
     assert_eq!(observed, Some(2));
 }
 
@@ -117,17 +132,17 @@ fn a_session_that_comes_up_is_said_at_once_and_is_no_event() {
     board.node(now, "n1".into(), &node(&[session("tor", "Connect")], &[]));
     let before = said(&mut board, now);
     let later = now + SETTLE;
-    board.object(later, tor(), seen(1, before));
+    board.object(later, tor(), seen(1, ObjectStatus::Peer(before)));
     assert!(board.node(now, "n1".into(), &node(&[session("tor", "Established")], &[])));
     let verdict = board.verdicts(later).remove(0);
-    assert_eq!((verdict.status.sessions.as_deref(), verdict.news), (Some("1/1"), None));
+    assert_eq!((verdict.status.sessions(), verdict.news), (Some("1/1"), None));
 }
 
 #[test]
 fn a_refusal_is_news_once_and_so_is_its_end() {
     let (mut board, now) = (Board::default(), Instant::now());
     board.node(now, "n1".into(), &node(&[], &[problem("BGPPeer tor", Effect::Refused)]));
-    board.object(now, tor(), seen(1, BgpPeerStatus::default()));
+    board.object(now, tor(), seen(1, untold()));
     let later = now + SETTLE;
     let refused = board.verdicts(later).remove(0);
     assert_eq!(refused.news.as_ref().map(|news| news.status.as_str()), Some("False"));
@@ -166,4 +181,46 @@ fn sessions_of_an_agent_that_tells_nothing_any_more_are_not_known() {
     assert_eq!(said(&mut board, at(4)).sessions.as_deref(), Some("2/3"));
     assert!(board.node(at(5), "n2".into(), &beat(5)), "it is back");
     assert_eq!(after(&mut board, 4).0, "True");
+}
+
+#[test]
+fn what_others_say_of_an_object_is_no_reason_to_write() {
+    let (mut board, now) = (Board::default(), Instant::now());
+    board.node(now, "n1".into(), &node(&[session("tor", "Established")], &[]));
+    let mut written = ObjectStatus::Peer(said(&mut board, now));
+    written.conditions_mut().push(condition("example.com/Audited", true, "Audited", String::new()));
+    board.object(now, tor(), seen(1, written));
+    assert_eq!(board.verdicts(now + SETTLE), []);
+}
+
+#[test]
+fn the_columns_of_an_advertisement_count_nodes_and_routes_and_leave_silent_nodes_out() {
+    let (mut board, now) = (Board::default(), Instant::now());
+    let telling = |routes: &[(&str, u64)], second: i64| NodeNetworkStatusStatus {
+        heartbeat: k8s_openapi::jiff::Timestamp::from_second(second).ok().map(Time),
+        advertisements: routes
+            .iter()
+            .map(|(name, routes)| AdvertisementStatus { name: (*name).to_owned(), routes: *routes })
+            .collect(),
+        ..NodeNetworkStatusStatus::default()
+    };
+    let of = ObjectRef::new(Kind::RouteAdvertisement, "both");
+    let asked = Asked::of(&json!({"advertisements": [
+        {"advertisementType": "PodCIDR"},
+        {"advertisementType": "Service", "service": {"addresses": ["LoadBalancerIP"]}},
+    ]}));
+    let status = ObjectStatus::Advertisement(RouteAdvertisementStatus::default());
+    board.object(now, of, Seen { asked, ..seen(1, status) });
+    board.node(now, "n1".into(), &telling(&[("both", 3), ("other", 7)], 0));
+    board.node(now, "n2".into(), &telling(&[("both", 2)], 0));
+    board.node(now, "n3".into(), &telling(&[("both", 0)], 0));
+    let columns = |board: &Board, at| match board.verdicts(at).remove(0).status {
+        ObjectStatus::Advertisement(status) => (status.announces, status.nodes, status.routes),
+        other => panic!("{other:?}"),
+    };
+    let announces = Some("PodCIDR,Service".to_owned());
+    assert_eq!(columns(&board, now + SETTLE), (announces.clone(), 2, 5));
+    let later = now + Duration::from_mins(4);
+    board.node(later, "n2".into(), &telling(&[("both", 2)], 240));
+    assert_eq!(columns(&board, later), (announces, 1, 2));
 }

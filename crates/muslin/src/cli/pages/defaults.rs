@@ -55,6 +55,43 @@ fn the_reference_of_defaults_is_what_the_code_does() {
     hold("docs/reference/defaults.md", &text);
 }
 
+/// The description of a field says what the plan does without it: nothing but this holds the two together.
+#[test]
+fn what_fields_say_of_their_absence_is_what_is_planned() {
+    let state = ClusterState::from_manifest("shortest.yaml", SHORTEST);
+    let speaker = plan(&state, &KernelFacts::default(), "n1").speaker;
+    let [peer] = speaker.peers.as_slice() else { panic!("{:?}", speaker.peers) };
+    let session = &peer.session;
+    let limit = session.max_prefixes.as_ref().unwrap();
+    let [listen, ..] = speaker.listen.as_slice() else { panic!("nobody listens") };
+    let whole = |time: Duration| format!("{} seconds", time.as_secs());
+    let said = [
+        ("BGPConfiguration", "asn", speaker.asn.to_string()),
+        ("BGPConfiguration", "maxPaths", speaker.max_paths.to_string()),
+        ("BGPConfiguration", "listenPort", listen.port().to_string()),
+        ("BGPPeer", "port", peer.port.to_string()),
+        ("BGPPeer", "holdTime", whole(session.hold_time)),
+        ("BGPPeer", "connectRetry", whole(session.connect_retry)),
+        ("BGPPeer", "maxPrefixes", limit.most.to_string()),
+        ("BGPPeer", "maxPrefixesWarning", limit.warning.to_string()),
+        (
+            "BGPPeer",
+            "gracefulRestart.restartTime",
+            format!("`{}s`", session.graceful_restart.unwrap().as_secs()),
+        ),
+    ];
+    let definitions: Vec<Value> =
+        muslin_cluster::crds().iter().map(|crd| serde_saphyr::from_str(&crd.yaml).unwrap()).collect();
+    for (kind, path, planned) in said {
+        let definition =
+            definitions.iter().find(|definition| definition["spec"]["names"]["kind"] == kind).unwrap();
+        let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let field = path.split('.').fold(spec, |schema, name| &schema["properties"][name]);
+        let (words, absent) = (sentence(field), format!("; {planned} if absent"));
+        assert!(words.contains(&absent), "{kind} {path} says '{words}', and {planned} is planned");
+    }
+}
+
 fn session() -> Vec<(&'static str, String)> {
     let state = ClusterState::from_manifest("shortest.yaml", SHORTEST);
     assert!(state.problems.is_empty(), "{:?}", state.problems);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use muslin_bgp_speaker::PeerStatus;
 use muslin_cluster::resources::{
-    BlockStatus, NodeNetworkStatusStatus, ProblemStatus, RouteCounts, SessionStatus,
+    AdvertisementStatus, BlockStatus, NodeNetworkStatusStatus, ProblemStatus, RouteCounts, SessionStatus,
 };
 use muslin_cluster::{condition, peer_of_cause};
 use muslin_node_plan::AwaitedPeer;
@@ -18,6 +18,9 @@ const SESSIONS: usize = 100;
 
 /// The state of RFC 4271 in which routes are exchanged.
 const ESTABLISHED: &str = "Established";
+
+/// Most advertisements in the resource.
+const ADVERTISEMENTS: usize = 100;
 
 /// Most octets of a text in the resource.
 const LONGEST: usize = 1024;
@@ -53,6 +56,12 @@ pub(super) fn of(status: &Status, sight: &Sight, now: SystemTime) -> NodeNetwork
             desired: count(status.kernel.desired),
             installed: count(status.kernel.installed),
         },
+        advertisements: status
+            .advertisements
+            .iter()
+            .take(ADVERTISEMENTS)
+            .map(|(name, routes)| AdvertisementStatus { name: name.clone(), routes: count(*routes) })
+            .collect(),
         blocks: blocks.collect(),
         problems: problems(status),
         conditions: vec![ready(status, sight), configuration(status)],
@@ -169,12 +178,18 @@ pub(super) fn differs_in_numbers(told: &NodeNetworkStatusStatus, now: &NodeNetwo
                 session.state.clear();
             }
         }
+        let mut advertisements = status.advertisements.clone();
+        for advertisement in &mut advertisements {
+            // That there is one at all is more than a number.
+            advertisement.routes = advertisement.routes.min(1);
+        }
         let mut conditions = status.conditions.clone();
         for condition in &mut conditions {
             condition.message.clear();
         }
         NodeNetworkStatusStatus {
             routes: RouteCounts::default(),
+            advertisements,
             blocks,
             sessions,
             conditions,
@@ -219,6 +234,15 @@ mod tests {
         assert!(differs_in_numbers(&with("Established", 1), &with("Established", 2)));
         assert!(differs_in_numbers(&with("Connect", 1), &with("Active", 1)));
         assert!(!differs_in_numbers(&with("Established", 1), &with("Active", 1)));
+        let announcing = |routes: &[u64]| NodeNetworkStatusStatus {
+            advertisements: routes
+                .iter()
+                .map(|routes| AdvertisementStatus { name: "pods".to_owned(), routes: *routes })
+                .collect(),
+            ..NodeNetworkStatusStatus::default()
+        };
+        assert!(differs_in_numbers(&announcing(&[2]), &announcing(&[3])));
+        assert!(!differs_in_numbers(&announcing(&[1]), &announcing(&[])));
     }
 
     #[test]
