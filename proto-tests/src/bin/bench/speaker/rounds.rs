@@ -5,7 +5,8 @@ use anyhow::{Result, ensure};
 use super::contender::{Contender, FLOOR};
 use crate::report::{Column, Row, Samples, Section, Target};
 
-/// Whoever takes this many times as long as the fastest is measured once: he will not be the best of the others.
+/// Whoever needs this many times as much as the best of everything that we are compared in is measured once: he will be the
+/// best of the others in none of it.
 const HOPELESS: f64 = 5.0;
 
 /// Who is measured how often.
@@ -43,7 +44,7 @@ impl Rounds {
     }
 
     /// Has everybody measured by `measure`, which gives a number for each column. Whoever fails is left out from
-    /// then on, and so is whoever is far behind in the first of them; a note says so.
+    /// then on, and so is whoever is far behind in all that is wanted; a note says so.
     pub(super) fn measure(
         &self,
         title: &'static str,
@@ -56,7 +57,7 @@ impl Rounds {
         let mut notes: Vec<Option<String>> = vec![None; self.contenders.len()];
         for run in 0..self.runs {
             if run == 1 {
-                self.give_up_on_the_hopeless(&samples, &mut notes);
+                self.give_up_on_the_hopeless(&compared(columns, wanted), &samples, &mut notes);
             }
             for turn in 0..self.contenders.len() {
                 let place = (run + turn) % self.contenders.len();
@@ -95,20 +96,22 @@ impl Rounds {
         section
     }
 
-    fn give_up_on_the_hopeless(&self, samples: &[Vec<Samples>], notes: &mut [Option<String>]) {
-        let first = |samples: &Vec<Samples>| samples.first().and_then(Samples::median);
-        let rivals = self.contenders.iter().zip(samples).filter(|(contender, _)| contender.is_rival());
-        let Some(best) = rivals.filter_map(|(_, samples)| first(samples)).min_by(f64::total_cmp) else {
-            return;
-        };
-        for ((contender, samples), note) in self.contenders.iter().zip(samples).zip(notes) {
-            if contender.is_rival() && first(samples).is_some_and(|value| value > HOPELESS * best) {
-                let said = format!(
-                    "{} was measured once: it is more than {HOPELESS} times the best.",
-                    contender.name()
-                );
-                *note = note.take().or(Some(said));
-            }
+    fn give_up_on_the_hopeless(
+        &self,
+        compared: &[usize],
+        samples: &[Vec<Samples>],
+        notes: &mut [Option<String>],
+    ) {
+        let is_rival = |place: &usize| self.contenders[*place].is_rival();
+        let places: Vec<usize> = (0..self.contenders.len()).filter(is_rival).collect();
+        let rivals: Vec<&[Samples]> = places.iter().map(|place| &samples[*place][..]).collect();
+        for number in hopeless(&rivals, compared) {
+            let place = places[number];
+            let said = format!(
+                "{} was measured once: it needs more than {HOPELESS} times the best of everything that a target is about.",
+                self.contenders[place].name()
+            );
+            notes[place].get_or_insert(said);
         }
     }
 
@@ -120,6 +123,26 @@ impl Rounds {
         };
         self.contenders.iter().map(of).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// The columns in which the best of the others is what we are compared with.
+fn compared(columns: &[Column], wanted: &[Wanted]) -> Vec<usize> {
+    let wanted = wanted.iter().filter(|wanted| wanted.rival.is_none());
+    wanted.filter_map(|wanted| columns.iter().position(|column| column.name == wanted.column)).collect()
+}
+
+/// Which of the rivals are far behind the best in all of these columns.
+fn hopeless(rivals: &[&[Samples]], columns: &[usize]) -> Vec<usize> {
+    let best = |column: usize| {
+        rivals.iter().filter_map(|rival| rival[column].median()).min_by(f64::total_cmp).unwrap_or(f64::NAN)
+    };
+    let limits: Vec<(usize, f64)> = columns.iter().map(|column| (*column, HOPELESS * best(*column))).collect();
+    // Who has nothing of a kind is not the best of it.
+    let is_behind = |rival: &[Samples]| {
+        limits.iter().all(|(column, limit)| rival[*column].median().is_none_or(|value| value > *limit))
+    };
+    let numbered = rivals.iter().enumerate();
+    numbered.filter(|(_, rival)| !limits.is_empty() && is_behind(rival)).map(|(number, _)| number).collect()
 }
 
 impl Wanted {
@@ -134,5 +157,30 @@ impl Wanted {
         let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
         let statement = format!("{}: our worst at most {:.2} of {name}'s median", self.column, self.share);
         Some(Target { statement, found: worst / best, limit: self.share })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hopeless;
+    use crate::report::Samples;
+
+    fn rival(values: [f64; 2]) -> Vec<Samples> {
+        values.map(|value| [value].into_iter().collect()).into()
+    }
+
+    #[test]
+    fn who_is_slow_but_small_is_measured_on() {
+        let (fast, small, neither) = (rival([1.0, 100.0]), rival([10.0, 1.0]), rival([10.0, 30.0]));
+        let rivals = [&fast[..], &small, &neither];
+        assert_eq!(hopeless(&rivals, &[0, 1]), [2]);
+        assert_eq!(hopeless(&rivals, &[0]), [1, 2]);
+        assert!(hopeless(&rivals, &[]).is_empty(), "nobody is compared in anything");
+    }
+
+    #[test]
+    fn who_failed_is_behind() {
+        let (one, failed) = (rival([1.0, 1.0]), vec![Samples::default(); 2]);
+        assert_eq!(hopeless(&[&one, &failed], &[0, 1]), [1]);
     }
 }
