@@ -14,6 +14,8 @@ use crate::wait;
 
 /// Beyond this a candidate has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Routes that are looked at one after the other, before all are listed.
+const PROBES: u32 = 256;
 
 /// The `number`th prefix that a feeder announces; all are /24.
 pub fn prefix(number: u32) -> Ipv4Addr {
@@ -47,54 +49,60 @@ pub fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Absent))?
 }
 
-/// Waits until every one of the `routes` has as many next hops as `wanted` says of its number, and says when that was.
+/// Waits until every one of the `routes` leads over exactly the gateways that `wanted` says of its number, in ascending
+/// order, and says when that was.
 ///
 /// # Errors
-/// Which one has others, when some have for long.
-pub fn await_hops(host: &Namespace, routes: u32, wanted: fn(u32) -> usize) -> Result<Instant> {
+/// Which one leads over others, when some do for long.
+pub fn await_gateways(host: &Namespace, routes: u32, wanted: fn(u32) -> Vec<Ipv4Addr>) -> Result<Instant> {
     host.run(|| {
         let mut kernel = Routes::open()?;
         let deadline = Instant::now() + PATIENCE;
-        let mut probes: Vec<u32> = (0..64).map(|part| part * (routes / 64)).chain([routes - 1]).collect();
+        let spread = (0..PROBES).map(|part| part * (routes / PROBES));
+        let mut probes: Vec<u32> = spread.chain([routes - 1]).collect();
         loop {
-            let mut left = Vec::new();
-            for number in &probes {
-                if kernel.hops_to(prefix(*number))? != wanted(*number) {
-                    left.push(*number);
+            // What is right stays so, and one that is wrong is enough to wait for: whoever writes the routes should not
+            // have to share the kernel with many questions.
+            while let Some(number) = probes.last() {
+                if !leads_over(kernel.gateways_to(prefix(*number))?, &wanted(*number)) {
+                    break;
                 }
+                probes.pop();
             }
-            if left.is_empty() {
+            if probes.is_empty() {
                 let seen = Instant::now();
-                // What was wrong in the list is looked at until it is right, before all are listed again.
-                left = differing(&mut kernel, routes, wanted)?;
-                if left.is_empty() {
+                probes = differing(&mut kernel, routes, wanted)?;
+                if probes.is_empty() {
                     return Ok(seen);
                 }
             }
             if Instant::now() > deadline {
-                bail!("after {PATIENCE:?} {} and others have not the next hops wanted", prefix(left[0]));
+                let wrong = prefix(probes[0]);
+                bail!("after {PATIENCE:?} {wrong} and others have not the gateways wanted");
             }
-            probes = left;
             thread::park_timeout(Duration::from_millis(1));
         }
     })?
 }
 
-/// Some of the routes that have not the next hops wanted.
-fn differing(kernel: &mut Routes, routes: u32, wanted: fn(u32) -> usize) -> Result<Vec<u32>> {
-    let mut found = vec![0; routes as usize];
+fn leads_over(mut gateways: Vec<Ipv4Addr>, wanted: &[Ipv4Addr]) -> bool {
+    gateways.sort_unstable();
+    gateways == wanted
+}
+
+/// Some of the routes that lead over other gateways than those wanted, from all over the table.
+fn differing(kernel: &mut Routes, routes: u32, wanted: fn(u32) -> Vec<Ipv4Addr>) -> Result<Vec<u32>> {
+    let mut is_right = vec![false; routes as usize];
     kernel.list(|route| {
         let number = u32::from(route.prefix).wrapping_sub(u32::from(prefix(0))) >> 8;
-        if let (24, Some(hops)) = (route.length, found.get_mut(number as usize)) {
-            *hops = route.hops;
+        if let (24, Some(is_right)) = (route.length, is_right.get_mut(number as usize)) {
+            *is_right = leads_over(route.gateways, &wanted(number));
         }
     })?;
-    let numbered = (0..routes).zip(found);
-    Ok(numbered
-        .filter(|(number, hops)| *hops != wanted(*number))
-        .map(|(number, _)| number)
-        .take(64)
-        .collect())
+    let numbered = (0..routes).zip(is_right);
+    let wrong: Vec<u32> = numbered.filter(|(_, is_right)| !is_right).map(|(number, _)| number).collect();
+    let step = wrong.len() / PROBES as usize + 1;
+    Ok(wrong.into_iter().step_by(step).collect())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

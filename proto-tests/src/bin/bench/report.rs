@@ -162,6 +162,22 @@ impl Section {
         self.rows.iter().find(|known| known.name == row)?.values.get(index)?.median()
     }
 
+    /// Our worst of a quantity as a share of the best median among the others that count, and who has that: what is
+    /// ahead has the worst of at least five repetitions ahead.
+    pub(crate) fn worst_to_best(
+        &self,
+        ours: &str,
+        column: &str,
+        counts: impl Fn(&str) -> bool,
+    ) -> Option<(f64, &str)> {
+        let index = self.columns.iter().position(|known| known.name == column)?;
+        let worst = self.rows.iter().find(|row| row.name == ours)?.values.get(index)?.largest()?;
+        let others = self.rows.iter().filter(|row| row.name != ours && counts(&row.name));
+        let medians = others.filter_map(|row| Some((row.values.get(index)?.median()?, &*row.name)));
+        let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        Some((worst / best, name))
+    }
+
     /// The candidates' medians of one quantity.
     fn medians(&self, column: usize) -> impl Iterator<Item = f64> {
         self.rows.iter().filter_map(move |row| row.values.get(column)?.median())
@@ -357,5 +373,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(section.median("us", "time"), Some(1.0));
+        assert_eq!(section.worst_to_best("us", "time", |_| true), Some((0.5, "them")));
+        assert_eq!(section.worst_to_best("us", "time", |name| name != "them"), None);
     }
 }

@@ -148,15 +148,11 @@ fn hopeless(rivals: &[&[Samples]], columns: &[usize]) -> Vec<usize> {
 impl Wanted {
     /// Our worst to the best of the others.
     fn judge(&self, section: &Section) -> Option<Target> {
-        let index = section.columns.iter().position(|column| column.name == self.column)?;
-        let (ours, others) = section.rows.split_first()?;
-        let worst = ours.values.get(index)?.largest()?;
-        let counts = |row: &&Row| self.rival.map_or(row.name != FLOOR, |rival| rival == row.name);
-        let counted = others.iter().filter(counts);
-        let medians = counted.filter_map(|row| Some((row.values.get(index)?.median()?, &row.name)));
-        let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        let ours = &section.rows.first()?.name;
+        let counts = |name: &str| self.rival.map_or(name != FLOOR, |rival| rival == name);
+        let (found, name) = section.worst_to_best(ours, self.column, counts)?;
         let statement = format!("{}: our worst at most {:.2} of {name}'s median", self.column, self.share);
-        Some(Target { statement, found: worst / best, limit: self.share })
+        Some(Target { statement, found, limit: self.share })
     }
 }
 

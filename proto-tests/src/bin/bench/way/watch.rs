@@ -24,12 +24,12 @@ impl Watch {
     pub(super) fn await_everywhere(&mut self, wanted: Ipv4Addr, deadline: Instant) -> Result<()> {
         let mut there = vec![false; self.nodes.len()];
         for (node, there) in self.nodes.iter().zip(&mut there) {
-            node.run(|| Routes::open()?.list(|route| *there |= is(route, wanted)))??;
+            node.run(|| Routes::open()?.list(|route| *there |= is(&route, wanted)))??;
         }
         let mut left = there.iter().filter(|there| !**there).count();
         while left > 0 {
             self.turn(deadline, left, |node, route, _| {
-                if is(route, wanted) && route.hops > 0 && !std::mem::replace(&mut there[node], true) {
+                if is(&route, wanted) && route.is_there && !std::mem::replace(&mut there[node], true) {
                     left -= 1;
                 }
             })?;
@@ -49,11 +49,11 @@ impl Watch {
         let mut left = 2 * self.nodes.len();
         while left > 0 {
             self.turn(deadline, left, |node, route, now| {
-                if is(route, come) && route.hops > 0 && arrivals[node].is_none() {
+                if is(&route, come) && route.is_there && arrivals[node].is_none() {
                     arrivals[node] = Some(now);
                     left -= 1;
                 }
-                if is(route, gone) && route.hops == 0 && !std::mem::replace(&mut goodbyes[node], true) {
+                if is(&route, gone) && !route.is_there && !std::mem::replace(&mut goodbyes[node], true) {
                     left -= 1;
                 }
             })?;
@@ -89,6 +89,6 @@ impl Watch {
 }
 
 /// Whether it is the host route of an address.
-fn is(route: Route, address: Ipv4Addr) -> bool {
+fn is(route: &Route, address: Ipv4Addr) -> bool {
     route.prefix == address && route.length == 32
 }
