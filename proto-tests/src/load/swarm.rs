@@ -63,6 +63,21 @@ struct Session {
     sink: Option<Sink>,
     retry: Option<Instant>,
     reads: bool,
+    /// When something came last, and the longest time until it did.
+    heard: Instant,
+    silence: Duration,
+}
+
+impl Session {
+    fn is_listening(&self) -> bool {
+        self.state == State::Established && self.reads
+    }
+
+    fn hear(&mut self) {
+        let now = Instant::now();
+        self.silence = self.silence.max(now - self.heard);
+        self.heard = now;
+    }
 }
 
 /// All sessions with one speaker.
@@ -119,6 +134,8 @@ impl Swarm {
             sink,
             retry: None,
             reads: true,
+            heard: Instant::now(),
+            silence: Duration::ZERO,
         });
         let id = self.sessions.len() - 1;
         if self.begun() < BEGUN {
@@ -237,7 +254,19 @@ impl Swarm {
     /// When the system refuses.
     pub fn set_reading(&mut self, SessionId(id): SessionId, reads: bool) -> Result<()> {
         self.sessions[id].reads = reads;
+        self.sessions[id].heard = Instant::now();
         self.watch(id)
+    }
+
+    /// Begins to look for the longest silence of a session.
+    pub fn listen_anew(&mut self, SessionId(id): SessionId) {
+        self.sessions[id].heard = Instant::now();
+        self.sessions[id].silence = Duration::ZERO;
+    }
+
+    /// The longest time in which nothing came on a session since [`listen_anew`](Self::listen_anew).
+    pub fn silence(&self, SessionId(id): SessionId) -> Duration {
+        self.sessions[id].silence.max(self.sessions[id].heard.elapsed())
     }
 
     /// The sink of a session.
@@ -274,17 +303,28 @@ impl Swarm {
     }
 
     fn sinks(&self) -> impl Iterator<Item = (Peer, &Sink)> {
-        let reading = |session: &&Session| session.state == State::Established && session.reads;
         self.sessions
             .iter()
-            .filter(reading)
+            .filter(|session| session.is_listening())
             .filter_map(|session| Some((session.peer, session.sink.as_ref()?)))
+    }
+
+    /// Keeps the sessions up until then, and takes what comes.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn work_until(&mut self, end: Instant) -> Result<()> {
+        while let Some(rest) = end.checked_duration_since(Instant::now()) {
+            // KEEPALIVEs are sent between two turns.
+            self.turn(rest.min(Duration::from_millis(50)))?;
+        }
+        Ok(())
     }
 
     /// Waits for the sockets for at most this long, and reads and writes what can be.
     ///
     /// # Errors
-    /// When a speaker closes an established session or says something that cannot be read.
+    /// When a speaker closes an established session, is silent for its hold time or says something that cannot be read.
     pub fn turn(&mut self, most: Duration) -> Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let most = u16::try_from(most.as_millis()).unwrap_or(u16::MAX);
@@ -396,6 +436,7 @@ impl Swarm {
             }
             Ok(length) => begun + length,
         };
+        session.hear();
         let mut at = 0;
         while length - at >= 19 {
             let message = usize::from(u16::from_be_bytes([self.scratch[at + 16], self.scratch[at + 17]]));
@@ -453,6 +494,10 @@ impl Swarm {
         self.kept = Instant::now();
         for id in 0..self.sessions.len() {
             let session = &self.sessions[id];
+            let Peer { address, hold_time, .. } = session.peer;
+            let silence = self.kept.saturating_duration_since(session.heard);
+            let is_kept = hold_time == 0 || silence <= Duration::from_secs(hold_time.into());
+            ensure!(is_kept || !session.is_listening(), "nothing came for {silence:?} on the session of {address}");
             if session.state == State::Established && session.outgoing.is_empty() {
                 self.send(SessionId(id), self.keepalive.clone())?;
             }

@@ -170,8 +170,9 @@ fn measure(subject: Subject, options: &Options) -> Result<Section> {
     match subject {
         Subject::Lab => lab::measure(&options.binaries, if options.quick { 1 } else { 5 }),
         Subject::Cni => {
-            let (pods, at_once) = if options.quick { (5, 10) } else { (100, 50) };
-            cni::measure(&options.binaries, pods, at_once)
+            let (runs, pods, at_once) = if options.quick { (1, 5, 10) } else { (5, 20, 50) };
+            let runs = options.runs.unwrap_or(runs);
+            cni::measure(&options.binaries, cni::Extent { runs, pods, at_once })
         }
         Subject::Routes => {
             let (routes, runs) = if options.quick { (20_000, 1) } else { (200_000, 5) };

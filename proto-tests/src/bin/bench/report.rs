@@ -158,8 +158,17 @@ impl Target {
 impl Section {
     /// The median of a candidate's quantity.
     pub(crate) fn median(&self, row: &str, column: &str) -> Option<f64> {
+        self.samples(row, column)?.median()
+    }
+
+    /// The largest of a candidate's quantity.
+    pub(crate) fn worst(&self, row: &str, column: &str) -> Option<f64> {
+        self.samples(row, column)?.largest()
+    }
+
+    fn samples(&self, row: &str, column: &str) -> Option<&Samples> {
         let index = self.columns.iter().position(|known| known.name == column)?;
-        self.rows.iter().find(|known| known.name == row)?.values.get(index)?.median()
+        self.rows.iter().find(|known| known.name == row)?.values.get(index)
     }
 
     /// Our worst of a quantity as a share of the best median among the others that count, and who has that: what is
@@ -170,10 +179,9 @@ impl Section {
         column: &str,
         counts: impl Fn(&str) -> bool,
     ) -> Option<(f64, &str)> {
-        let index = self.columns.iter().position(|known| known.name == column)?;
-        let worst = self.rows.iter().find(|row| row.name == ours)?.values.get(index)?.largest()?;
-        let others = self.rows.iter().filter(|row| row.name != ours && counts(&row.name));
-        let medians = others.filter_map(|row| Some((row.values.get(index)?.median()?, &*row.name)));
+        let worst = self.worst(ours, column)?;
+        let others = self.rows.iter().map(|row| &*row.name).filter(|name| *name != ours && counts(name));
+        let medians = others.filter_map(|name| Some((self.median(name, column)?, name)));
         let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
         Some((worst / best, name))
     }

@@ -12,11 +12,9 @@ mod rig;
 mod rounds;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 
-use self::churn::Pace;
 use self::rounds::Rounds;
 use crate::report::Section;
 
@@ -57,17 +55,17 @@ pub(crate) fn many_feeders(extent: &Extent) -> Result<Section> {
 
 /// S3: a reflector of many nodes.
 pub(crate) fn reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3: a route reflector", 1000, 8)
+    reflector::measure(extent, &reflector::USUAL)
 }
 
 /// S3b: a reflector of more nodes.
 pub(crate) fn large_reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3b: a route reflector of 2,000 nodes", 2000, 8)
+    reflector::measure(extent, &reflector::LARGE)
 }
 
 /// S3c: a reflector of as many nodes as a large cluster has.
 pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3c: a route reflector of 5,000 nodes", 5000, 2)
+    reflector::measure(extent, &reflector::HUGE)
 }
 
 /// A reflector by the size of its cluster.
@@ -77,23 +75,17 @@ pub(crate) fn sizing(extent: &Extent) -> Result<Section> {
 
 /// S4: churn.
 pub(crate) fn churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (100_000, Duration::from_secs(10));
-    churn::measure(extent, Pace { title: "S4: churn", cycles, lasts, receivers: 1 })
+    churn::measure(extent, churn::USUAL)
 }
 
 /// S4m: ten times the churn.
 pub(crate) fn fast_churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (1_000_000, Duration::from_secs(2));
-    churn::measure(extent, Pace { title: "S4m: fast churn", cycles, lasts, receivers: 1 })
+    churn::measure(extent, churn::FAST)
 }
 
 /// S4s: churn beside a receiver that is stalled.
 pub(crate) fn stalled_churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (100_000, Duration::from_secs(10));
-    churn::measure(
-        extent,
-        Pace { title: "S4s: churn beside a stalled receiver", cycles, lasts, receivers: 100 },
-    )
+    churn::measure(extent, churn::STALLED)
 }
 
 /// S6: idle sessions.

@@ -20,11 +20,12 @@ pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "UPDATEs out", unit: "of those in" },
 ];
 
-const WANTED: [Wanted; 4] = [
-    Wanted { column: "time", share: 0.5, rival: None },
-    Wanted { column: "processor", share: 0.6, rival: None },
-    Wanted { column: "withdrawal", share: 0.5, rival: None },
-    Wanted { column: "peak memory", share: 0.8, rival: None },
+const WANTED: [Wanted; 5] = [
+    Wanted::of_best("time", 0.5),
+    Wanted::of_best("processor", 0.6),
+    Wanted::of_best("withdrawal", 0.5),
+    Wanted::of_best("peak memory", 0.8),
+    Wanted::at_most("UPDATEs out", 1.05),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -69,7 +70,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f6
         let feeder = swarm.connect(peer(0), None)?;
         let sink = swarm.connect(peer(1), Some(Sink::new(contender.external(), prefixes.clone())))?;
         swarm.establish(Instant::now() + PATIENCE)?;
-        rig.await_quiet()?;
+        rig.await_quiet(swarm)?;
         let before = rig.usage()?;
         swarm.sink(sink)?.expect(Expected { marks: best_of(&[feed]), own: 0..0 });
         let begun = Instant::now();

@@ -6,7 +6,10 @@ use muslin_proto_tests::daemons::Kind;
 use super::contender::Contender;
 use super::{Extent, churn, full_table, many_feeders, reflector};
 use crate::plot::{Line, Plot};
-use crate::report::{Column, Row, Samples, Section};
+use crate::report::{Column, Row, Samples, Section, Target};
+
+/// Nothing may grow faster than the work; the rest is for what differs between two runs.
+const STEEPEST: f64 = 1.05;
 
 /// A scenario at several sizes.
 pub(super) struct Growth {
@@ -119,7 +122,7 @@ impl Growth {
                     .collect(),
             })
             .collect();
-        let exponents: Vec<String> = lines
+        let exponents: Vec<f64> = lines
             .iter()
             .map(|line| {
                 let points: Vec<_> = sizes
@@ -127,14 +130,27 @@ impl Growth {
                     .zip(&line.points)
                     .map(|(size, point)| ((self.work)(size), point.1))
                     .collect();
-                format!("{} {:.2}", line.name, exponent(&points))
+                exponent(&points)
             })
             .collect();
+        let named: Vec<String> =
+            lines.iter().zip(&exponents).map(|(line, exponent)| format!("{} {exponent:.2}", line.name)).collect();
+        let ours = contenders.iter().zip(exponents).filter(|(contender, _)| !contender.is_rival());
+        let targets = ours.map(|(contender, found)| Target {
+            statement: format!(
+                "{}: the exponent of {} against the work at most {STEEPEST}",
+                contender.name(),
+                self.cost
+            ),
+            found,
+            limit: STEEPEST,
+        });
+        let targets = targets.collect();
         let method = format!(
             "{} at four sizes, {runs} repetitions each. The exponent of {} against the work: {}.",
             self.unit,
             self.cost,
-            exponents.join(", ")
+            named.join(", ")
         );
         let plot = Plot {
             title: self.title.to_owned(),
@@ -147,7 +163,7 @@ impl Growth {
             method,
             columns,
             rows,
-            targets: vec![],
+            targets,
             notes: vec![],
             plot: Some(plot),
         })

@@ -6,7 +6,7 @@ use anyhow::Result;
 use muslin_proto_tests::load::Peer;
 
 use super::Extent;
-use super::contender::{Contender, FLOOR, internal};
+use super::contender::{Contender, internal};
 use super::rig::{ASN, PATIENCE, Rig};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
@@ -15,9 +15,9 @@ const COLUMNS: [Column; 2] =
     [Column { name: "processor", unit: "% of a core" }, Column { name: "resident memory", unit: "MiB" }];
 
 const WANTED: [Wanted; 3] = [
-    Wanted { column: "processor", share: 0.8, rival: None },
-    Wanted { column: "processor", share: 1.3, rival: Some(FLOOR) },
-    Wanted { column: "resident memory", share: 1.0, rival: None },
+    Wanted::of_best("processor", 0.8),
+    Wanted::of_floor("processor", 1.3),
+    Wanted::of_best("resident memory", 1.0),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -45,17 +45,10 @@ fn run(contender: &Contender, sessions: u32, window: Duration) -> Result<Vec<f64
             swarm.connect(*peer, None)?;
         }
         swarm.establish(Instant::now() + PATIENCE)?;
-        let mut work = |lasts: Duration| -> Result<()> {
-            let end = Instant::now() + lasts;
-            while Instant::now() < end {
-                swarm.turn(Duration::from_millis(50))?;
-            }
-            Ok(())
-        };
         // The bustle of the beginning is not meant.
-        work(Duration::from_secs(3))?;
+        swarm.work_until(Instant::now() + Duration::from_secs(3))?;
         let before = rig.usage()?;
-        work(window)?;
+        swarm.work_until(Instant::now() + window)?;
         let after = rig.usage()?;
         let share = (after.cpu_seconds - before.cpu_seconds) / window.as_secs_f64();
         Ok(vec![share * 100.0, after.peak_mib])

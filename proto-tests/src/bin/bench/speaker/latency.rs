@@ -16,8 +16,8 @@ const COLUMNS: [Column; 2] =
     [Column { name: "median", unit: "ms" }, Column { name: "99 of 100", unit: "ms" }];
 
 const WANTED: [Wanted; 2] = [
-    Wanted { column: "median", share: 0.75, rival: None },
-    Wanted { column: "99 of 100", share: 1.0, rival: None },
+    Wanted::of_best("median", 0.75),
+    Wanted::of_best("99 of 100", 1.0),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -53,7 +53,7 @@ fn run(contender: &Contender, count: u32, changes: u32) -> Result<Vec<f64>> {
         swarm.sink(sink)?.expect(Expected { marks: marks.clone().into(), own: 0..0 });
         swarm.send(feeder, announce(0..count, 0))?;
         swarm.await_right(Instant::now() + PATIENCE)?;
-        rig.await_quiet()?;
+        rig.await_quiet(swarm)?;
         let mut taken = Vec::new();
         for turn in 1..=changes {
             let pause = Instant::now() + Duration::from_millis(3);

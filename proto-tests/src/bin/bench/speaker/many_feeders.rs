@@ -22,11 +22,12 @@ pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "prefixes out", unit: "of the fewest" },
 ];
 
-const WANTED: [Wanted; 4] = [
-    Wanted { column: "time", share: 0.35, rival: None },
-    Wanted { column: "processor", share: 0.35, rival: None },
-    Wanted { column: "loss of a feeder", share: 0.5, rival: None },
-    Wanted { column: "peak memory", share: 0.8, rival: None },
+const WANTED: [Wanted; 5] = [
+    Wanted::of_best("time", 0.35),
+    Wanted::of_best("processor", 0.35),
+    Wanted::of_best("loss of a feeder", 0.5),
+    Wanted::of_best("peak memory", 0.8),
+    Wanted::at_most("prefixes out", 1.3),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -77,7 +78,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         let sinks: Vec<_> =
             receiving.iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
         swarm.establish(Instant::now() + PATIENCE)?;
-        rig.await_quiet()?;
+        rig.await_quiet(swarm)?;
         let marks = best_of(&references);
         for sink in &sinks {
             swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });

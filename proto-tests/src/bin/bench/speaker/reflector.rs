@@ -7,7 +7,7 @@ use muslin_proto_tests::load::{Expected, Peer, Prefixes, Relation, Sink, node, r
 
 use super::Extent;
 use super::contender::{Contender, internal};
-use super::rig::{ASN, PATIENCE, Rig, seconds};
+use super::rig::{ASN, MB, PATIENCE, Rig, seconds};
 use super::rounds::Wanted;
 use crate::report::{Column, Row, Samples, Section};
 
@@ -20,16 +20,48 @@ pub(super) const COLUMNS: [Column; 6] = [
     Column { name: "peak memory", unit: "MiB" },
 ];
 
-const WANTED: [Wanted; 6] = [
-    Wanted { column: "establish", share: 1.0, rival: None },
-    Wanted { column: "time", share: 0.5, rival: None },
-    Wanted { column: "processor", share: 0.5, rival: None },
-    Wanted { column: "node down", share: 0.6, rival: None },
-    Wanted { column: "node joins", share: 1.0, rival: None },
-    Wanted { column: "peak memory", share: 1.0, rival: None },
-];
+/// A cluster with a reflector.
+pub(super) struct Scenario {
+    title: &'static str,
+    nodes: u32,
+    /// Blocks of each.
+    each: u32,
+    wanted: &'static [Wanted],
+}
 
-pub(super) fn measure(extent: &Extent, title: &'static str, nodes: u32, each: u32) -> Result<Section> {
+/// S3.
+pub(super) const USUAL: Scenario = Scenario {
+    title: "S3: a route reflector",
+    nodes: 1000,
+    each: 8,
+    wanted: &[
+        Wanted::of_best("establish", 1.0),
+        Wanted::of_best("time", 0.5),
+        Wanted::of_best("processor", 0.5),
+        Wanted::of_best("node down", 0.6),
+        Wanted::of_best("node joins", 1.0),
+        Wanted::of_best("peak memory", 1.0),
+    ],
+};
+
+/// S3b.
+pub(super) const LARGE: Scenario = Scenario {
+    title: "S3b: a route reflector of 2,000 nodes",
+    nodes: 2000,
+    each: 8,
+    wanted: &[Wanted::of_best("time", 0.4), Wanted::at_most("peak memory", 80.0 * MB)],
+};
+
+/// S3c.
+pub(super) const HUGE: Scenario = Scenario {
+    title: "S3c: a route reflector of 5,000 nodes",
+    nodes: 5000,
+    each: 2,
+    wanted: &[Wanted::of_best("time", 0.4)],
+};
+
+pub(super) fn measure(extent: &Extent, scenario: &Scenario) -> Result<Section> {
+    let Scenario { title, nodes, each, wanted } = *scenario;
     let nodes = extent.size(nodes, nodes / 5);
     let rounds = extent.rounds(5)?;
     let method = format!(
@@ -41,7 +73,7 @@ pub(super) fn measure(extent: &Extent, title: &'static str, nodes: u32, each: u3
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure(title, method, &COLUMNS, &WANTED, |contender| run(contender, nodes, each)))
+    Ok(rounds.measure(title, method, &COLUMNS, wanted, |contender| run(contender, nodes, each)))
 }
 
 /// What a reflector needs for clusters of several sizes, with a block for each node.
@@ -82,7 +114,7 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
             sessions.push(swarm.connect(*peer, Some(Sink::new(Relation::Internal, prefixes.clone())))?);
         }
         let established = swarm.establish(dialed + PATIENCE)?;
-        rig.await_quiet()?;
+        rig.await_quiet(swarm)?;
         let numbered = || (0..nodes).zip(&sessions);
         let everything = reflected(&all, each);
         for (number, session) in numbered() {
@@ -123,7 +155,7 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
             swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
         }
         swarm.forget(first)?;
-        rig.await_quiet()?;
+        rig.await_quiet(swarm)?;
         let back = Instant::now();
         swarm.reconnect(first)?;
         swarm.establish(back + PATIENCE)?;

@@ -20,6 +20,8 @@ pub(crate) const SPEAKER: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 /// The other end of its link, where nodes are behind.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
+/// A million octets in MiB.
+pub(crate) const MB: f64 = 1_000_000.0 / (1024.0 * 1024.0);
 /// Beyond this a contender has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -47,7 +49,10 @@ impl Rig {
         let process = contender.start(&host, peers)?;
         let mut rig = Self { process, load, _host: host.clone() };
         rig.await_listener(&host).with_context(|| rig.process.log().unwrap_or_default())?;
-        rig.await_quiet()?;
+        rig.await_quiet_while(|pause| {
+            thread::park_timeout(pause);
+            Ok(())
+        })?;
         Ok(rig)
     }
 
@@ -77,8 +82,12 @@ impl Rig {
         }
     }
 
-    /// Waits until the contender uses no processor to speak of.
-    pub(crate) fn await_quiet(&self) -> Result<()> {
+    /// Waits until the contender uses no processor to speak of, while the sessions are kept up.
+    pub(crate) fn await_quiet(&self, swarm: &mut Swarm) -> Result<()> {
+        self.await_quiet_while(|pause| swarm.work_until(Instant::now() + pause))
+    }
+
+    fn await_quiet_while(&self, mut pass: impl FnMut(Duration) -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut before = f64::MIN;
         loop {
@@ -88,7 +97,7 @@ impl Rig {
             }
             ensure!(Instant::now() < deadline, "it does not come to rest");
             before = now;
-            thread::park_timeout(Duration::from_millis(300));
+            pass(Duration::from_millis(300))?;
         }
     }
 }

@@ -16,14 +16,21 @@ pub(super) struct Rounds {
     pub(super) runs: usize,
 }
 
-/// A target against the best of the others in the same run.
+/// Something wanted of a quantity, of which our worst counts.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    /// The quantity.
-    pub(super) column: &'static str,
-    /// Share of the best rival's median that our worst may be.
-    pub(super) share: f64,
-    /// The one that counts, which may be the floor; all but the floor if there is none.
-    pub(super) rival: Option<&'static str>,
+    column: &'static str,
+    most: Most,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Most {
+    /// A share of the best rival's median.
+    OfBest(f64),
+    /// A share of the floor's median.
+    OfFloor(f64),
+    /// So much of the column's unit.
+    Fixed(f64),
 }
 
 impl Rounds {
@@ -127,7 +134,7 @@ impl Rounds {
 
 /// The columns in which the best of the others is what we are compared with.
 fn compared(columns: &[Column], wanted: &[Wanted]) -> Vec<usize> {
-    let wanted = wanted.iter().filter(|wanted| wanted.rival.is_none());
+    let wanted = wanted.iter().filter(|wanted| matches!(wanted.most, Most::OfBest(_)));
     wanted.filter_map(|wanted| columns.iter().position(|column| column.name == wanted.column)).collect()
 }
 
@@ -146,13 +153,36 @@ fn hopeless(rivals: &[&[Samples]], columns: &[usize]) -> Vec<usize> {
 }
 
 impl Wanted {
-    /// Our worst to the best of the others.
+    /// At most a share of what the best of the others takes.
+    pub(super) const fn of_best(column: &'static str, share: f64) -> Self {
+        Self { column, most: Most::OfBest(share) }
+    }
+
+    /// At most a share of what the floor takes.
+    pub(super) const fn of_floor(column: &'static str, share: f64) -> Self {
+        Self { column, most: Most::OfFloor(share) }
+    }
+
+    /// At most so much of the column's unit.
+    pub(super) const fn at_most(column: &'static str, limit: f64) -> Self {
+        Self { column, most: Most::Fixed(limit) }
+    }
+
     fn judge(&self, section: &Section) -> Option<Target> {
         let ours = &section.rows.first()?.name;
-        let counts = |name: &str| self.rival.map_or(name != FLOOR, |rival| rival == name);
-        let (found, name) = section.worst_to_best(ours, self.column, counts)?;
-        let statement = format!("{}: our worst at most {:.2} of {name}'s median", self.column, self.share);
-        Some(Target { statement, found, limit: self.share })
+        let (limit, is_floor) = match self.most {
+            Most::OfBest(share) => (share, false),
+            Most::OfFloor(share) => (share, true),
+            Most::Fixed(limit) => {
+                let unit = section.columns.iter().find(|column| column.name == self.column)?.unit;
+                let statement = format!("{}: our worst at most {limit:.2} {unit}", self.column);
+                return Some(Target { statement, found: section.worst(ours, self.column)?, limit });
+            }
+        };
+        let (found, name) =
+            section.worst_to_best(ours, self.column, |name| (name == FLOOR) == is_floor)?;
+        let statement = format!("{}: our worst at most {limit:.2} of {name}'s median", self.column);
+        Some(Target { statement, found, limit })
     }
 }
 
