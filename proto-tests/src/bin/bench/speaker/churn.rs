@@ -206,7 +206,7 @@ fn expect(swarm: &mut Swarm, sinks: &[SessionId], side: &[usize]) -> Result<()> 
     let marks: Arc<[Mark]> =
         side.iter().flat_map(|side| std::iter::repeat_n(path_mark(&path(*side)), BLOCK as usize)).collect();
     for sink in sinks {
-        swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+        swarm.want(*sink, Expected { marks: marks.clone(), own: 0..0 })?;
     }
     Ok(())
 }

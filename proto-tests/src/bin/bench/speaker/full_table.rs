@@ -72,13 +72,13 @@ fn run(contender: &Contender, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f6
         swarm.establish(Instant::now() + PATIENCE)?;
         rig.await_quiet(swarm)?;
         let before = rig.usage()?;
-        swarm.sink(sink)?.expect(Expected { marks: best_of(&[feed]), own: 0..0 });
+        swarm.want(sink, Expected { marks: best_of(&[feed]), own: 0..0 })?;
         let begun = Instant::now();
         swarm.send(feeder, feed.octets.clone())?;
         let learned = swarm.await_right(begun + PATIENCE)?;
         let after = rig.usage()?;
         let updates = swarm.sink(sink)?.counts.updates;
-        swarm.sink(sink)?.expect(Expected::nothing(count));
+        swarm.want(sink, Expected::nothing(count))?;
         let died = Instant::now();
         swarm.kill(feeder);
         let withdrawn = swarm.await_right(died + PATIENCE)?;

@@ -81,7 +81,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         rig.await_quiet(swarm)?;
         let marks = best_of(&references);
         for sink in &sinks {
-            swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+            swarm.want(*sink, Expected { marks: marks.clone(), own: 0..0 })?;
         }
         let before = rig.usage()?;
         let begun = Instant::now();
@@ -98,7 +98,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         if !is_floor {
             let marks = best_of(&references[1..]);
             for sink in &sinks {
-                swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+                swarm.want(*sink, Expected { marks: marks.clone(), own: 0..0 })?;
             }
             let died = Instant::now();
             swarm.kill(feeders[0]);

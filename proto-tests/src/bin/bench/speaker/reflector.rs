@@ -67,8 +67,9 @@ pub(super) fn measure(extent: &Extent, scenario: &Scenario) -> Result<Section> {
     let method = format!(
         "{nodes} nodes of one AS, each with {each} blocks and a session with a route reflector: {} deliveries. `establish` \
          is the time from the first connection until all sessions are up; `time`, from the first octet of an UPDATE until \
-         every node has the right path of every block. Then one node's connection closes, until all others know; it \
-         connects again, until it has everything and all others have its blocks. {} repetitions. {}.",
+         every node has the right path of every block. Then one node's connection closes, until all others know, for \
+         which the load waits without sleep: it keeps one processor busy; the node connects again, until it has everything \
+         and all others have its blocks. {} repetitions. {}.",
         u64::from(nodes) * u64::from(nodes - 1) * u64::from(each),
         rounds.runs,
         rounds.settings()
@@ -118,7 +119,7 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         let numbered = || (0..nodes).zip(&sessions);
         let everything = reflected(&all, each);
         for (number, session) in numbered() {
-            swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
+            swarm.want(*session, Expected { marks: everything.clone(), own: blocks(number) })?;
         }
         let feeds: Vec<_> =
             (0..nodes).map(|number| node(&prefixes, blocks(number), all[number as usize])).collect();
@@ -134,11 +135,11 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         let without: Vec<u32> = std::iter::once(0).chain(all[1..].iter().copied()).collect();
         let without = reflected(&without, each);
         for (number, session) in numbered().skip(1) {
-            swarm.sink(*session)?.expect(Expected { marks: without.clone(), own: blocks(number) });
+            swarm.want(*session, Expected { marks: without.clone(), own: blocks(number) })?;
         }
         let died = Instant::now();
         swarm.kill(first);
-        let gone = swarm.await_right(died + PATIENCE)?;
+        let gone = swarm.await_right_awake(died + PATIENCE)?;
         if matches!(contender, Contender::Floor) {
             // It does not know what others announced before.
             return Ok(vec![
@@ -152,7 +153,7 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         }
 
         for (number, session) in numbered() {
-            swarm.sink(*session)?.expect(Expected { marks: everything.clone(), own: blocks(number) });
+            swarm.want(*session, Expected { marks: everything.clone(), own: blocks(number) })?;
         }
         swarm.forget(first)?;
         rig.await_quiet(swarm)?;
