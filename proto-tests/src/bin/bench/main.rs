@@ -93,6 +93,8 @@ enum Subject {
     S3b,
     /// The speaker: a route reflector of 5,000 nodes
     S3c,
+    /// The speaker: a thousand sessions come up
+    Establish,
     /// The speaker: churn
     S4,
     /// The speaker: ten times the churn
@@ -184,6 +186,7 @@ fn measure(subject: Subject, options: &Options) -> Result<Section> {
         Subject::S3 => speaker::reflector(&options.extent()),
         Subject::S3b => speaker::large_reflector(&options.extent()),
         Subject::S3c => speaker::huge_reflector(&options.extent()),
+        Subject::Establish => speaker::establish(&options.extent()),
         Subject::S4 => speaker::churn(&options.extent()),
         Subject::S4m => speaker::fast_churn(&options.extent()),
         Subject::S4s => speaker::stalled_churn(&options.extent()),

@@ -2,6 +2,7 @@
 
 mod churn;
 mod contender;
+mod establish;
 mod full_table;
 mod growth;
 mod idle;
@@ -71,6 +72,11 @@ pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
 /// A reflector by the size of its cluster.
 pub(crate) fn sizing(extent: &Extent) -> Result<Section> {
     reflector::sizes(extent)
+}
+
+/// A thousand sessions come up.
+pub(crate) fn establish(extent: &Extent) -> Result<Section> {
+    establish::measure(extent)
 }
 
 /// S4: churn.

@@ -35,7 +35,6 @@ pub(super) const USUAL: Scenario = Scenario {
     nodes: 1000,
     each: 8,
     wanted: &[
-        Wanted::of_best("establish", 1.0),
         Wanted::of_best("time", 0.5),
         Wanted::of_best("processor", 0.5),
         Wanted::of_best("node down", 0.6),
