@@ -11,7 +11,7 @@ use crate::shell::{self, cargo, command, workspace};
 /// What `cargo xtask bench` may be told.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Few repetitions of small problems; nothing is written.
+    /// One repetition of small problems, five minutes at most; nothing is written.
     #[arg(long)]
     quick: bool,
     /// Measure only `lab`, `cni` (S9), `routes` (S5), `sizes`, of the speaker `s1`, `s2`, `s3`, `s3b`, `s3c`,

@@ -20,20 +20,23 @@ mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use muslin_netns::{Entered, become_root_in_user_namespace};
 
 use crate::report::{Machine, Report, Section};
 use crate::speaker::{Extent, Grown};
 
+/// What nobody has to wait longer for who wants to know whether the benchmarks work.
+const QUICK: Duration = Duration::from_mins(5);
+
 /// Measures Muslin beside others.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Options {
-    /// Few repetitions of small problems: shows that the benchmarks work, not how fast anything is
+    /// One repetition of small problems, five minutes at most: shows that the benchmarks work, not how fast anything is
     #[arg(long)]
     quick: bool,
     /// Measure only this; may be given several times
@@ -144,6 +147,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
     let subjects = if options.only.is_empty() { Subject::value_variants() } else { &options.only };
     let name = |subject: &Subject| format!("{subject:?}").to_lowercase();
     let order: Vec<String> = Subject::value_variants().iter().map(name).collect();
@@ -158,13 +162,19 @@ fn run(options: &Options) -> Result<()> {
             continue;
         }
         eprintln!("==> {subject:?}");
+        let subject_begun = Instant::now();
         report.put(&name(subject), machine.clone(), measure(*subject, options)?, &order);
+        eprintln!("{subject:?} took {:.1} s", subject_begun.elapsed().as_secs_f64());
         // Each at once: what was measured before an interruption counts.
         if let Some(folder) = &options.write {
             report.write(folder)?;
         }
     }
     println!("{}", report.markdown());
+    let took = begun.elapsed();
+    eprintln!("all of it took {:.0} s", took.as_secs_f64());
+    let is_in_time = !options.quick || !options.only.is_empty() || took <= QUICK;
+    ensure!(is_in_time, "--quick has to be over within {QUICK:?}");
     Ok(())
 }
 

@@ -13,9 +13,12 @@ mod rig;
 mod rounds;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
+use self::contender::Contender;
+use self::rig::Turn;
 use self::rounds::Rounds;
 use crate::report::Section;
 
@@ -40,7 +43,16 @@ impl Extent {
     }
 
     fn rounds(&self, full: usize) -> Result<Rounds> {
-        Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), &self.with)
+        Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), self.patience(), &self.with)
+    }
+
+    /// Beyond this a contender has failed.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(if self.quick { 10 } else { 60 })
+    }
+
+    fn turn<'a>(&self, contender: &'a Contender) -> Turn<'a> {
+        Turn { contender, patience: self.patience() }
     }
 }
 

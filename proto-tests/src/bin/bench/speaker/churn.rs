@@ -9,8 +9,8 @@ use muslin_proto_tests::load::{
 };
 
 use super::Extent;
-use super::contender::{Contender, external};
-use super::rig::{MB, PATIENCE, Rig, seconds};
+use super::contender::external;
+use super::rig::{MB, Rig, Turn, seconds};
 use super::rounds::{Rounds, Wanted};
 use crate::report::{Column, Section};
 
@@ -123,7 +123,7 @@ pub(super) fn measure(extent: &Extent, pace: Pace) -> Result<Section> {
         wanted.push(Wanted::at_most("longest silence", f64::from(SHORT) / 2.0));
     }
     let method = pace.method(count, &rounds);
-    Ok(rounds.measure(pace.title, method, &COLUMNS, &wanted, |contender| run(contender, count, pace)))
+    Ok(rounds.measure(pace.title, method, &COLUMNS, &wanted, |turn| run(turn, count, pace)))
 }
 
 /// The two paths that a block goes between.
@@ -132,11 +132,11 @@ fn path(side: usize) -> [u32; 3] {
 }
 
 /// One repetition of two seconds at a pace.
-pub(super) fn at(contender: &Contender, cycles: u32) -> Result<Vec<f64>> {
-    run(contender, 100_000, Pace { cycles, ..FAST })
+pub(super) fn at(turn: Turn<'_>, cycles: u32) -> Result<Vec<f64>> {
+    run(turn, 100_000, Pace { cycles, ..FAST })
 }
 
-fn run(contender: &Contender, count: u32, pace: Pace) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, count: u32, pace: Pace) -> Result<Vec<f64>> {
     let peers = pace.peers();
     let prefixes = Prefixes::internet(count);
     let range = |block: u32| block * BLOCK..(block + 1) * BLOCK;
@@ -146,18 +146,18 @@ fn run(contender: &Contender, count: u32, pace: Pace) -> Result<Vec<f64>> {
             .map(|block| [withdrawal(&prefixes, range(block)), announce(block)].concat().into())
             .collect()
     });
-    let rig = Rig::new(contender, &peers)?;
+    let rig = Rig::new(turn, &peers)?;
     rig.load(|swarm| {
         let feeder = swarm.connect(peers[0], None)?;
-        let sink = || Some(Sink::new(contender.external(), prefixes.clone()));
+        let sink = || Some(Sink::new(turn.contender.external(), prefixes.clone()));
         let sinks: Vec<_> =
             peers[1..].iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
-        swarm.establish(Instant::now() + PATIENCE)?;
+        swarm.establish(rig.deadline(Instant::now()))?;
         expect(swarm, &sinks, &vec![0; sides[0].len()])?;
         for block in &sides[0] {
             swarm.send(feeder, block.clone())?;
         }
-        swarm.await_right(Instant::now() + PATIENCE)?;
+        swarm.await_right(rig.deadline(Instant::now()))?;
         rig.await_quiet(swarm)?;
         let stalled = sinks.first().copied().filter(|_| pace.is_stalled(1));
         if let Some(stalled) = stalled {
@@ -180,14 +180,14 @@ fn run(contender: &Contender, count: u32, pace: Pace) -> Result<Vec<f64>> {
             swarm.turn(Duration::from_millis(1))?;
         }
         expect(swarm, &sinks, &side)?;
-        let right = swarm.await_right(begun + PATIENCE)?;
+        let right = swarm.await_right(rig.deadline(begun))?;
         let after = rig.usage()?;
         let silence = if pace.hold_time == SHORT { swarm.silence(feeder).as_secs_f64() } else { f64::NAN };
         let mut caught_up = f64::NAN;
         if let Some(stalled) = stalled {
             let reads = Instant::now();
             swarm.set_reading(stalled, true)?;
-            caught_up = seconds(reads, swarm.await_right(reads + PATIENCE)?);
+            caught_up = seconds(reads, swarm.await_right(rig.deadline(reads))?);
         }
         let peak = rig.usage()?.peak_mib;
         Ok(vec![

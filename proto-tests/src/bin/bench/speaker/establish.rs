@@ -6,8 +6,8 @@ use anyhow::Result;
 use muslin_proto_tests::load::Peer;
 
 use super::Extent;
-use super::contender::{Contender, internal};
-use super::rig::{ASN, PATIENCE, Rig, seconds};
+use super::contender::internal;
+use super::rig::{ASN, Rig, Turn, seconds};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
 
@@ -28,22 +28,22 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("Establishing sessions", method, &COLUMNS, &WANTED, |contender| {
-        run(contender, sessions)
+    Ok(rounds.measure("Establishing sessions", method, &COLUMNS, &WANTED, |turn| {
+        run(turn, sessions)
     }))
 }
 
-fn run(contender: &Contender, sessions: u32) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, sessions: u32) -> Result<Vec<f64>> {
     let peers: Vec<Peer> =
         (0..sessions).map(|number| Peer { address: internal(number), asn: ASN, hold_time: 90 }).collect();
-    let rig = Rig::new(contender, &peers)?;
+    let rig = Rig::new(turn, &peers)?;
     rig.load(|swarm| {
         let before = rig.usage()?;
         let dialed = Instant::now();
         for peer in &peers {
             swarm.connect(*peer, None)?;
         }
-        let established = swarm.establish(dialed + PATIENCE)?;
+        let established = swarm.establish(rig.deadline(dialed))?;
         // Whoever has more to do for them does it now; a session that does not last is an error.
         rig.await_quiet(swarm)?;
         let after = rig.usage()?;

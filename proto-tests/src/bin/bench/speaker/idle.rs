@@ -6,8 +6,8 @@ use anyhow::Result;
 use muslin_proto_tests::load::Peer;
 
 use super::Extent;
-use super::contender::{Contender, internal};
-use super::rig::{ASN, PATIENCE, Rig};
+use super::contender::internal;
+use super::rig::{ASN, Rig, Turn};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
 
@@ -22,7 +22,8 @@ const WANTED: [Wanted; 3] = [
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
     let sessions = extent.size(1000, 200);
-    let window = Duration::from_secs(if extent.quick { 5 } else { 20 });
+    let settling = Duration::from_secs(if extent.quick { 1 } else { 3 });
+    let window = Duration::from_secs(if extent.quick { 2 } else { 20 });
     let rounds = extent.rounds(5)?;
     let method = format!(
         "{sessions} established sessions without routes, hold time 9 s and a KEEPALIVE every 3 s both ways, watched for \
@@ -31,22 +32,22 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("S6: idle sessions", method, &COLUMNS, &WANTED, |contender| {
-        run(contender, sessions, window)
+    Ok(rounds.measure("S6: idle sessions", method, &COLUMNS, &WANTED, |turn| {
+        run(turn, sessions, [settling, window])
     }))
 }
 
-fn run(contender: &Contender, sessions: u32, window: Duration) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, sessions: u32, [settling, window]: [Duration; 2]) -> Result<Vec<f64>> {
     let peers: Vec<Peer> =
         (0..sessions).map(|number| Peer { address: internal(number), asn: ASN, hold_time: 9 }).collect();
-    let rig = Rig::new(contender, &peers)?;
+    let rig = Rig::new(turn, &peers)?;
     rig.load(|swarm| {
         for peer in &peers {
             swarm.connect(*peer, None)?;
         }
-        swarm.establish(Instant::now() + PATIENCE)?;
+        swarm.establish(rig.deadline(Instant::now()))?;
         // The bustle of the beginning is not meant.
-        swarm.work_until(Instant::now() + Duration::from_secs(3))?;
+        swarm.work_until(Instant::now() + settling)?;
         let before = rig.usage()?;
         swarm.work_until(Instant::now() + window)?;
         let after = rig.usage()?;

@@ -7,8 +7,8 @@ use anyhow::Result;
 use muslin_proto_tests::load::{Expected, Mark, Peer, Prefixes, Sink, announcement, path_mark};
 
 use super::Extent;
-use super::contender::{Contender, external};
-use super::rig::{PATIENCE, Rig, seconds};
+use super::contender::external;
+use super::rig::{Rig, Turn, seconds};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
 
@@ -33,28 +33,28 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.settings()
     );
     Ok(rounds
-        .measure("S7: one change", method, &COLUMNS, &WANTED, |contender| run(contender, count, changes)))
+        .measure("S7: one change", method, &COLUMNS, &WANTED, |turn| run(turn, count, changes)))
 }
 
 fn peer(number: u32) -> Peer {
     Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
 }
 
-fn run(contender: &Contender, count: u32, changes: u32) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, count: u32, changes: u32) -> Result<Vec<f64>> {
     let prefixes = Prefixes::internet(count);
     let path = |turn: u32| [peer(0).asn, 64_600 + turn % 2];
     let announce = |numbers, turn| -> Arc<[u8]> {
         announcement(&prefixes, numbers, &path(turn), peer(0).address.into()).into()
     };
-    let rig = Rig::new(contender, &[peer(0), peer(1)])?;
+    let rig = Rig::new(turn, &[peer(0), peer(1)])?;
     rig.load(|swarm| {
         let feeder = swarm.connect(peer(0), None)?;
-        let sink = swarm.connect(peer(1), Some(Sink::new(contender.external(), prefixes.clone())))?;
-        swarm.establish(Instant::now() + PATIENCE)?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(turn.contender.external(), prefixes.clone())))?;
+        swarm.establish(rig.deadline(Instant::now()))?;
         let mut marks: Vec<Mark> = vec![path_mark(&path(0)); count as usize];
         swarm.want(sink, Expected { marks: marks.clone().into(), own: 0..0 })?;
         swarm.send(feeder, announce(0..count, 0))?;
-        swarm.await_right(Instant::now() + PATIENCE)?;
+        swarm.await_right(rig.deadline(Instant::now()))?;
         rig.await_quiet(swarm)?;
         let mut taken = Vec::new();
         for turn in 1..=changes {
@@ -67,7 +67,7 @@ fn run(contender: &Contender, count: u32, changes: u32) -> Result<Vec<f64>> {
             swarm.want(sink, Expected { marks: marks.clone().into(), own: 0..0 })?;
             let begun = Instant::now();
             swarm.send(feeder, octets)?;
-            taken.push(seconds(begun, swarm.await_right_awake(begun + PATIENCE)?) * 1000.0);
+            taken.push(seconds(begun, swarm.await_right_awake(rig.deadline(begun))?) * 1000.0);
         }
         taken.sort_unstable_by(f64::total_cmp);
         Ok(vec![taken[taken.len() / 2], taken[taken.len() * 99 / 100]])

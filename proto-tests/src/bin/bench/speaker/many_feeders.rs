@@ -7,7 +7,7 @@ use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best
 
 use super::Extent;
 use super::contender::{Contender, external};
-use super::rig::{PATIENCE, Rig, seconds, share};
+use super::rig::{Rig, Turn, seconds, share};
 use super::rounds::Wanted;
 use crate::report::{Column, Section};
 
@@ -42,8 +42,8 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |contender| {
-        run(contender, &prefixes, &feeds)
+    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |turn| {
+        run(turn, &prefixes, &feeds)
     }))
 }
 
@@ -56,28 +56,28 @@ fn feeds(prefixes: &Prefixes) -> Vec<Feed> {
 }
 
 /// One repetition at a size.
-pub(super) fn at(contender: &Contender, count: u32) -> Result<Vec<f64>> {
+pub(super) fn at(turn: Turn<'_>, count: u32) -> Result<Vec<f64>> {
     let prefixes = Prefixes::internet(count);
-    run(contender, &prefixes, &feeds(&prefixes))
+    run(turn, &prefixes, &feeds(&prefixes))
 }
 
 fn peer(number: u32) -> Peer {
     Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
 }
 
-fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec<f64>> {
     let peers: Vec<Peer> = (0..2 * PEERS).map(peer).collect();
     let (feeding, receiving) = peers.split_at(feeds.len());
-    let rig = Rig::new(contender, &peers)?;
-    let is_floor = matches!(contender, Contender::Floor);
+    let rig = Rig::new(turn, &peers)?;
+    let is_floor = matches!(turn.contender, Contender::Floor);
     // The floor does not choose: it reads all and copies what the first sends.
     let references: Vec<&Feed> = feeds.iter().take(if is_floor { 1 } else { feeds.len() }).collect();
     rig.load(|swarm| {
         let feeders: Vec<_> = feeding.iter().map(|peer| swarm.connect(*peer, None)).collect::<Result<_>>()?;
-        let sink = || Some(Sink::new(contender.external(), prefixes.clone()));
+        let sink = || Some(Sink::new(turn.contender.external(), prefixes.clone()));
         let sinks: Vec<_> =
             receiving.iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
-        swarm.establish(Instant::now() + PATIENCE)?;
+        swarm.establish(rig.deadline(Instant::now()))?;
         rig.await_quiet(swarm)?;
         let marks = best_of(&references);
         for sink in &sinks {
@@ -88,7 +88,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         for (feeder, feed) in feeders.iter().zip(feeds) {
             swarm.send(*feeder, feed.octets.clone())?;
         }
-        let learned = swarm.await_right(begun + PATIENCE)?;
+        let learned = swarm.await_right(rig.deadline(begun))?;
         let after = rig.usage()?;
         let mut announced = 0;
         for sink in &sinks {
@@ -102,7 +102,7 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
             }
             let died = Instant::now();
             swarm.kill(feeders[0]);
-            loss = seconds(died, swarm.await_right(died + PATIENCE)?);
+            loss = seconds(died, swarm.await_right(rig.deadline(died))?);
         }
         let fewest = u64::from(prefixes.count()) * u64::from(PEERS);
         Ok(vec![

@@ -7,7 +7,7 @@ use muslin_proto_tests::load::{Expected, Peer, Prefixes, Relation, Sink, node, r
 
 use super::Extent;
 use super::contender::{Contender, internal};
-use super::rig::{ASN, MB, PATIENCE, Rig, seconds};
+use super::rig::{ASN, MB, Rig, Turn, seconds};
 use super::rounds::Wanted;
 use crate::report::{Column, Row, Samples, Section};
 
@@ -61,7 +61,7 @@ pub(super) const HUGE: Scenario = Scenario {
 
 pub(super) fn measure(extent: &Extent, scenario: &Scenario) -> Result<Section> {
     let Scenario { title, nodes, each, wanted } = *scenario;
-    let nodes = extent.size(nodes, nodes / 5);
+    let nodes = extent.size(nodes, nodes / 10);
     let rounds = extent.rounds(5)?;
     let method = format!(
         "{nodes} nodes of one AS, each with {each} blocks and a session with a route reflector: {} deliveries. `establish` \
@@ -73,7 +73,7 @@ pub(super) fn measure(extent: &Extent, scenario: &Scenario) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure(title, method, &COLUMNS, wanted, |contender| run(contender, nodes, each)))
+    Ok(rounds.measure(title, method, &COLUMNS, wanted, |turn| run(turn, nodes, each)))
 }
 
 /// What a reflector needs for clusters of several sizes, with a block for each node.
@@ -85,7 +85,7 @@ pub(super) fn sizes(extent: &Extent) -> Result<Section> {
         let mut values = vec![Samples::default(); COLUMNS.len()];
         for _ in 0..runs {
             eprintln!("{nodes} nodes");
-            let measured = run(&Contender::Muslin, *nodes, 1)?;
+            let measured = run(extent.turn(&Contender::Muslin), *nodes, 1)?;
             values.iter_mut().zip(measured).for_each(|(samples, value)| samples.push(value));
         }
         rows.push(Row { name: format!("{nodes} nodes"), values });
@@ -100,20 +100,20 @@ pub(super) fn sizes(extent: &Extent) -> Result<Section> {
 }
 
 /// One repetition.
-pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f64>> {
+pub(super) fn run(turn: Turn<'_>, nodes: u32, each: u32) -> Result<Vec<f64>> {
     let peers: Vec<Peer> =
         (0..nodes).map(|number| Peer { address: internal(number), asn: ASN, hold_time: 90 }).collect();
     let prefixes = Prefixes::blocks(nodes * each);
     let blocks = |number: u32| number * each..(number + 1) * each;
     let all: Vec<u32> = peers.iter().map(|peer| peer.address.into()).collect();
-    let rig = Rig::new(contender, &peers)?;
+    let rig = Rig::new(turn, &peers)?;
     rig.load(|swarm| {
         let dialed = Instant::now();
         let mut sessions = Vec::new();
         for peer in &peers {
             sessions.push(swarm.connect(*peer, Some(Sink::new(Relation::Internal, prefixes.clone())))?);
         }
-        let established = swarm.establish(dialed + PATIENCE)?;
+        let established = swarm.establish(rig.deadline(dialed))?;
         rig.await_quiet(swarm)?;
         let numbered = || (0..nodes).zip(&sessions);
         let everything = reflected(&all, each);
@@ -127,7 +127,7 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         for (feed, session) in feeds.iter().zip(&sessions) {
             swarm.send(*session, feed.octets.clone())?;
         }
-        let learned = swarm.await_right(begun + PATIENCE)?;
+        let learned = swarm.await_right(rig.deadline(begun))?;
         let after = rig.usage()?;
 
         let first = sessions[0];
@@ -138,8 +138,8 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         }
         let died = Instant::now();
         swarm.kill(first);
-        let gone = swarm.await_right_awake(died + PATIENCE)?;
-        if matches!(contender, Contender::Floor) {
+        let gone = swarm.await_right_awake(rig.deadline(died))?;
+        if matches!(turn.contender, Contender::Floor) {
             // It does not know what others announced before.
             return Ok(vec![
                 seconds(begun, learned),
@@ -158,9 +158,9 @@ pub(super) fn run(contender: &Contender, nodes: u32, each: u32) -> Result<Vec<f6
         rig.await_quiet(swarm)?;
         let back = Instant::now();
         swarm.reconnect(first)?;
-        swarm.establish(back + PATIENCE)?;
+        swarm.establish(rig.deadline(back))?;
         swarm.send(first, feeds[0].octets.clone())?;
-        let joined = swarm.await_right(back + PATIENCE)?;
+        let joined = swarm.await_right(rig.deadline(back))?;
         let peak = rig.usage()?.peak_mib;
         Ok(vec![
             seconds(begun, learned),

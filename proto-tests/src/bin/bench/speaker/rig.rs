@@ -22,19 +22,25 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
 /// A million octets in MiB.
 pub(crate) const MB: f64 = 1_000_000.0 / (1024.0 * 1024.0);
-/// Beyond this a contender has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// A contender's turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) contender: &'a Contender,
+    /// Beyond this it has failed.
+    pub(crate) patience: Duration,
+}
 
 /// A contender that is ready for its load.
 pub(crate) struct Rig {
     process: Process,
+    patience: Duration,
     load: Namespace,
     _host: Namespace,
 }
 
 impl Rig {
     /// Starts a contender with these peers, and waits until it listens and has nothing to do.
-    pub(crate) fn new(contender: &Contender, peers: &[Peer]) -> Result<Self> {
+    pub(crate) fn new(turn: Turn<'_>, peers: &[Peer]) -> Result<Self> {
         let (host, load) = (Namespace::new("contender")?, Namespace::new("load")?);
         connect(&host, "eth0", &load, "eth0")?;
         host.add_address("eth0", format!("{SPEAKER}/24").parse()?)?;
@@ -46,8 +52,8 @@ impl Rig {
         // On a loopback every address of the subnet is our own.
         load.add_address("lo", "10.1.0.0/16".parse()?)?;
         host.add_route("10.0.0.0/8".parse()?, GATEWAY.into())?;
-        let process = contender.start(&host, peers)?;
-        let mut rig = Self { process, load, _host: host.clone() };
+        let process = turn.contender.start(&host, peers)?;
+        let mut rig = Self { process, patience: turn.patience, load, _host: host.clone() };
         rig.await_listener(&host).with_context(|| rig.process.log().unwrap_or_default())?;
         rig.await_quiet_while(|pause| {
             thread::park_timeout(pause);
@@ -65,13 +71,18 @@ impl Rig {
         })
     }
 
+    /// When it has failed that has not done by then what began at a moment.
+    pub(crate) fn deadline(&self, begun: Instant) -> Instant {
+        begun + self.patience
+    }
+
     /// What the contender has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         self.process.ids()?.into_iter().map(Usage::of).sum()
     }
 
     fn await_listener(&mut self, host: &Namespace) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.deadline(Instant::now());
         loop {
             self.process.check()?;
             if host.run(is_listening)?? {
@@ -88,7 +99,7 @@ impl Rig {
     }
 
     fn await_quiet_while(&self, mut pass: impl FnMut(Duration) -> Result<()>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.deadline(Instant::now());
         let mut before = f64::MIN;
         loop {
             let now = self.usage()?.cpu_seconds;

@@ -1,8 +1,11 @@
 //! Contenders take turns, and each turn is a number of every quantity.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::contender::{Contender, FLOOR};
+use super::rig::Turn;
 use crate::report::{Column, Row, Samples, Section, Target};
 
 /// Whoever needs this many times as much as the best of everything that we are compared in is measured once: he will be the
@@ -14,6 +17,7 @@ pub(super) struct Rounds {
     contenders: Vec<Contender>,
     /// How often.
     pub(super) runs: usize,
+    patience: Duration,
 }
 
 /// Something wanted of a quantity, of which our worst counts.
@@ -34,14 +38,14 @@ enum Most {
 }
 
 impl Rounds {
-    pub(super) fn new(runs: usize, with: &[String]) -> Result<Self> {
+    pub(super) fn new(runs: usize, patience: Duration, with: &[String]) -> Result<Self> {
         let plain = |name: &str| name.to_lowercase().replace(' ', "");
         let mut contenders = Contender::all();
         contenders.retain(|contender| {
             with.is_empty() || with.iter().any(|name| plain(name) == plain(contender.name()))
         });
         ensure!(!contenders.is_empty(), "nobody is called {with:?}");
-        Ok(Self { contenders, runs })
+        Ok(Self { contenders, runs, patience })
     }
 
     /// Without the floor, where it cannot do what is asked for.
@@ -58,7 +62,7 @@ impl Rounds {
         method: String,
         columns: &[Column],
         wanted: &[Wanted],
-        mut measure: impl FnMut(&Contender) -> Result<Vec<f64>>,
+        mut measure: impl FnMut(Turn<'_>) -> Result<Vec<f64>>,
     ) -> Section {
         let mut samples = vec![vec![Samples::default(); columns.len()]; self.contenders.len()];
         let mut notes: Vec<Option<String>> = vec![None; self.contenders.len()];
@@ -73,7 +77,7 @@ impl Rounds {
                     continue;
                 }
                 eprintln!("round {} of {}: {}", run + 1, self.runs, contender.name());
-                match measure(contender) {
+                match measure(Turn { contender, patience: self.patience }) {
                     Ok(values) => {
                         for (samples, value) in samples[place].iter_mut().zip(values) {
                             samples.push(value);
