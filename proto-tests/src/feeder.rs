@@ -68,8 +68,12 @@ fn encode_sets(routes: u32, from: Ipv4Addr, announced: impl Fn(u32) -> bool) -> 
         }
         let path: Vec<u32> =
             [ASN].into_iter().chain((0..set % 5).map(|hop| 100_000 + set / 7 + hop)).collect();
-        let attributes =
-            [wire::origin(0), wire::as_path(&path), wire::next_hop(next_hop(from, set)), wire::communities(&[set])];
+        let attributes = [
+            wire::origin(0),
+            wire::as_path(&path),
+            wire::next_hop(next_hop(from, set)),
+            wire::communities(&[set]),
+        ];
         let nlri: Vec<u8> = (first..routes.min(first + PREFIXES_PER_UPDATE))
             .flat_map(|number| {
                 let [a, b, c, _] = kernel::prefix(number).octets();

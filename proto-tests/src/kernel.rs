@@ -3,6 +3,7 @@
 use std::fs;
 use std::iter::Sum;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::ops::Sub;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -154,6 +155,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Largest resident memory so far in MiB.
     pub peak_mib: f64,
+    /// How often these threads gave a processor away, or were made to.
+    pub switches: u64,
 }
 
 impl Usage {
@@ -162,14 +165,20 @@ impl Usage {
     /// # Errors
     /// When it is gone.
     pub fn of(id: u32) -> Result<Self> {
-        let mut nanoseconds = 0;
+        let (mut nanoseconds, mut switches) = (0, 0);
         for thread in fs::read_dir(format!("/proc/{id}/task"))? {
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let folder = thread?.path();
+            let text = fs::read_to_string(folder.join("schedstat"))?;
             nanoseconds += text.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
+            let status = fs::read_to_string(folder.join("status"))?;
+            for name in ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"] {
+                switches += field(&status, name)?.parse::<u64>()?;
+            }
         }
         Ok(Self {
             cpu_seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
             peak_mib: status_mib(id, "VmHWM:")?,
+            switches,
         })
     }
 }
@@ -182,19 +191,38 @@ pub fn resident_mib(id: u32) -> Result<f64> {
     status_mib(id, "VmRSS:")
 }
 
-fn status_mib(id: u32, field: &'static str) -> Result<f64> {
+fn status_mib(id: u32, name: &'static str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
-    let kib: f64 = value.split_whitespace().next().context(field)?.parse()?;
+    let kib: f64 = field(&status, name)?.parse()?;
     Ok(kib / 1024.0)
+}
+
+/// What stands in `/proc/PID/status` behind a name and its colon.
+fn field<'a>(status: &'a str, name: &'static str) -> Result<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+    value.split_whitespace().next().context(name)
+}
+
+/// What was used since.
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
+            peak_mib: self.peak_mib - before.peak_mib,
+            switches: self.switches.saturating_sub(before.switches),
+        }
+    }
 }
 
 impl Sum for Usage {
     fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        let none = Self { cpu_seconds: 0.0, peak_mib: 0.0 };
+        let none = Self { cpu_seconds: 0.0, peak_mib: 0.0, switches: 0 };
         parts.fold(none, |sum, part| Self {
             cpu_seconds: sum.cpu_seconds + part.cpu_seconds,
             peak_mib: sum.peak_mib + part.peak_mib,
+            switches: sum.switches + part.switches,
         })
     }
 }

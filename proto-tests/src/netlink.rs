@@ -176,7 +176,8 @@ fn gateways_of(mut hops: &[u8]) -> Vec<Ipv4Addr> {
     let mut gateways = Vec::new();
     while let Some(size) = u16_at(hops, 0).map(usize::from).filter(|size| *size >= HOP_HEADER) {
         let of_hop = attributes(hops.get(HOP_HEADER..size).unwrap_or_default());
-        gateways.extend(of_hop.filter(|(kind, _)| *kind == RTA_GATEWAY).filter_map(|(_, value)| address(value)));
+        gateways
+            .extend(of_hop.filter(|(kind, _)| *kind == RTA_GATEWAY).filter_map(|(_, value)| address(value)));
         hops = hops.get(size.next_multiple_of(4)..).unwrap_or_default();
     }
     gateways

@@ -58,7 +58,8 @@ fn main() -> Result<(), Failure> {
         times[floors.len()].push(run_programmer(&host, routes)?);
     }
     let names = floors.iter().map(|(name, ..)| *name).chain(["programmer"]);
-    let told: Vec<String> = names.zip(&times).map(|(name, times)| format!("\"{name}\":{}", tell(times))).collect();
+    let told: Vec<String> =
+        names.zip(&times).map(|(name, times)| format!("\"{name}\":{}", tell(times))).collect();
     println!("{{\"routes\":{routes},\"runs\":{runs},{}}}", told.join(","));
     Ok(())
 }
@@ -185,9 +186,12 @@ fn run_floor(host: &Namespace, routes: u32, over: Over, order: Order) -> Result<
             Ok::<_, Failure>(begun.elapsed())
         };
         let changed = || numbers.iter().filter(|number| is_changed(**number));
-        let add = send_all(numbers.iter().map(|number| route(*number, to_one(*number, over), NEW)).collect())?;
-        let double = send_all(changed().map(|number| route(*number, to_two(*number, over), INSTEAD)).collect())?;
-        let single = send_all(changed().map(|number| route(*number, to_one(*number, over), INSTEAD)).collect())?;
+        let add =
+            send_all(numbers.iter().map(|number| route(*number, to_one(*number, over), NEW)).collect())?;
+        let double =
+            send_all(changed().map(|number| route(*number, to_two(*number, over), INSTEAD)).collect())?;
+        let single =
+            send_all(changed().map(|number| route(*number, to_one(*number, over), INSTEAD)).collect())?;
         let delete = send_all(numbers.iter().map(|number| deletion(*number)).collect())?;
         Ok(Times { add, double, single, delete, adopt: Duration::ZERO })
     })?

@@ -99,7 +99,11 @@ pub(crate) fn measure(binaries: &Path, extent: Extent) -> Result<Section> {
     };
     let target = |column: &str, limit: f64| {
         let (found, _) = section.worst_to_best(OURS, column, |name| name == PTP)?;
-        Some(Target { statement: format!("{column}: our worst at most {limit} of ptp's median"), found, limit })
+        Some(Target {
+            statement: format!("{column}: our worst at most {limit} of ptp's median"),
+            found,
+            limit,
+        })
     };
     let wanted = [("ADD", 0.5), ("DEL", 0.35), ("all ADDs at once", 0.5), ("all DELs at once", 0.35)];
     section.targets = wanted.into_iter().filter_map(|(column, limit)| target(column, limit)).collect();

@@ -76,8 +76,7 @@ pub(crate) fn measure(binaries: &Path, extent: Extent) -> Result<Section> {
 
 fn targets(section: &Section) -> Vec<Target> {
     let ratio = |statement: &str, column: &Column, to: Way, limit: f64| {
-        let (found, _) =
-            section.worst_to_best(Way::Muslin.name(), column.name, |name| name == to.name())?;
+        let (found, _) = section.worst_to_best(Way::Muslin.name(), column.name, |name| name == to.name())?;
         Some(Target { statement: format!("{statement}, at our worst"), found, limit })
     };
     // Times: 0.98 of a speed is its inverse.

@@ -307,6 +307,12 @@ impl Report {
     }
 }
 
+/// A count as a share of another one.
+#[allow(clippy::cast_precision_loss, reason = "counts of what happens are far below 2^52")]
+pub(crate) fn share(count: u64, of: u64) -> f64 {
+    count as f64 / of as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

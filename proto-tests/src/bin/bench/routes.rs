@@ -44,7 +44,8 @@ struct Tables {
 pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Section> {
     let tables = Tables { routes, first: feeder::encode(routes), second: feeder::encode_half(routes) };
     let learners = Learner::all();
-    let names = [FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
+    let names =
+        [FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
     let mut rows: Vec<Row> = names
         .map(|name| Row { name: name.to_owned(), values: vec![Samples::default(); COLUMNS.len()] })
         .collect();
@@ -99,7 +100,8 @@ fn targets(section: &Section) -> Vec<Target> {
     };
     let to_floor = |ours: &str, column: &str, limit: f64| {
         let (found, _) = section.worst_to_best(ours, column, |name| name == FLOOR)?;
-        let statement = format!("{ours}, {column}: worst at most {limit:.2} of the floor's median, scattered order");
+        let statement =
+            format!("{ours}, {column}: worst at most {limit:.2} of the floor's median, scattered order");
         Some(Target { statement, found, limit })
     };
     let [install, double, _, remove, _, processor, _] = COLUMNS.map(|column| column.name);

@@ -9,12 +9,14 @@ use anyhow::{Context, Result};
 
 use self::cluster::{Cluster, Kind};
 use self::watch::Watch;
-use crate::report::{Column, Row, Samples, Section, Target};
+use crate::report::{Column, Row, Samples, Section, Target, share};
 
-const COLUMNS: [Column; 3] = [
+const COLUMNS: [Column; 5] = [
     Column { name: "median", unit: "ms" },
     Column { name: "99 of 100", unit: "ms" },
     Column { name: "slowest", unit: "ms" },
+    Column { name: "processor", unit: "ms a change" },
+    Column { name: "context switches", unit: "a change" },
 ];
 /// So that one change does not run into the next one.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -38,11 +40,9 @@ pub(crate) fn measure(extent: Extent) -> Result<Section> {
             let place = (run + turn) % kinds.len();
             let kind = &mut kinds[place];
             eprintln!("round {} of {runs}: {}", run + 1, kind.name());
-            let mut times = way(*kind, extent).with_context(|| kind.name())?;
-            times.sort_by(f64::total_cmp);
-            let at = |share: usize| times.get((times.len() * share / 100).min(times.len() - 1)).copied();
-            for (samples, value) in rows[place].iter_mut().zip([at(50), at(99), at(100)]) {
-                samples.push(value.context("no change was seen")?);
+            let values = way(*kind, extent).with_context(|| kind.name())?;
+            for (samples, value) in rows[place].iter_mut().zip(values) {
+                samples.push(value);
             }
         }
     }
@@ -53,7 +53,7 @@ pub(crate) fn measure(extent: Extent) -> Result<Section> {
             "{nodes} nodes, a route reflector and an origin, each a namespace on one bridge with processes of its own, on \
              the same cores. A file on the origin gets another address of a Service by a rename: until the route is in \
              each of the {nodes} kernels, as each tells by itself. {changes} changes, {runs} repetitions; the times of all \
-             nodes and changes together. Muslin: `muslin agent` on the origin follows the folder by itself. BIRD {}: its \
+             nodes and changes together. Processor time and context switches are those of all daemons. Muslin: `muslin agent` on the origin follows the folder by itself. BIRD {}: its \
              static routes are rewritten, and `configure` is said on a control socket that is open already.",
             cluster::bird_version()?
         ),
@@ -73,13 +73,14 @@ pub(crate) fn measure(extent: Extent) -> Result<Section> {
     Ok(section)
 }
 
-/// Milliseconds of each change to each node.
-fn way(kind: Kind, Extent { nodes, changes, .. }: Extent) -> Result<Vec<f64>> {
+/// A number for each column.
+fn way(kind: Kind, Extent { nodes, changes, .. }: Extent) -> Result<[f64; COLUMNS.len()]> {
     let mut cluster = Cluster::start(kind, nodes)?;
     let mut watch = Watch::new(cluster.nodes())?;
     let first = cluster.announced();
     watch.await_everywhere(first, Instant::now() + PATIENCE)?;
     let mut times = Vec::new();
+    let before = cluster.usage()?;
     for _ in 0..changes {
         std::thread::park_timeout(PAUSE);
         let gone = cluster.announced();
@@ -87,5 +88,20 @@ fn way(kind: Kind, Extent { nodes, changes, .. }: Extent) -> Result<Vec<f64>> {
         let arrivals = watch.await_change(cluster.announced(), gone, begun + PATIENCE)?;
         times.extend(arrivals.into_iter().map(|arrival| (arrival - begun).as_secs_f64() * 1000.0));
     }
-    Ok(times)
+    let used = cluster.usage()? - before;
+    let [median, most, slowest] = spread(times).context("no change was seen")?;
+    Ok([
+        median,
+        most,
+        slowest,
+        used.cpu_seconds * 1000.0 / f64::from(changes),
+        share(used.switches, changes.into()),
+    ])
+}
+
+/// The median, the one below which 99 of 100 are, and the largest.
+fn spread(mut times: Vec<f64>) -> Option<[f64; 3]> {
+    times.sort_by(f64::total_cmp);
+    let last = times.len().checked_sub(1)?;
+    Some([50, 99, 100].map(|share| times[(times.len() * share / 100).min(last)]))
 }

@@ -86,7 +86,8 @@ impl Pace {
     }
 
     fn method(&self, count: u32, rounds: &Rounds) -> String {
-        let stalled = if self.is_stalled(1) { ", the first of which reads nothing all the while" } else { "" };
+        let stalled =
+            if self.is_stalled(1) { ", the first of which reads nothing all the while" } else { "" };
         let silence = if self.hold_time == SHORT {
             "The hold time is 3 s, and a session ends that is silent for longer; `longest silence` is that of the speaker \
              towards the feeder, which is told nothing but KEEPALIVEs, one a second. "

@@ -28,9 +28,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("Establishing sessions", method, &COLUMNS, &WANTED, |turn| {
-        run(turn, sessions)
-    }))
+    Ok(rounds.measure("Establishing sessions", method, &COLUMNS, &WANTED, |turn| run(turn, sessions)))
 }
 
 fn run(turn: Turn<'_>, sessions: u32) -> Result<Vec<f64>> {
@@ -47,10 +45,6 @@ fn run(turn: Turn<'_>, sessions: u32) -> Result<Vec<f64>> {
         // Whoever has more to do for them does it now; a session that does not last is an error.
         rig.await_quiet(swarm)?;
         let after = rig.usage()?;
-        Ok(vec![
-            seconds(dialed, established),
-            after.cpu_seconds - before.cpu_seconds,
-            after.peak_mib,
-        ])
+        Ok(vec![seconds(dialed, established), after.cpu_seconds - before.cpu_seconds, after.peak_mib])
     })
 }

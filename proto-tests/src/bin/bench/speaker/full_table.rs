@@ -8,9 +8,9 @@ use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best
 
 use super::Extent;
 use super::contender::external;
-use super::rig::{Rig, Turn, seconds, share};
+use super::rig::{Rig, Turn, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Section};
+use crate::report::{Column, Section, share};
 
 pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "time", unit: "s" },
@@ -47,8 +47,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds
-        .measure("S1: a full table", method, &COLUMNS, &WANTED, |turn| run(turn, &prefixes, &feed)))
+    Ok(rounds.measure("S1: a full table", method, &COLUMNS, &WANTED, |turn| run(turn, &prefixes, &feed)))
 }
 
 /// The feeder, and the sink.

@@ -135,8 +135,11 @@ impl Growth {
                 exponent(&points)
             })
             .collect();
-        let named: Vec<String> =
-            lines.iter().zip(&exponents).map(|(line, exponent)| format!("{} {exponent:.2}", line.name)).collect();
+        let named: Vec<String> = lines
+            .iter()
+            .zip(&exponents)
+            .map(|(line, exponent)| format!("{} {exponent:.2}", line.name))
+            .collect();
         let ours = contenders.iter().zip(exponents).filter(|(contender, _)| !contender.is_rival());
         let targets = ours.map(|(contender, found)| Target {
             statement: format!(
@@ -161,15 +164,7 @@ impl Growth {
             up: format!("{}, s", self.cost),
             lines,
         };
-        Ok(Section {
-            title: self.title,
-            method,
-            columns,
-            rows,
-            targets,
-            notes: vec![],
-            plot: Some(plot),
-        })
+        Ok(Section { title: self.title, method, columns, rows, targets, notes: vec![], plot: Some(plot) })
     }
 }
 

@@ -7,9 +7,9 @@ use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best
 
 use super::Extent;
 use super::contender::{Contender, external};
-use super::rig::{Rig, Turn, seconds, share};
+use super::rig::{Rig, Turn, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Section};
+use crate::report::{Column, Section, share};
 
 /// Feeders, and as many sinks.
 const PEERS: u32 = 10;
@@ -42,9 +42,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |turn| {
-        run(turn, &prefixes, &feeds)
-    }))
+    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |turn| run(turn, &prefixes, &feeds)))
 }
 
 fn feeds(prefixes: &Prefixes) -> Vec<Feed> {

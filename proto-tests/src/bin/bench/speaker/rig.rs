@@ -129,12 +129,6 @@ fn is_listening() -> Result<bool> {
     Ok(false)
 }
 
-/// A count as a share of another one.
-#[allow(clippy::cast_precision_loss, reason = "counts of messages are far below 2^52")]
-pub(crate) fn share(count: u64, of: u64) -> f64 {
-    count as f64 / of as f64
-}
-
 /// Seconds between two moments.
 pub(crate) fn seconds(from: Instant, to: Instant) -> f64 {
     (to - from).as_secs_f64()

@@ -147,7 +147,8 @@ fn hopeless(rivals: &[&[Samples]], columns: &[usize]) -> Vec<usize> {
     let best = |column: usize| {
         rivals.iter().filter_map(|rival| rival[column].median()).min_by(f64::total_cmp).unwrap_or(f64::NAN)
     };
-    let limits: Vec<(usize, f64)> = columns.iter().map(|column| (*column, HOPELESS * best(*column))).collect();
+    let limits: Vec<(usize, f64)> =
+        columns.iter().map(|column| (*column, HOPELESS * best(*column))).collect();
     // Who has nothing of a kind is not the best of it.
     let is_behind = |rival: &[Samples]| {
         limits.iter().all(|(column, limit)| rival[*column].median().is_none_or(|value| value > *limit))
@@ -183,8 +184,7 @@ impl Wanted {
                 return Some(Target { statement, found: section.worst(ours, self.column)?, limit });
             }
         };
-        let (found, name) =
-            section.worst_to_best(ours, self.column, |name| (name == FLOOR) == is_floor)?;
+        let (found, name) = section.worst_to_best(ours, self.column, |name| (name == FLOOR) == is_floor)?;
         let statement = format!("{}: our worst at most {limit:.2} of {name}'s median", self.column);
         Some(Target { statement, found, limit })
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use muslin_netns::{LinkState, Namespace, connect};
 use muslin_proto_tests::daemon::{Process, write_configuration};
 use muslin_proto_tests::daemons::{Candidate, Kind as Rival};
+use muslin_proto_tests::kernel::Usage;
 use muslin_proto_tests::muslin;
 
 const ASN: u32 = 64512;
@@ -39,7 +40,7 @@ impl Kind {
 /// A running one. Processes end before their namespaces.
 pub(super) struct Cluster {
     kind: Kind,
-    _speakers: Vec<Process>,
+    speakers: Vec<Process>,
     origin: Process,
     /// Of the origin's BIRD.
     control: Option<UnixStream>,
@@ -84,7 +85,7 @@ impl Cluster {
         }
         Ok(Self {
             kind,
-            _speakers: speakers,
+            speakers,
             origin: origin_process,
             control,
             nodes: namespaces,
@@ -95,6 +96,17 @@ impl Cluster {
 
     pub(super) fn nodes(&self) -> &[Namespace] {
         &self.nodes
+    }
+
+    /// What all daemons have used so far.
+    pub(super) fn usage(&self) -> Result<Usage> {
+        let mut all = Vec::new();
+        for process in self.speakers.iter().chain([&self.origin]) {
+            for id in process.ids()? {
+                all.push(Usage::of(id)?);
+            }
+        }
+        Ok(all.into_iter().sum())
     }
 
     /// The address that is announced now.
