@@ -53,6 +53,8 @@ pub(super) const FAST: Pace = Pace {
 pub(super) const STALLED: Pace =
     Pace { title: "S4s: churn beside a stalled receiver", receivers: 100, ..USUAL };
 
+/// The path that everything has before the churn.
+const FIRST: usize = 2;
 /// KEEPALIVEs are due every second, several while the churn lasts.
 const SHORT: u16 = 3;
 /// None is due. Of who does not read always: it is not measured who gives up on that one first (RFC 9687).
@@ -127,7 +129,8 @@ pub(super) fn measure(extent: &Extent, pace: Pace) -> Result<Section> {
     Ok(rounds.measure(pace.title, method, &COLUMNS, &wanted, |turn| run(turn, count, pace)))
 }
 
-/// The two paths that a block goes between.
+/// The two paths that a block goes between, and the one that it has at first: who has slept through the churn has nothing
+/// that is right at its end.
 fn path(side: usize) -> [u32; 3] {
     [FEEDER_ASN, 64_600, 64_700 + side as u32]
 }
@@ -141,12 +144,13 @@ fn run(turn: Turn<'_>, count: u32, pace: Pace) -> Result<Vec<f64>> {
     let peers = pace.peers();
     let prefixes = Prefixes::internet(count);
     let range = |block: u32| block * BLOCK..(block + 1) * BLOCK;
-    let sides = [0, 1].map(|side| -> Vec<Arc<[u8]>> {
+    let sides = [0, 1, FIRST].map(|side| -> Vec<Arc<[u8]>> {
         let announce = |block| announcement(&prefixes, range(block), &path(side), peers[0].address.into());
         (0..count / BLOCK)
             .map(|block| [withdrawal(&prefixes, range(block)), announce(block)].concat().into())
             .collect()
     });
+    let blocks = sides[FIRST].len();
     let rig = Rig::new(turn, &peers)?;
     rig.load(|swarm| {
         let feeder = swarm.connect(peers[0], None)?;
@@ -154,8 +158,8 @@ fn run(turn: Turn<'_>, count: u32, pace: Pace) -> Result<Vec<f64>> {
         let sinks: Vec<_> =
             peers[1..].iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
         swarm.establish(rig.deadline(Instant::now()))?;
-        expect(swarm, &sinks, &vec![0; sides[0].len()])?;
-        for block in &sides[0] {
+        expect(swarm, &sinks, &vec![FIRST; blocks])?;
+        for block in &sides[FIRST] {
             swarm.send(feeder, block.clone())?;
         }
         swarm.await_right(rig.deadline(Instant::now()))?;
@@ -167,14 +171,14 @@ fn run(turn: Turn<'_>, count: u32, pace: Pace) -> Result<Vec<f64>> {
         let before = rig.usage()?;
         swarm.listen_anew(feeder);
         let begun = Instant::now();
-        let mut side = vec![0; sides[0].len()];
+        let mut side = vec![FIRST; blocks];
         let total = u64::from(pace.cycles / BLOCK) * pace.lasts.as_secs();
         let mut sent = 0;
         while sent < total {
             let due = begun.elapsed().as_micros() as u64 * u64::from(pace.cycles / BLOCK) / 1_000_000;
             while sent < due.min(total) {
-                let block = (sent % sides[0].len() as u64) as usize;
-                side[block] = 1 - side[block];
+                let block = (sent % blocks as u64) as usize;
+                side[block] = usize::from(side[block] == 0);
                 swarm.send(feeder, sides[side[block]][block].clone())?;
                 sent += 1;
             }
