@@ -125,8 +125,6 @@ fn run_programmer(host: &Namespace, routes: u32) -> Result<Times, Failure> {
         let changed = || (0..routes).filter(|number| is_changed(*number));
         let install: Vec<RouteChange> = (0..routes).map(to_one).collect();
         let add = apply(&programmer, &install).await?;
-        let double = apply(&programmer, &changed().map(to_two).collect::<Vec<_>>()).await?;
-        let single = apply(&programmer, &changed().map(to_one).collect::<Vec<_>>()).await?;
         drop(programmer);
 
         // As after a restart: everything is found, nothing is written.
@@ -139,6 +137,8 @@ fn run_programmer(host: &Namespace, routes: u32) -> Result<Times, Failure> {
         if !status.agreement || status.adopted.routes != routes as usize || status.counters.accepted != 0 {
             return Err(format!("not adopted: {status:#?}").into());
         }
+        let double = apply(&programmer, &changed().map(to_two).collect::<Vec<_>>()).await?;
+        let single = apply(&programmer, &changed().map(to_one).collect::<Vec<_>>()).await?;
         let withdraw: Vec<_> = install.iter().map(|change| RouteChange::withdraw(change.prefix)).collect();
         let delete = apply(&programmer, &withdraw).await?;
         Ok(Times { add, double, single, delete, adopt })
