@@ -14,6 +14,7 @@ mod report;
 mod routes;
 mod scale;
 mod sizes;
+mod sizing;
 mod speaker;
 mod start;
 mod way;
@@ -116,7 +117,7 @@ enum Subject {
     S3g,
     /// The speaker: S4 at four sizes
     S4g,
-    /// A reflector by the size of its cluster
+    /// A reflector and an agent by the size of their cluster
     Sizing,
     /// The whole way of a Service into the kernels of a hundred nodes
     S7w,
@@ -202,7 +203,7 @@ fn measure(subject: Subject, options: &Options) -> Result<Section> {
         Subject::S4s => speaker::stalled_churn(&options.extent()),
         Subject::S6 => speaker::idle(&options.extent()),
         Subject::S7 => speaker::latency(&options.extent()),
-        Subject::Sizing => speaker::sizing(&options.extent()),
+        Subject::Sizing => sizing::measure(&options.extent()),
         Subject::S1g => speaker::growth(Grown::FullTable, &options.extent()),
         Subject::S2g => speaker::growth(Grown::ManyFeeders, &options.extent()),
         Subject::S3g => speaker::growth(Grown::Reflector, &options.extent()),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::plot::Plot;
+use crate::sizing;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -301,6 +302,13 @@ impl Report {
             if let Some(plot) = &section.plot {
                 plot.write(&plots.join(format!("{subject}.svg")))?;
             }
+        }
+        let sizing = folder.join("sizing.md");
+        if let Some(measured) = self.subjects.iter().find(|measured| measured.subject == "sizing")
+            && sizing.exists()
+        {
+            let page = sizing::with_costs(&fs::read_to_string(&sizing)?, &measured.section)?;
+            fs::write(&sizing, page)?;
         }
         let json = serde_json::to_string_pretty(self)?;
         Ok(fs::write(folder.join(SAMPLES), json + "\n")?)

@@ -20,7 +20,7 @@ use anyhow::Result;
 use self::contender::Contender;
 use self::rig::Turn;
 use self::rounds::Rounds;
-use crate::report::Section;
+use crate::report::{Column, Section};
 
 /// How much is measured, and with whom.
 #[derive(Clone, Debug)]
@@ -81,10 +81,13 @@ pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
     reflector::measure(extent, &reflector::HUGE)
 }
 
-/// A reflector by the size of its cluster.
-pub(crate) fn sizing(extent: &Extent) -> Result<Section> {
-    reflector::sizes(extent)
+/// What a reflector of ours takes for a cluster with a block for each node, in the order of [`REFLECTOR_COSTS`].
+pub(crate) fn reflect(extent: &Extent, nodes: u32) -> Result<Vec<f64>> {
+    reflector::run(extent.turn(&Contender::Muslin), nodes, 1)
 }
+
+/// What is measured of a reflector.
+pub(crate) const REFLECTOR_COSTS: [Column; 6] = reflector::COLUMNS;
 
 /// A thousand sessions come up.
 pub(crate) fn establish(extent: &Extent) -> Result<Section> {

@@ -9,7 +9,7 @@ use super::Extent;
 use super::contender::{Contender, internal};
 use super::rig::{ASN, MB, Rig, Turn, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Row, Samples, Section};
+use crate::report::{Column, Section};
 
 pub(super) const COLUMNS: [Column; 6] = [
     Column { name: "time", unit: "s" },
@@ -74,29 +74,6 @@ pub(super) fn measure(extent: &Extent, scenario: &Scenario) -> Result<Section> {
         rounds.settings()
     );
     Ok(rounds.measure(title, method, &COLUMNS, wanted, |turn| run(turn, nodes, each)))
-}
-
-/// What a reflector needs for clusters of several sizes, with a block for each node.
-pub(super) fn sizes(extent: &Extent) -> Result<Section> {
-    let sizes = if extent.quick { &[100, 500][..] } else { &[100, 1000, 5000, 15_000] };
-    let runs = extent.runs.unwrap_or(1);
-    let mut rows = Vec::new();
-    for nodes in sizes {
-        let mut values = vec![Samples::default(); COLUMNS.len()];
-        for _ in 0..runs {
-            eprintln!("{nodes} nodes");
-            let measured = run(extent.turn(&Contender::Muslin), *nodes, 1)?;
-            values.iter_mut().zip(measured).for_each(|(samples, value)| samples.push(value));
-        }
-        rows.push(Row { name: format!("{nodes} nodes"), values });
-    }
-    let method = format!(
-        "`muslin speaker` as the reflector of all nodes of a cluster, each with one block, {runs} repetitions: as S3, which \
-         says what is measured."
-    );
-    let (title, columns, targets, notes) =
-        ("A reflector by the size of its cluster", COLUMNS.to_vec(), vec![], vec![]);
-    Ok(Section { title, method, columns, rows, targets, notes, plot: None })
 }
 
 /// One repetition.
