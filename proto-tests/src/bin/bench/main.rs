@@ -28,7 +28,7 @@ use clap::{Parser, ValueEnum};
 use muslin_netns::{Entered, become_root_in_user_namespace};
 
 use crate::report::{Machine, Report, Section};
-use crate::speaker::{Extent, Grown};
+use crate::speaker::{Extent, Failed, Grown};
 
 /// What nobody has to wait longer for who wants to know whether the benchmarks work.
 const QUICK: Duration = Duration::from_mins(5);
@@ -71,6 +71,7 @@ impl Options {
             runs: self.runs,
             with: self.with.clone(),
             table: self.table.clone(),
+            failed: Failed::default(),
         }
     }
 }
@@ -153,6 +154,7 @@ fn run(options: &Options) -> Result<()> {
     let name = |subject: &Subject| format!("{subject:?}").to_lowercase();
     let order: Vec<String> = Subject::value_variants().iter().map(name).collect();
     let machine = Machine::this()?;
+    let extent = options.extent();
     let mut report = options.write.as_deref().map(Report::read).unwrap_or_default();
     for subject in subjects {
         if options.only.is_empty()
@@ -164,7 +166,7 @@ fn run(options: &Options) -> Result<()> {
         }
         eprintln!("==> {subject:?}");
         let subject_begun = Instant::now();
-        report.put(&name(subject), machine.clone(), measure(*subject, options)?, &order);
+        report.put(&name(subject), machine.clone(), measure(*subject, options, &extent)?, &order);
         eprintln!("{subject:?} took {:.1} s", subject_begun.elapsed().as_secs_f64());
         // Each at once: what was measured before an interruption counts.
         if let Some(folder) = &options.write {
@@ -179,7 +181,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(subject: Subject, options: &Options) -> Result<Section> {
+fn measure(subject: Subject, options: &Options, extent: &Extent) -> Result<Section> {
     match subject {
         Subject::Lab => lab::measure(&options.binaries, if options.quick { 1 } else { 5 }),
         Subject::Cni => {
@@ -192,22 +194,22 @@ fn measure(subject: Subject, options: &Options) -> Result<Section> {
             routes::measure(&options.binaries, options.size.unwrap_or(routes), options.runs.unwrap_or(runs))
         }
         Subject::Sizes => sizes::measure(&options.binaries),
-        Subject::S1 => speaker::full_table(&options.extent()),
-        Subject::S2 => speaker::many_feeders(&options.extent()),
-        Subject::S3 => speaker::reflector(&options.extent()),
-        Subject::S3b => speaker::large_reflector(&options.extent()),
-        Subject::S3c => speaker::huge_reflector(&options.extent()),
-        Subject::Establish => speaker::establish(&options.extent()),
-        Subject::S4 => speaker::churn(&options.extent()),
-        Subject::S4m => speaker::fast_churn(&options.extent()),
-        Subject::S4s => speaker::stalled_churn(&options.extent()),
-        Subject::S6 => speaker::idle(&options.extent()),
-        Subject::S7 => speaker::latency(&options.extent()),
-        Subject::Sizing => sizing::measure(&options.extent()),
-        Subject::S1g => speaker::growth(Grown::FullTable, &options.extent()),
-        Subject::S2g => speaker::growth(Grown::ManyFeeders, &options.extent()),
-        Subject::S3g => speaker::growth(Grown::Reflector, &options.extent()),
-        Subject::S4g => speaker::growth(Grown::Churn, &options.extent()),
+        Subject::S1 => speaker::full_table(extent),
+        Subject::S2 => speaker::many_feeders(extent),
+        Subject::S3 => speaker::reflector(extent),
+        Subject::S3b => speaker::large_reflector(extent),
+        Subject::S3c => speaker::huge_reflector(extent),
+        Subject::Establish => speaker::establish(extent),
+        Subject::S4 => speaker::churn(extent),
+        Subject::S4m => speaker::fast_churn(extent),
+        Subject::S4s => speaker::stalled_churn(extent),
+        Subject::S6 => speaker::idle(extent),
+        Subject::S7 => speaker::latency(extent),
+        Subject::Sizing => sizing::measure(extent),
+        Subject::S1g => speaker::growth(Grown::FullTable, extent),
+        Subject::S2g => speaker::growth(Grown::ManyFeeders, extent),
+        Subject::S3g => speaker::growth(Grown::Reflector, extent),
+        Subject::S4g => speaker::growth(Grown::Churn, extent),
         Subject::S7w => {
             let (nodes, changes, runs) = if options.quick { (10, 10, 1) } else { (100, 50, 5) };
             way::measure(way::Extent { nodes, changes, runs: options.runs.unwrap_or(runs) })

@@ -12,7 +12,10 @@ mod reflector;
 mod rig;
 mod rounds;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -35,7 +38,12 @@ pub(crate) struct Extent {
     pub(crate) with: Vec<String>,
     /// An MRT dump whose table is S1's.
     pub(crate) table: Option<PathBuf>,
+    /// Rivals that have failed in a subject before.
+    pub(crate) failed: Failed,
 }
+
+/// Names that all subjects of a run share.
+pub(crate) type Failed = Rc<RefCell<BTreeSet<&'static str>>>;
 
 impl Extent {
     fn size(&self, full: u32, quick: u32) -> u32 {
@@ -43,7 +51,13 @@ impl Extent {
     }
 
     fn rounds(&self, full: usize) -> Result<Rounds> {
-        Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), self.patience(), &self.with)
+        let mut rounds =
+            Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), self.patience(), &self.with)?;
+        if self.quick {
+            // Nobody's failure is waited for twice.
+            rounds.leave_out(self.failed.clone());
+        }
+        Ok(rounds)
     }
 
     /// Beyond this a contender has failed.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::Failed;
 use super::contender::{Contender, FLOOR};
 use super::rig::Turn;
 use crate::report::{Column, Row, Samples, Section, Target};
@@ -18,6 +19,7 @@ pub(super) struct Rounds {
     /// How often.
     pub(super) runs: usize,
     patience: Duration,
+    failed: Failed,
 }
 
 /// Something wanted of a quantity, of which our worst counts.
@@ -45,7 +47,14 @@ impl Rounds {
             with.is_empty() || with.iter().any(|name| plain(name) == plain(contender.name()))
         });
         ensure!(!contenders.is_empty(), "nobody is called {with:?}");
-        Ok(Self { contenders, runs, patience })
+        Ok(Self { contenders, runs, patience, failed: Failed::default() })
+    }
+
+    /// Leaves out the rivals that have failed, and has those who fail here remembered.
+    pub(super) fn leave_out(&mut self, failed: Failed) {
+        self.contenders
+            .retain(|contender| !contender.is_rival() || !failed.borrow().contains(contender.name()));
+        self.failed = failed;
     }
 
     /// Without the floor, where it cannot do what is asked for.
@@ -85,6 +94,7 @@ impl Rounds {
                     }
                     Err(error) => {
                         eprintln!("{}: {error:#}", contender.name());
+                        self.failed.borrow_mut().insert(contender.name());
                         let first = error.root_cause().to_string();
                         notes[place] = Some(format!("{} failed: {first}", contender.name()));
                     }
