@@ -140,7 +140,7 @@ impl FromIterator<f64> for Samples {
 }
 
 /// Three significant digits, as far as they are behind the point.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result};
 
-use crate::report::{Column, Row, Samples, Section};
+use crate::report::{Column, Row, Samples, Section, number};
 use crate::speaker::{self, Extent, REFLECTOR_COSTS};
 use crate::start::Started;
 
@@ -78,15 +78,15 @@ fn table(section: &Section) -> Result<String> {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {nodes} | {} | {} | {} | {:.0} | {:.2} | {:.0} | {:.0} | {:.2} |",
+            "| {nodes} | {} | {} | {} | {} | {} | {} | {} | {} |",
             nodes * PODS,
             services(nodes),
             reflectors(nodes, median("time")?),
-            median("peak memory")?,
-            median("processor")?,
-            median("node down")?,
-            median("agent: resident memory")?,
-            median("agent: processor")?,
+            number(median("peak memory")?),
+            number(median("processor")?),
+            number(median("node down")?),
+            number(median("agent: resident memory")?),
+            number(median("agent: processor")?),
         );
     }
     Ok(text)
@@ -118,7 +118,7 @@ mod tests {
         let section = Section { title, method, columns: columns.clone(), rows, targets, notes, plot: None };
         let page = with_costs(&format!("A\n{BEGIN}old\n{END}\nB\n"), &section).unwrap();
         assert!(page.starts_with("A\n") && page.ends_with("B\n") && !page.contains("old"), "{page}");
-        assert!(page.contains("\n| 100 | 11000 | 200 | 0 | 1 | 1.00 | 1 | 1 | 1.00 |\n"), "{page}");
+        assert!(page.contains("\n| 100 | 11000 | 200 | 0 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |\n"), "{page}");
         assert!(page.contains("\n| 1000 | 110000 | 2000 | 2 |"), "{page}");
         assert!(page.contains("\n| 15000 | 1650000 | 30000 | 4 |"), "{page}");
         assert_eq!(with_costs(&page, &section).unwrap(), page, "nothing changes by a second time");
