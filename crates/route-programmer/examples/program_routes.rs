@@ -234,9 +234,9 @@ fn group(number: u32) -> Vec<u8> {
     message(104, 0x401, &body)
 }
 
-/// NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL.
+/// `NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL`.
 const NEW: u16 = 0x601;
-/// NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE.
+/// `NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE`.
 const INSTEAD: u16 = 0x501;
 
 fn to_one(number: u32, over: Over) -> Vec<u8> {
