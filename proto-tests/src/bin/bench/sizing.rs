@@ -36,7 +36,7 @@ pub(crate) fn measure(extent: &Extent) -> Result<Section> {
     for run in 1..=runs {
         for (nodes, row) in sizes.iter().zip(&mut rows) {
             eprintln!("round {run} of {runs}: {nodes} nodes");
-            let mut values = speaker::reflect(extent, *nodes)?;
+            let mut values = speaker::reflect(*nodes)?;
             values.extend(Started::new(*nodes, services(*nodes))?.costs);
             row.values.iter_mut().zip(values).for_each(|(samples, value)| samples.push(value));
         }

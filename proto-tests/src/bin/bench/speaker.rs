@@ -96,8 +96,9 @@ pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
 }
 
 /// What a reflector of ours takes for a cluster with a block for each node, in the order of [`REFLECTOR_COSTS`].
-pub(crate) fn reflect(extent: &Extent, nodes: u32) -> Result<Vec<f64>> {
-    reflector::run(extent.turn(&Contender::Muslin), nodes, 1)
+pub(crate) fn reflect(nodes: u32) -> Result<Vec<f64>> {
+    // The largest has 225 million deliveries, and how long they take is the question.
+    reflector::run(Turn { contender: &Contender::Muslin, patience: Duration::from_mins(5) }, nodes, 1)
 }
 
 /// What is measured of a reflector.
