@@ -39,9 +39,20 @@ pub fn encode_half(routes: u32) -> Vec<u8> {
     encode_sets(routes, SECOND, is_doubled)
 }
 
-/// How many next hops a prefix has once both feeders have announced theirs.
-pub fn paths_of(number: u32) -> usize {
-    1 + usize::from(is_doubled(number / PREFIXES_PER_UPDATE))
+/// The gateways of a prefix while only the first feeder is there.
+pub fn gateways_of_first(number: u32) -> Vec<Ipv4Addr> {
+    vec![next_hop(ADDRESS, number / PREFIXES_PER_UPDATE)]
+}
+
+/// The gateways of a prefix once both feeders have announced theirs, in ascending order.
+pub fn gateways_of_both(number: u32) -> Vec<Ipv4Addr> {
+    let set = number / PREFIXES_PER_UPDATE;
+    let second = is_doubled(set).then(|| next_hop(SECOND, set));
+    gateways_of_first(number).into_iter().chain(second).collect()
+}
+
+fn next_hop(from: Ipv4Addr, set: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(from) + set % NEXT_HOPS)
 }
 
 fn is_doubled(set: u32) -> bool {
@@ -55,11 +66,14 @@ fn encode_sets(routes: u32, from: Ipv4Addr, announced: impl Fn(u32) -> bool) -> 
         if !announced(set) {
             continue;
         }
-        let next_hop = Ipv4Addr::from(u32::from(from) + set % NEXT_HOPS);
         let path: Vec<u32> =
             [ASN].into_iter().chain((0..set % 5).map(|hop| 100_000 + set / 7 + hop)).collect();
-        let attributes =
-            [wire::origin(0), wire::as_path(&path), wire::next_hop(next_hop), wire::communities(&[set])];
+        let attributes = [
+            wire::origin(0),
+            wire::as_path(&path),
+            wire::next_hop(next_hop(from, set)),
+            wire::communities(&[set]),
+        ];
         let nlri: Vec<u8> = (first..routes.min(first + PREFIXES_PER_UPDATE))
             .flat_map(|number| {
                 let [a, b, c, _] = kernel::prefix(number).octets();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::iter::Sum;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::ops::Sub;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use crate::wait;
 
 /// Beyond this a candidate has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Routes that are looked at one after the other, before all are listed.
+const PROBES: u32 = 256;
 
 /// The `number`th prefix that a feeder announces; all are /24.
 pub fn prefix(number: u32) -> Ipv4Addr {
@@ -47,54 +50,60 @@ pub fn await_none(host: &Namespace, routes: u32) -> Result<Instant> {
     host.run(|| await_state(routes, State::Absent))?
 }
 
-/// Waits until every one of the `routes` has as many next hops as `wanted` says of its number, and says when that was.
+/// Waits until every one of the `routes` leads over exactly the gateways that `wanted` says of its number, in ascending
+/// order, and says when that was.
 ///
 /// # Errors
-/// Which one has others, when some have for long.
-pub fn await_hops(host: &Namespace, routes: u32, wanted: fn(u32) -> usize) -> Result<Instant> {
+/// Which one leads over others, when some do for long.
+pub fn await_gateways(host: &Namespace, routes: u32, wanted: fn(u32) -> Vec<Ipv4Addr>) -> Result<Instant> {
     host.run(|| {
         let mut kernel = Routes::open()?;
         let deadline = Instant::now() + PATIENCE;
-        let mut probes: Vec<u32> = (0..64).map(|part| part * (routes / 64)).chain([routes - 1]).collect();
+        let spread = (0..PROBES).map(|part| part * (routes / PROBES));
+        let mut probes: Vec<u32> = spread.chain([routes - 1]).collect();
         loop {
-            let mut left = Vec::new();
-            for number in &probes {
-                if kernel.hops_to(prefix(*number))? != wanted(*number) {
-                    left.push(*number);
+            // What is right stays so, and one that is wrong is enough to wait for: whoever writes the routes should not
+            // have to share the kernel with many questions.
+            while let Some(number) = probes.last() {
+                if !leads_over(kernel.gateways_to(prefix(*number))?, &wanted(*number)) {
+                    break;
                 }
+                probes.pop();
             }
-            if left.is_empty() {
+            if probes.is_empty() {
                 let seen = Instant::now();
-                // What was wrong in the list is looked at until it is right, before all are listed again.
-                left = differing(&mut kernel, routes, wanted)?;
-                if left.is_empty() {
+                probes = differing(&mut kernel, routes, wanted)?;
+                if probes.is_empty() {
                     return Ok(seen);
                 }
             }
             if Instant::now() > deadline {
-                bail!("after {PATIENCE:?} {} and others have not the next hops wanted", prefix(left[0]));
+                let wrong = prefix(probes[0]);
+                bail!("after {PATIENCE:?} {wrong} and others have not the gateways wanted");
             }
-            probes = left;
             thread::park_timeout(Duration::from_millis(1));
         }
     })?
 }
 
-/// Some of the routes that have not the next hops wanted.
-fn differing(kernel: &mut Routes, routes: u32, wanted: fn(u32) -> usize) -> Result<Vec<u32>> {
-    let mut found = vec![0; routes as usize];
+fn leads_over(mut gateways: Vec<Ipv4Addr>, wanted: &[Ipv4Addr]) -> bool {
+    gateways.sort_unstable();
+    gateways == wanted
+}
+
+/// Some of the routes that lead over other gateways than those wanted, from all over the table.
+fn differing(kernel: &mut Routes, routes: u32, wanted: fn(u32) -> Vec<Ipv4Addr>) -> Result<Vec<u32>> {
+    let mut is_right = vec![false; routes as usize];
     kernel.list(|route| {
         let number = u32::from(route.prefix).wrapping_sub(u32::from(prefix(0))) >> 8;
-        if let (24, Some(hops)) = (route.length, found.get_mut(number as usize)) {
-            *hops = route.hops;
+        if let (24, Some(is_right)) = (route.length, is_right.get_mut(number as usize)) {
+            *is_right = leads_over(route.gateways, &wanted(number));
         }
     })?;
-    let numbered = (0..routes).zip(found);
-    Ok(numbered
-        .filter(|(number, hops)| *hops != wanted(*number))
-        .map(|(number, _)| number)
-        .take(64)
-        .collect())
+    let numbered = (0..routes).zip(is_right);
+    let wrong: Vec<u32> = numbered.filter(|(_, is_right)| !is_right).map(|(number, _)| number).collect();
+    let step = wrong.len() / PROBES as usize + 1;
+    Ok(wrong.into_iter().step_by(step).collect())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +155,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Largest resident memory so far in MiB.
     pub peak_mib: f64,
+    /// How often these threads gave a processor away, or were made to.
+    pub switches: u64,
 }
 
 impl Usage {
@@ -154,14 +165,20 @@ impl Usage {
     /// # Errors
     /// When it is gone.
     pub fn of(id: u32) -> Result<Self> {
-        let mut nanoseconds = 0;
+        let (mut nanoseconds, mut switches) = (0, 0);
         for thread in fs::read_dir(format!("/proc/{id}/task"))? {
-            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let folder = thread?.path();
+            let text = fs::read_to_string(folder.join("schedstat"))?;
             nanoseconds += text.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
+            let status = fs::read_to_string(folder.join("status"))?;
+            for name in ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"] {
+                switches += field(&status, name)?.parse::<u64>()?;
+            }
         }
         Ok(Self {
             cpu_seconds: Duration::from_nanos(nanoseconds).as_secs_f64(),
             peak_mib: status_mib(id, "VmHWM:")?,
+            switches,
         })
     }
 }
@@ -174,19 +191,38 @@ pub fn resident_mib(id: u32) -> Result<f64> {
     status_mib(id, "VmRSS:")
 }
 
-fn status_mib(id: u32, field: &'static str) -> Result<f64> {
+fn status_mib(id: u32, name: &'static str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
-    let kib: f64 = value.split_whitespace().next().context(field)?.parse()?;
+    let kib: f64 = field(&status, name)?.parse()?;
     Ok(kib / 1024.0)
+}
+
+/// What stands in `/proc/PID/status` behind a name and its colon.
+fn field<'a>(status: &'a str, name: &'static str) -> Result<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+    value.split_whitespace().next().context(name)
+}
+
+/// What was used since.
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
+            peak_mib: self.peak_mib - before.peak_mib,
+            switches: self.switches.saturating_sub(before.switches),
+        }
+    }
 }
 
 impl Sum for Usage {
     fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        let none = Self { cpu_seconds: 0.0, peak_mib: 0.0 };
+        let none = Self { cpu_seconds: 0.0, peak_mib: 0.0, switches: 0 };
         parts.fold(none, |sum, part| Self {
             cpu_seconds: sum.cpu_seconds + part.cpu_seconds,
             peak_mib: sum.peak_mib + part.peak_mib,
+            switches: sum.switches + part.switches,
         })
     }
 }

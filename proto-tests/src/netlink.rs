@@ -19,21 +19,26 @@ const NLM_F_DUMP: u16 = 0x300;
 /// The answer to a look-up is the route itself, not what it means for one address.
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTA_DST: u16 = 1;
+const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const TABLE_MAIN: u8 = 254;
 const HEADER: usize = 16;
 const ROUTE_HEADER: usize = 12;
+/// Of a next hop among several.
+const HOP_HEADER: usize = 8;
 
 /// A route of the main table, or that it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its prefix.
     pub prefix: Ipv4Addr,
     /// Length of the prefix.
     pub length: u8,
-    /// How many next hops it has; none when it is gone.
-    pub hops: usize,
+    /// Whether it is there, or gone.
+    pub is_there: bool,
+    /// What it leads over, in the kernel's order.
+    pub gateways: Vec<Ipv4Addr>,
 }
 
 /// A socket in the namespace of the thread that opened it.
@@ -78,16 +83,18 @@ impl Routes {
         }
     }
 
-    /// How many next hops the route has that an address is looked up by; none without a route.
+    /// The gateways of the route that an address is looked up by; none without a route.
     ///
     /// # Errors
     /// When the kernel does not answer.
-    pub fn hops_to(&mut self, address: Ipv4Addr) -> Result<usize> {
+    pub fn gateways_to(&mut self, address: Ipv4Addr) -> Result<Vec<Ipv4Addr>> {
         self.request(32, RTM_F_FIB_MATCH, NLM_F_REQUEST, Some(address))?;
         let (datagram, _) = self.socket.recv_from_full()?;
-        let mut hops = 0;
-        each(&datagram, |kind, body| take_route(kind, body, &mut |route: Route| hops = route.hops));
-        Ok(hops)
+        let mut gateways = Vec::new();
+        each(&datagram, |kind, body| {
+            take_route(kind, body, &mut |route: Route| gateways = route.gateways);
+        });
+        Ok(gateways)
     }
 
     /// All routes of the main table.
@@ -149,35 +156,45 @@ fn take_route(kind: u16, body: &[u8], take: &mut impl FnMut(Route)) {
     if kind != RTM_NEWROUTE && kind != RTM_DELROUTE {
         return;
     }
-    let Some((&[2, length, _, _, TABLE_MAIN, ..], mut rest)) = body.split_first_chunk::<ROUTE_HEADER>()
-    else {
+    let Some((&[2, length, _, _, TABLE_MAIN, ..], rest)) = body.split_first_chunk::<ROUTE_HEADER>() else {
         return;
     };
-    let mut route = Route { prefix: Ipv4Addr::UNSPECIFIED, length, hops: usize::from(kind == RTM_NEWROUTE) };
-    while let Some(size) = u16_at(rest, 0).map(usize::from).filter(|size| *size >= 4) {
-        let Some(value) = rest.get(4..size) else { break };
-        match u16_at(rest, 2) {
-            Some(RTA_DST) => {
-                if let Some(octets) = value.first_chunk::<4>() {
-                    route.prefix = Ipv4Addr::from(*octets);
-                }
-            }
-            Some(RTA_MULTIPATH) if route.hops > 0 => route.hops = hops(value),
+    let (mut prefix, mut gateways) = (Ipv4Addr::UNSPECIFIED, Vec::new());
+    for (kind, value) in attributes(rest) {
+        match kind {
+            RTA_DST => prefix = address(value).unwrap_or(prefix),
+            RTA_GATEWAY => gateways.extend(address(value)),
+            RTA_MULTIPATH => gateways = gateways_of(value),
             _ => {}
         }
-        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
     }
-    take(route);
+    take(Route { prefix, length, is_there: kind == RTM_NEWROUTE, gateways });
 }
 
-/// `rtnexthop`s, each with its length in front.
-fn hops(mut value: &[u8]) -> usize {
-    let mut count = 0;
-    while let Some(size) = u16_at(value, 0).map(usize::from).filter(|size| *size >= 8) {
-        count += 1;
-        value = value.get(size.next_multiple_of(4)..).unwrap_or_default();
+/// Gateways of `rtnexthop`s, each with its length in front and attributes of its own.
+fn gateways_of(mut hops: &[u8]) -> Vec<Ipv4Addr> {
+    let mut gateways = Vec::new();
+    while let Some(size) = u16_at(hops, 0).map(usize::from).filter(|size| *size >= HOP_HEADER) {
+        let of_hop = attributes(hops.get(HOP_HEADER..size).unwrap_or_default());
+        gateways
+            .extend(of_hop.filter(|(kind, _)| *kind == RTA_GATEWAY).filter_map(|(_, value)| address(value)));
+        hops = hops.get(size.next_multiple_of(4)..).unwrap_or_default();
     }
-    count
+    gateways
+}
+
+/// Attributes by kind.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let size = u16_at(rest, 0).map(usize::from)?;
+        let (kind, value) = (u16_at(rest, 2)?, rest.get(4..size)?);
+        rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+fn address(value: &[u8]) -> Option<Ipv4Addr> {
+    value.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets))
 }
 
 fn u16_at(octets: &[u8], at: usize) -> Option<u16> {

@@ -4,10 +4,10 @@
 //! cargo run --release -p muslin-route-programmer --example program_routes -- [ROUTES] [RUNS]
 //! ```
 //!
-//! Each run is in fresh network namespaces. The floor is what the kernel itself needs: messages that were
-//! encoded beforehand, 256 in a system call, only the last one acknowledged; over next-hop objects or with the
-//! next hop in each route, in ascending order or scattered over the table.
-//! Prints one line of JSON with the medians.
+//! Each run is in fresh network namespaces: all routes are added, half of them changed to two next hops and back, and all
+//! deleted. The floor is what the kernel itself needs: messages that were encoded beforehand, 256 in a system call, only
+//! the last one acknowledged; over next-hop objects or with the next hop in each route, in ascending order or scattered
+//! over the table. Prints one line of JSON with the medians.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -31,6 +31,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 struct Times {
     add: Duration,
+    /// Half of them to two next hops.
+    double: Duration,
+    /// And back to one.
+    single: Duration,
     delete: Duration,
     adopt: Duration,
 }
@@ -39,38 +43,42 @@ fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let routes: u32 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
     let runs: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
-    let (mut floor, mut inline, mut scattered, mut ours) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let floors = [
+        ("scattered", Over::Objects, Order::Scattered),
+        ("ascending", Over::Objects, Order::Ascending),
+        ("gateways", Over::Gateways, Order::Ascending),
+    ];
+    let mut times: [Vec<Times>; 4] = Default::default();
     for _ in 0..runs {
+        for ((_, over, order), times) in floors.iter().zip(&mut times) {
+            let (host, _router) = new_host()?;
+            times.push(run_floor(&host, routes, *over, *order)?);
+        }
         let (host, _router) = new_host()?;
-        floor.push(run_floor(&host, routes, Over::Objects, Order::Ascending)?);
-        let (host, _router) = new_host()?;
-        inline.push(run_floor(&host, routes, Over::Gateways, Order::Ascending)?);
-        let (host, _router) = new_host()?;
-        scattered.push(run_floor(&host, routes, Over::Objects, Order::Scattered)?);
-        let (host, _router) = new_host()?;
-        ours.push(run_programmer(&host, routes)?);
+        times[floors.len()].push(run_programmer(&host, routes)?);
     }
-    let median = |runs: &[Times], of: fn(&Times) -> Duration| {
+    let names = floors.iter().map(|(name, ..)| *name).chain(["programmer"]);
+    let told: Vec<String> =
+        names.zip(&times).map(|(name, times)| format!("\"{name}\":{}", tell(times))).collect();
+    println!("{{\"routes\":{routes},\"runs\":{runs},{}}}", told.join(","));
+    Ok(())
+}
+
+/// Medians in seconds, as JSON.
+fn tell(runs: &[Times]) -> String {
+    let median = |of: fn(&Times) -> Duration| {
         let mut times: Vec<_> = runs.iter().map(of).collect();
         times.sort_unstable();
         times[times.len() / 2].as_secs_f64()
     };
-    let (floor_add, add) = (median(&floor, |times| times.add), median(&ours, |times| times.add));
-    println!(
-        "{{\"routes\":{routes},\"runs\":{runs},\"floorAddSeconds\":{floor_add:.3},\"floorDeleteSeconds\":{:.3},\
-         \"inlineFloorAddSeconds\":{:.3},\"inlineFloorDeleteSeconds\":{:.3},\
-         \"scatteredFloorAddSeconds\":{:.3},\"scatteredFloorDeleteSeconds\":{:.3},\
-         \"addSeconds\":{add:.3},\"addOverFloor\":{:.2},\"deleteSeconds\":{:.3},\"adoptSeconds\":{:.3}}}",
-        median(&floor, |times| times.delete),
-        median(&inline, |times| times.add),
-        median(&inline, |times| times.delete),
-        median(&scattered, |times| times.add),
-        median(&scattered, |times| times.delete),
-        add / floor_add,
-        median(&ours, |times| times.delete),
-        median(&ours, |times| times.adopt),
-    );
-    Ok(())
+    format!(
+        "{{\"add\":{:.3},\"double\":{:.3},\"single\":{:.3},\"delete\":{:.3},\"adopt\":{:.3}}}",
+        median(|times| times.add),
+        median(|times| times.double),
+        median(|times| times.single),
+        median(|times| times.delete),
+        median(|times| times.adopt),
+    )
 }
 
 /// A host with an uplink; the second namespace keeps the other end of it.
@@ -86,20 +94,36 @@ fn prefix(number: u32) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::from(first + (number << 8)), 24)
 }
 
+/// The gateways of single next hops, and behind them those that some routes get as a second one.
 fn gateway(number: u32) -> Ipv4Addr {
-    Ipv4Addr::new(172, 31, 0, (2 + number % NEXT_HOPS) as u8)
+    Ipv4Addr::new(172, 31, 0, (2 + number % (2 * NEXT_HOPS)) as u8)
+}
+
+/// The next hops of a route, by the numbers of their gateways.
+fn first_hop(number: u32) -> u32 {
+    number % NEXT_HOPS
+}
+
+fn second_hop(number: u32) -> u32 {
+    NEXT_HOPS + first_hop(number)
+}
+
+/// Half of the routes, some neighbours at a time as UPDATEs have them.
+fn is_changed(number: u32) -> bool {
+    (number / 6).is_multiple_of(2)
 }
 
 fn run_programmer(host: &Namespace, routes: u32) -> Result<Times, Failure> {
     host.block_on(async {
         let programmer = Programmer::spawn(ProgrammerConfig::default()).await?;
         let uplink = programmer.view().link_named("eth0").ok_or("no uplink")?.index;
-        let install: Vec<RouteChange> = (0..routes)
-            .map(|number| {
-                let hop = NextHop::via(gateway(number), uplink);
-                RouteChange::install(IpNet::V4(prefix(number)), DesiredRoute::over([hop]))
-            })
-            .collect();
+        let via = |hop| NextHop::via(gateway(hop), uplink);
+        let over = |number: u32, route| RouteChange::install(IpNet::V4(prefix(number)), route);
+        let to_one = |number| over(number, DesiredRoute::over([via(first_hop(number))]));
+        let to_two =
+            |number| over(number, DesiredRoute::over([via(first_hop(number)), via(second_hop(number))]));
+        let changed = || (0..routes).filter(|number| is_changed(*number));
+        let install: Vec<RouteChange> = (0..routes).map(to_one).collect();
         let add = apply(&programmer, &install).await?;
         drop(programmer);
 
@@ -113,9 +137,11 @@ fn run_programmer(host: &Namespace, routes: u32) -> Result<Times, Failure> {
         if !status.agreement || status.adopted.routes != routes as usize || status.counters.accepted != 0 {
             return Err(format!("not adopted: {status:#?}").into());
         }
+        let double = apply(&programmer, &changed().map(to_two).collect::<Vec<_>>()).await?;
+        let single = apply(&programmer, &changed().map(to_one).collect::<Vec<_>>()).await?;
         let withdraw: Vec<_> = install.iter().map(|change| RouteChange::withdraw(change.prefix)).collect();
         let delete = apply(&programmer, &withdraw).await?;
-        Ok(Times { add, delete, adopt })
+        Ok(Times { add, double, single, delete, adopt })
     })?
 }
 
@@ -147,8 +173,8 @@ fn run_floor(host: &Namespace, routes: u32, over: Over, order: Order) -> Result<
     host.run(|| {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
-        let objects: Vec<_> = (0..NEXT_HOPS).map(|number| next_hop(number, interface)).collect();
-        send(&socket, &objects)?;
+        let objects = (0..2 * NEXT_HOPS).map(|number| next_hop(number, interface));
+        send(&socket, &objects.chain((0..NEXT_HOPS).map(group)).collect::<Vec<_>>())?;
         let mut numbers: Vec<u32> = (0..routes).collect();
         if order == Order::Scattered {
             // Multiples of the golden ratio, modulo one, in the order of their size.
@@ -159,9 +185,15 @@ fn run_floor(host: &Namespace, routes: u32, over: Over, order: Order) -> Result<
             messages.chunks(BATCH).try_for_each(|batch| send(&socket, batch))?;
             Ok::<_, Failure>(begun.elapsed())
         };
-        let add = send_all(numbers.iter().map(|number| route(*number, over)).collect())?;
+        let changed = || numbers.iter().filter(|number| is_changed(**number));
+        let add =
+            send_all(numbers.iter().map(|number| route(*number, to_one(*number, over), NEW)).collect())?;
+        let double =
+            send_all(changed().map(|number| route(*number, to_two(*number, over), INSTEAD)).collect())?;
+        let single =
+            send_all(changed().map(|number| route(*number, to_one(*number, over), INSTEAD)).collect())?;
         let delete = send_all(numbers.iter().map(|number| deletion(*number)).collect())?;
-        Ok(Times { add, delete, adopt: Duration::ZERO })
+        Ok(Times { add, double, single, delete, adopt: Duration::ZERO })
     })?
 }
 
@@ -181,34 +213,70 @@ fn send(socket: &Socket, messages: &[Vec<u8>]) -> Result<(), Failure> {
 fn next_hop(number: u32, interface: u32) -> Vec<u8> {
     // RTM_NEWNEXTHOP with NLM_F_REQUEST | NLM_F_CREATE; NHA_ID, NHA_OIF, NHA_GATEWAY.
     let mut body = vec![2, 0, 4, 0, 0, 0, 0, 0];
-    body.extend(attribute(1, (number + 1).to_ne_bytes()));
-    body.extend(attribute(5, interface.to_ne_bytes()));
-    body.extend(attribute(6, gateway(number).octets()));
+    body.extend(attribute(1, &(number + 1).to_ne_bytes()));
+    body.extend(attribute(5, &interface.to_ne_bytes()));
+    body.extend(attribute(6, &gateway(number).octets()));
     message(104, 0x401, &body)
 }
 
-fn route(number: u32, over: Over) -> Vec<u8> {
-    // RTM_NEWROUTE with NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL; RTA_DST, RTA_PRIORITY, RTA_NH_ID or RTA_GATEWAY.
+/// The identifier of the group of a route's two next hops, behind those of next hops.
+fn group_of(number: u32) -> u32 {
+    2 * NEXT_HOPS + first_hop(number) + 1
+}
+
+fn group(number: u32) -> Vec<u8> {
+    // RTM_NEWNEXTHOP as above, of no family; NHA_ID, NHA_GROUP with members of the same weight.
+    let member = |hop: u32| [(hop + 1).to_ne_bytes(), [0; 4]].concat();
+    let members = [member(first_hop(number)), member(second_hop(number))].concat();
+    let mut body = vec![0, 0, 4, 0, 0, 0, 0, 0];
+    body.extend(attribute(1, &group_of(number).to_ne_bytes()));
+    body.extend(attribute(2, &members));
+    message(104, 0x401, &body)
+}
+
+/// `NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL`.
+const NEW: u16 = 0x601;
+/// `NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE`.
+const INSTEAD: u16 = 0x501;
+
+fn to_one(number: u32, over: Over) -> Vec<u8> {
+    match over {
+        // RTA_NH_ID, or RTA_GATEWAY.
+        Over::Objects => attribute(30, &(first_hop(number) + 1).to_ne_bytes()),
+        Over::Gateways => attribute(5, &gateway(first_hop(number)).octets()),
+    }
+}
+
+fn to_two(number: u32, over: Over) -> Vec<u8> {
+    // An rtnexthop of 16 octets, with its RTA_GATEWAY.
+    let hop = |hop| [&16_u16.to_ne_bytes()[..], &[0; 6], &attribute(5, &gateway(hop).octets())].concat();
+    match over {
+        // RTA_NH_ID, or RTA_MULTIPATH.
+        Over::Objects => attribute(30, &group_of(number).to_ne_bytes()),
+        Over::Gateways => attribute(9, &[hop(first_hop(number)), hop(second_hop(number))].concat()),
+    }
+}
+
+fn route(number: u32, target: Vec<u8>, flags: u16) -> Vec<u8> {
+    // RTM_NEWROUTE; RTA_DST, RTA_PRIORITY and what it leads over.
     let mut body = vec![2, 24, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
-    body.extend(attribute(1, prefix(number).network().octets()));
-    body.extend(attribute(6, 77_u32.to_ne_bytes()));
-    body.extend(match over {
-        Over::Objects => attribute(30, (number % NEXT_HOPS + 1).to_ne_bytes()),
-        Over::Gateways => attribute(5, gateway(number).octets()),
-    });
-    message(24, 0x601, &body)
+    body.extend(attribute(1, &prefix(number).network().octets()));
+    body.extend(attribute(6, &77_u32.to_ne_bytes()));
+    body.extend(target);
+    message(24, flags, &body)
 }
 
 fn deletion(number: u32) -> Vec<u8> {
     // RTM_DELROUTE with NLM_F_REQUEST, of any scope.
     let mut body = vec![2, 24, 0, 0, 254, 4, 255, 0, 0, 0, 0, 0];
-    body.extend(attribute(1, prefix(number).network().octets()));
-    body.extend(attribute(6, 77_u32.to_ne_bytes()));
+    body.extend(attribute(1, &prefix(number).network().octets()));
+    body.extend(attribute(6, &77_u32.to_ne_bytes()));
     message(25, 1, &body)
 }
 
-fn attribute(kind: u16, value: [u8; 4]) -> Vec<u8> {
-    [&8_u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat()
+/// Of values that are multiples of four octets.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    [&(4 + value.len() as u16).to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat()
 }
 
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {

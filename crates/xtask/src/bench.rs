@@ -11,12 +11,13 @@ use crate::shell::{self, cargo, command, workspace};
 /// What `cargo xtask bench` may be told.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Few repetitions of small problems; nothing is written.
+    /// One repetition of small problems, five minutes at most; nothing is written.
     #[arg(long)]
     quick: bool,
-    /// Measure only `lab`, `cni` (S9), `routes` (S5), `sizes`, of the speaker `s1`, `s2`, `s3`, `s3b`, `s3c`, `s4`, `s4m`,
-    /// `s4s`, `s6`, `s7`, or with four sizes `s1g` to `s4g`, or of the whole `s7w`, `s8`, `scale` or `s10`; may be given several
-    /// times. Nothing is written without `--write`.
+    /// Measure only `lab`, `cni` (S9), `routes` (S5), `sizes`, of the speaker `s1`, `s2`, `s3`, `s3b`, `s3c`,
+    /// `establish`, `s4`, `s4m`, `s4s`, `s6`, `s7`, or with four sizes `s1g` to `s4g`, a reflector and an agent by their cluster's size
+    /// with `sizing`, or of the whole `s7w`, `s8`, `scale` or `s10`; may be given several times. Nothing is written without
+    /// `--write`.
     #[arg(long)]
     only: Vec<String>,
     /// Prefixes or clients, instead of those of the scenario (S1 to S7).

@@ -50,7 +50,8 @@ struct Options {
 
 struct Session {
     stream: TcpStream,
-    established: bool,
+    /// Its OPEN has been answered.
+    opened: bool,
     is_copied: bool,
     /// Between two KEEPALIVEs, in slots.
     interval: usize,
@@ -135,7 +136,7 @@ impl Relay {
             self.epoll.add(&stream, interest(id, false))?;
             self.sessions.push(Some(Session {
                 stream,
-                established: false,
+                opened: false,
                 is_copied: self.options.only_of.is_none_or(|only| only == from.ip()),
                 interval: SLOTS,
                 partial: Vec::new(),
@@ -207,31 +208,29 @@ impl Relay {
         self.give_others(from, &octets);
     }
 
+    /// Also those whose KEEPALIVE is still on its way: their peer has the one of here in front of what is given now, and
+    /// takes the session for established. What is not kept here would never come.
     fn give_others(&mut self, from: usize, octets: &Arc<[u8]>) {
         for (id, session) in self.sessions.iter_mut().enumerate() {
-            if let Some(session) = session.as_mut().filter(|session| id != from && session.established) {
+            if let Some(session) = session.as_mut().filter(|session| id != from && session.opened) {
                 session.outgoing.push_back(octets.clone());
             }
         }
     }
 
-    /// Answers an OPEN or a KEEPALIVE in the buffer.
+    /// Answers the message in the buffer if it is the OPEN.
     fn answer(&mut self, id: usize, at: usize) {
         let Some(session) = &mut self.sessions[id] else { return };
-        match self.scratch[at + 18] {
-            wire::OPEN => {
-                let hold_time = u16::from_be_bytes([self.scratch[at + 22], self.scratch[at + 23]]);
-                let slots = Duration::from_secs(hold_time.into()).as_millis() / 3 / SLOT.as_millis();
-                session.interval = (slots as usize).clamp(1, SLOTS - 1);
-                let open = Open::new(self.options.asn, self.options.listen, hold_time);
-                session.outgoing.extend([open.message().into(), self.keepalive.clone()]);
-            }
-            wire::KEEPALIVE if !session.established => {
-                session.established = true;
-                self.wheel[(self.slot + session.interval) % SLOTS].push(id);
-            }
-            _ => {}
+        if self.scratch[at + 18] != wire::OPEN || session.opened {
+            return;
         }
+        let hold_time = u16::from_be_bytes([self.scratch[at + 22], self.scratch[at + 23]]);
+        let slots = Duration::from_secs(hold_time.into()).as_millis() / 3 / SLOT.as_millis();
+        session.interval = (slots as usize).clamp(1, SLOTS - 1);
+        let open = Open::new(self.options.asn, self.options.listen, hold_time);
+        session.outgoing.extend([open.message().into(), self.keepalive.clone()]);
+        session.opened = true;
+        self.wheel[(self.slot + session.interval) % SLOTS].push(id);
     }
 
     fn turn_wheel(&mut self) {

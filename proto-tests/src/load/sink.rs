@@ -94,7 +94,7 @@ impl Sink {
     }
 
     /// Expects something else from now on.
-    pub fn expect(&mut self, expected: Expected) {
+    pub(super) fn expect(&mut self, expected: Expected) {
         self.expected = expected;
         let numbers = 0_u32..;
         self.wrong =
@@ -102,7 +102,7 @@ impl Sink {
     }
 
     /// Has nothing any more.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.seen.fill(NONE);
         self.expect(self.expected.clone());
     }

@@ -1,6 +1,7 @@
 //! Many sessions in one thread: an epoll instance, sockets that do not block, one buffer for all that is read.
 
-use std::collections::VecDeque;
+mod session;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use super::sink::Sink;
+pub use self::session::{Peer, SessionId};
+use self::session::{Session, State};
+use super::sink::{Expected, Sink};
 use crate::wire::{self, Open};
 
 /// Octets that are read at once.
@@ -25,45 +28,7 @@ const BEGUN: usize = 64;
 /// Pause before a connection that was refused is tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Who a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The address that it connects from.
-    pub address: Ipv4Addr,
-    /// Its AS.
-    pub asn: u32,
-    /// The hold time that it offers, in seconds; a third of it passes between its KEEPALIVEs.
-    pub hold_time: u16,
-}
-
-/// A session of a swarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionId(usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    OpenSent,
-    OpenConfirm,
-    Established,
-    /// Its own end closed it.
-    Down,
-}
-
-#[derive(Debug)]
-struct Session {
-    peer: Peer,
-    state: State,
-    stream: Option<TcpStream>,
-    /// What is to be written, and how much of the first is.
-    outgoing: VecDeque<Arc<[u8]>>,
-    written: usize,
-    awaits_room: bool,
-    partial: Vec<u8>,
-    sink: Option<Sink>,
-    retry: Option<Instant>,
-    reads: bool,
-}
+const NO_SINK: &str = "a session without a sink";
 
 /// All sessions with one speaker.
 #[derive(Debug)]
@@ -77,6 +42,8 @@ pub struct Swarm {
     /// Between two KEEPALIVEs.
     pace: Duration,
     established: usize,
+    /// Sinks that are waited for: of sessions that listen, and not right yet.
+    awaited: usize,
 }
 
 impl Swarm {
@@ -97,6 +64,7 @@ impl Swarm {
             kept: Instant::now(),
             pace: Duration::MAX,
             established: 0,
+            awaited: 0,
         })
     }
 
@@ -108,18 +76,7 @@ impl Swarm {
         if peer.hold_time > 0 {
             self.pace = self.pace.min(Duration::from_secs(peer.hold_time.into()) / 3);
         }
-        self.sessions.push(Session {
-            peer,
-            state: State::Down,
-            stream: None,
-            outgoing: VecDeque::new(),
-            written: 0,
-            awaits_room: false,
-            partial: Vec::new(),
-            sink,
-            retry: None,
-            reads: true,
-        });
+        self.sessions.push(Session::new(peer, sink));
         let id = self.sessions.len() - 1;
         if self.begun() < BEGUN {
             self.dial(id)?;
@@ -220,14 +177,26 @@ impl Swarm {
         session.stream = None;
         session.outgoing.clear();
         session.awaits_room = false;
+        self.recount(id);
     }
 
     /// Has the sink of a closed session know nothing any more, as one that begins anew.
     ///
     /// # Errors
     /// When it has none.
-    pub fn forget(&mut self, id: SessionId) -> Result<()> {
-        self.sink(id)?.forget();
+    pub fn forget(&mut self, SessionId(id): SessionId) -> Result<()> {
+        self.sink_mut(id)?.forget();
+        self.recount(id);
+        Ok(())
+    }
+
+    /// Has the sink of a session expect this from now on.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn want(&mut self, SessionId(id): SessionId, expected: Expected) -> Result<()> {
+        self.sink_mut(id)?.expect(expected);
+        self.recount(id);
         Ok(())
     }
 
@@ -237,54 +206,94 @@ impl Swarm {
     /// When the system refuses.
     pub fn set_reading(&mut self, SessionId(id): SessionId, reads: bool) -> Result<()> {
         self.sessions[id].reads = reads;
+        self.sessions[id].listen_anew();
+        self.recount(id);
         self.watch(id)
+    }
+
+    /// Begins to look for the longest silence of a session.
+    pub fn listen_anew(&mut self, SessionId(id): SessionId) {
+        self.sessions[id].listen_anew();
+    }
+
+    /// The longest time in which nothing came on a session since [`listen_anew`](Self::listen_anew).
+    pub fn silence(&self, SessionId(id): SessionId) -> Duration {
+        self.sessions[id].silence()
     }
 
     /// The sink of a session.
     ///
     /// # Errors
     /// When it has none.
-    pub fn sink(&mut self, SessionId(id): SessionId) -> Result<&mut Sink> {
-        self.sessions[id].sink.as_mut().context("a session without a sink")
+    pub fn sink(&self, SessionId(id): SessionId) -> Result<&Sink> {
+        self.sessions[id].sink.as_ref().context(NO_SINK)
     }
 
-    /// Works until every sink of an established session has what it should, and says when that was.
+    fn sink_mut(&mut self, id: usize) -> Result<&mut Sink> {
+        self.sessions[id].sink.as_mut().context(NO_SINK)
+    }
+
+    /// Counts a session anew that may be waited for since, or no longer: thousands are not walked for each message.
+    fn recount(&mut self, id: usize) {
+        let session = &mut self.sessions[id];
+        let is_awaited = session.is_awaited();
+        let before = std::mem::replace(&mut session.counts_as_awaited, is_awaited);
+        self.awaited = self.awaited + usize::from(is_awaited) - usize::from(before);
+    }
+
+    /// Works until every sink of an established session has what it should, and says when that was. It sleeps while
+    /// nothing comes, so that whoever is measured has all processors.
     ///
     /// # Errors
     /// Which is not right, when some are not by the deadline.
     pub fn await_right(&mut self, deadline: Instant) -> Result<Instant> {
+        self.await_right_by(deadline, Duration::from_millis(100))
+    }
+
+    /// The same without sleep, for a change that takes less than the waking of who waits for it. It keeps a processor
+    /// busy meanwhile.
+    ///
+    /// # Errors
+    /// As [`await_right`](Self::await_right).
+    pub fn await_right_awake(&mut self, deadline: Instant) -> Result<Instant> {
+        self.await_right_by(deadline, Duration::ZERO)
+    }
+
+    fn await_right_by(&mut self, deadline: Instant, sleep: Duration) -> Result<Instant> {
         loop {
             let now = Instant::now();
-            if self.is_right() {
+            if self.awaited == 0 {
                 return Ok(now);
             }
             if now > deadline {
-                let wrong = self.sinks().filter(|(_, sink)| sink.wrong() > 0);
-                let wrong: Vec<_> =
-                    wrong.take(3).map(|(peer, sink)| (peer.address, sink.wrong(), sink.example())).collect();
+                let awaited = self.sessions.iter().filter(|session| session.is_awaited());
+                let wrong: Vec<_> = awaited
+                    .filter_map(|session| Some((session.peer.address, session.sink.as_ref()?)))
+                    .map(|(address, sink)| (address, sink.wrong(), sink.example()))
+                    .take(3)
+                    .collect();
                 bail!("not all sinks have what they should; wrong prefixes and one of them: {wrong:?}");
             }
-            self.turn(Duration::from_millis(100))?;
+            self.turn(sleep)?;
         }
     }
 
-    /// Whether every sink of an established session has what it should.
-    pub fn is_right(&self) -> bool {
-        self.sinks().all(|(_, sink)| sink.wrong() == 0)
-    }
-
-    fn sinks(&self) -> impl Iterator<Item = (Peer, &Sink)> {
-        let reading = |session: &&Session| session.state == State::Established && session.reads;
-        self.sessions
-            .iter()
-            .filter(reading)
-            .filter_map(|session| Some((session.peer, session.sink.as_ref()?)))
+    /// Keeps the sessions up until then, and takes what comes.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn work_until(&mut self, end: Instant) -> Result<()> {
+        while let Some(rest) = end.checked_duration_since(Instant::now()) {
+            // KEEPALIVEs are sent between two turns.
+            self.turn(rest.min(Duration::from_millis(50)))?;
+        }
+        Ok(())
     }
 
     /// Waits for the sockets for at most this long, and reads and writes what can be.
     ///
     /// # Errors
-    /// When a speaker closes an established session or says something that cannot be read.
+    /// When a speaker closes an established session, is silent for its hold time or says something that cannot be read.
     pub fn turn(&mut self, most: Duration) -> Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let most = u16::try_from(most.as_millis()).unwrap_or(u16::MAX);
@@ -342,6 +351,7 @@ impl Swarm {
         session.stream = None;
         session.outgoing.clear();
         session.retry = early.then(|| Instant::now() + RETRY);
+        self.recount(id);
         early
     }
 
@@ -396,6 +406,7 @@ impl Swarm {
             }
             Ok(length) => begun + length,
         };
+        session.hear();
         let mut at = 0;
         while length - at >= 19 {
             let message = usize::from(u16::from_be_bytes([self.scratch[at + 16], self.scratch[at + 17]]));
@@ -411,6 +422,7 @@ impl Swarm {
         let Self { sessions, scratch, .. } = self;
         sessions[id].partial.clear();
         sessions[id].partial.extend(&scratch[at..length]);
+        self.recount(id);
         Ok(())
     }
 
@@ -453,6 +465,8 @@ impl Swarm {
         self.kept = Instant::now();
         for id in 0..self.sessions.len() {
             let session = &self.sessions[id];
+            let address = session.peer.address;
+            ensure!(!session.is_overdue(), "nothing came on the session of {address} for its hold time");
             if session.state == State::Established && session.outgoing.is_empty() {
                 self.send(SessionId(id), self.keepalive.clone())?;
             }

@@ -14,26 +14,30 @@ mod report;
 mod routes;
 mod scale;
 mod sizes;
+mod sizing;
 mod speaker;
 mod start;
 mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use muslin_netns::{Entered, become_root_in_user_namespace};
 
 use crate::report::{Machine, Report, Section};
-use crate::speaker::{Extent, Grown};
+use crate::speaker::{Extent, Failed, Grown};
+
+/// What nobody has to wait longer for who wants to know whether the benchmarks work.
+const QUICK: Duration = Duration::from_mins(5);
 
 /// Measures Muslin beside others.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Options {
-    /// Few repetitions of small problems: shows that the benchmarks work, not how fast anything is
+    /// One repetition of small problems, five minutes at most: shows that the benchmarks work, not how fast anything is
     #[arg(long)]
     quick: bool,
     /// Measure only this; may be given several times
@@ -67,6 +71,7 @@ impl Options {
             runs: self.runs,
             with: self.with.clone(),
             table: self.table.clone(),
+            failed: Failed::default(),
         }
     }
 }
@@ -93,6 +98,8 @@ enum Subject {
     S3b,
     /// The speaker: a route reflector of 5,000 nodes
     S3c,
+    /// The speaker: a thousand sessions come up
+    Establish,
     /// The speaker: churn
     S4,
     /// The speaker: ten times the churn
@@ -111,7 +118,7 @@ enum Subject {
     S3g,
     /// The speaker: S4 at four sizes
     S4g,
-    /// A reflector by the size of its cluster
+    /// A reflector and an agent by the size of their cluster
     Sizing,
     /// The whole way of a Service into the kernels of a hundred nodes
     S7w,
@@ -142,10 +149,12 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let begun = Instant::now();
     let subjects = if options.only.is_empty() { Subject::value_variants() } else { &options.only };
     let name = |subject: &Subject| format!("{subject:?}").to_lowercase();
     let order: Vec<String> = Subject::value_variants().iter().map(name).collect();
     let machine = Machine::this()?;
+    let extent = options.extent();
     let mut report = options.write.as_deref().map(Report::read).unwrap_or_default();
     for subject in subjects {
         if options.only.is_empty()
@@ -156,43 +165,51 @@ fn run(options: &Options) -> Result<()> {
             continue;
         }
         eprintln!("==> {subject:?}");
-        report.put(&name(subject), machine.clone(), measure(*subject, options)?, &order);
+        let subject_begun = Instant::now();
+        report.put(&name(subject), machine.clone(), measure(*subject, options, &extent)?, &order);
+        eprintln!("{subject:?} took {:.1} s", subject_begun.elapsed().as_secs_f64());
         // Each at once: what was measured before an interruption counts.
         if let Some(folder) = &options.write {
             report.write(folder)?;
         }
     }
     println!("{}", report.markdown());
+    let took = begun.elapsed();
+    eprintln!("all of it took {:.0} s", took.as_secs_f64());
+    let is_in_time = !options.quick || !options.only.is_empty() || took <= QUICK;
+    ensure!(is_in_time, "--quick has to be over within {QUICK:?}");
     Ok(())
 }
 
-fn measure(subject: Subject, options: &Options) -> Result<Section> {
+fn measure(subject: Subject, options: &Options, extent: &Extent) -> Result<Section> {
     match subject {
         Subject::Lab => lab::measure(&options.binaries, if options.quick { 1 } else { 5 }),
         Subject::Cni => {
-            let (pods, at_once) = if options.quick { (5, 10) } else { (100, 50) };
-            cni::measure(&options.binaries, pods, at_once)
+            let (runs, pods, at_once) = if options.quick { (1, 5, 10) } else { (5, 20, 50) };
+            let runs = options.runs.unwrap_or(runs);
+            cni::measure(&options.binaries, cni::Extent { runs, pods, at_once })
         }
         Subject::Routes => {
             let (routes, runs) = if options.quick { (20_000, 1) } else { (200_000, 5) };
             routes::measure(&options.binaries, options.size.unwrap_or(routes), options.runs.unwrap_or(runs))
         }
         Subject::Sizes => sizes::measure(&options.binaries),
-        Subject::S1 => speaker::full_table(&options.extent()),
-        Subject::S2 => speaker::many_feeders(&options.extent()),
-        Subject::S3 => speaker::reflector(&options.extent()),
-        Subject::S3b => speaker::large_reflector(&options.extent()),
-        Subject::S3c => speaker::huge_reflector(&options.extent()),
-        Subject::S4 => speaker::churn(&options.extent()),
-        Subject::S4m => speaker::fast_churn(&options.extent()),
-        Subject::S4s => speaker::stalled_churn(&options.extent()),
-        Subject::S6 => speaker::idle(&options.extent()),
-        Subject::S7 => speaker::latency(&options.extent()),
-        Subject::Sizing => speaker::sizing(&options.extent()),
-        Subject::S1g => speaker::growth(Grown::FullTable, &options.extent()),
-        Subject::S2g => speaker::growth(Grown::ManyFeeders, &options.extent()),
-        Subject::S3g => speaker::growth(Grown::Reflector, &options.extent()),
-        Subject::S4g => speaker::growth(Grown::Churn, &options.extent()),
+        Subject::S1 => speaker::full_table(extent),
+        Subject::S2 => speaker::many_feeders(extent),
+        Subject::S3 => speaker::reflector(extent),
+        Subject::S3b => speaker::large_reflector(extent),
+        Subject::S3c => speaker::huge_reflector(extent),
+        Subject::Establish => speaker::establish(extent),
+        Subject::S4 => speaker::churn(extent),
+        Subject::S4m => speaker::fast_churn(extent),
+        Subject::S4s => speaker::stalled_churn(extent),
+        Subject::S6 => speaker::idle(extent),
+        Subject::S7 => speaker::latency(extent),
+        Subject::Sizing => sizing::measure(extent),
+        Subject::S1g => speaker::growth(Grown::FullTable, extent),
+        Subject::S2g => speaker::growth(Grown::ManyFeeders, extent),
+        Subject::S3g => speaker::growth(Grown::Reflector, extent),
+        Subject::S4g => speaker::growth(Grown::Churn, extent),
         Subject::S7w => {
             let (nodes, changes, runs) = if options.quick { (10, 10, 1) } else { (100, 50, 5) };
             way::measure(way::Extent { nodes, changes, runs: options.runs.unwrap_or(runs) })

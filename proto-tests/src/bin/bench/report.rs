@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::plot::Plot;
+use crate::sizing;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -139,7 +140,7 @@ impl FromIterator<f64> for Samples {
 }
 
 /// Three significant digits, as far as they are behind the point.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
@@ -158,8 +159,32 @@ impl Target {
 impl Section {
     /// The median of a candidate's quantity.
     pub(crate) fn median(&self, row: &str, column: &str) -> Option<f64> {
+        self.samples(row, column)?.median()
+    }
+
+    /// The largest of a candidate's quantity.
+    pub(crate) fn worst(&self, row: &str, column: &str) -> Option<f64> {
+        self.samples(row, column)?.largest()
+    }
+
+    fn samples(&self, row: &str, column: &str) -> Option<&Samples> {
         let index = self.columns.iter().position(|known| known.name == column)?;
-        self.rows.iter().find(|known| known.name == row)?.values.get(index)?.median()
+        self.rows.iter().find(|known| known.name == row)?.values.get(index)
+    }
+
+    /// Our worst of a quantity as a share of the best median among the others that count, and who has that: what is
+    /// ahead has the worst of at least five repetitions ahead.
+    pub(crate) fn worst_to_best(
+        &self,
+        ours: &str,
+        column: &str,
+        counts: impl Fn(&str) -> bool,
+    ) -> Option<(f64, &str)> {
+        let worst = self.worst(ours, column)?;
+        let others = self.rows.iter().map(|row| &*row.name).filter(|name| *name != ours && counts(name));
+        let medians = others.filter_map(|name| Some((self.median(name, column)?, name)));
+        let (best, name) = medians.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        Some((worst / best, name))
     }
 
     /// The candidates' medians of one quantity.
@@ -278,9 +303,22 @@ impl Report {
                 plot.write(&plots.join(format!("{subject}.svg")))?;
             }
         }
+        let sizing = folder.join("sizing.md");
+        if let Some(measured) = self.subjects.iter().find(|measured| measured.subject == "sizing")
+            && sizing.exists()
+        {
+            let page = sizing::with_costs(&fs::read_to_string(&sizing)?, &measured.section)?;
+            fs::write(&sizing, page)?;
+        }
         let json = serde_json::to_string_pretty(self)?;
         Ok(fs::write(folder.join(SAMPLES), json + "\n")?)
     }
+}
+
+/// A count as a share of another one.
+#[allow(clippy::cast_precision_loss, reason = "counts of what happens are far below 2^52")]
+pub(crate) fn share(count: u64, of: u64) -> f64 {
+    count as f64 / of as f64
 }
 
 #[cfg(test)]
@@ -357,5 +395,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(section.median("us", "time"), Some(1.0));
+        assert_eq!(section.worst_to_best("us", "time", |_| true), Some((0.5, "them")));
+        assert_eq!(section.worst_to_best("us", "time", |name| name != "them"), None);
     }
 }

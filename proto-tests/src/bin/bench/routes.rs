@@ -17,9 +17,10 @@ use serde_json::Value;
 use self::learner::{Learner, Running};
 use crate::report::{Column, Row, Samples, Section, Target};
 
-const FLOOR: &str = "raw netlink: 256 a batch, next-hop objects";
-const INLINE: &str = "raw netlink: 256 a batch, gateways in the routes";
-const SCATTERED: &str = "raw netlink: 256 a batch, next-hop objects, scattered order";
+/// The one that counts: in ascending order, the kernel halves the nodes of its table over and over.
+const FLOOR: &str = "raw netlink: 256 a batch, next-hop objects, scattered order";
+const ASCENDING: &str = "raw netlink: 256 a batch, next-hop objects, ascending order";
+const GATEWAYS: &str = "raw netlink: 256 a batch, gateways in the routes, ascending order";
 const PROGRAMMER: &str = "Muslin's route programmer";
 const SPEAKER: &str = "`muslin speaker`";
 
@@ -43,7 +44,8 @@ struct Tables {
 pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Section> {
     let tables = Tables { routes, first: feeder::encode(routes), second: feeder::encode_half(routes) };
     let learners = Learner::all();
-    let names = [FLOOR, INLINE, SCATTERED, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
+    let names =
+        [FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
     let mut rows: Vec<Row> = names
         .map(|name| Row { name: name.to_owned(), values: vec![Samples::default(); COLUMNS.len()] })
         .collect();
@@ -73,7 +75,10 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
              know nothing; the programmer is handed the same routes through its API; the speakers learn them from a \
              peer: from the first octet sent until the kernel has the last route. Then another peer announces half of \
              them over 16 other next hops, until the kernel has exactly those with two; its connection closes, until all \
-             have one again; and the first one's, until none is left. Processor time is that of the installation. {}.",
+             have one again; and the first one's, until none is left. A few hundred routes from all over the table are \
+             asked of the kernel one after the other, one question a millisecond while one is wrong; when all are right, \
+             the clock stops and the gateways of all routes are compared. The floors and the programmer are given the \
+             same changes. Processor time is that of the installation. {}.",
             settings.join("; ")
         ),
         columns: COLUMNS.to_vec(),
@@ -87,17 +92,28 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
 }
 
 fn targets(section: &Section) -> Vec<Target> {
-    let ratio = |statement: &str, column: &str, of: &str, to: &str, limit: f64| {
-        let found = section.median(of, column)? / section.median(to, column)?;
-        Some(Target { statement: statement.to_owned(), found, limit })
+    let is_rival = |name: &str| ![FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].contains(&name);
+    let to_best = |column: &str, limit: f64| {
+        let (found, best) = section.worst_to_best(SPEAKER, column, is_rival)?;
+        let statement = format!("{SPEAKER}, {column}: worst at most {limit:.2} of {best}'s median");
+        Some(Target { statement, found, limit })
     };
+    let to_floor = |ours: &str, column: &str, limit: f64| {
+        let (found, _) = section.worst_to_best(ours, column, |name| name == FLOOR)?;
+        let statement =
+            format!("{ours}, {column}: worst at most {limit:.2} of the floor's median, scattered order");
+        Some(Target { statement, found, limit })
+    };
+    let [install, double, _, remove, _, processor, _] = COLUMNS.map(|column| column.name);
     let wanted = [
-        ratio("`muslin speaker` installs within 0.55 of BIRD 3's time", "install", SPEAKER, "BIRD 3", 0.55),
-        ratio("and changes to two next hops within 0.55", "half to two next hops", SPEAKER, "BIRD 3", 0.55),
-        ratio("and removes as fast as BIRD 2", "remove", SPEAKER, "BIRD 2", 1.0),
-        ratio("with less processor time than BIRD 2", "processor", SPEAKER, "BIRD 2", 1.0),
-        ratio("the programmer within 1.2 of the floor", "install", PROGRAMMER, FLOOR, 1.2),
-        ratio("`muslin speaker` within 1.2 of the floor", "install", SPEAKER, FLOOR, 1.2),
+        to_best(install, 0.55),
+        to_best(double, 0.55),
+        to_best(remove, 1.0),
+        to_best(processor, 1.0),
+        to_floor(PROGRAMMER, install, 1.2),
+        to_floor(PROGRAMMER, double, 1.2),
+        to_floor(SPEAKER, install, 1.2),
+        to_floor(SPEAKER, double, 1.2),
     ];
     wanted.into_iter().flatten().collect()
 }
@@ -107,18 +123,13 @@ fn libraries_alone(binaries: &Path, routes: u32, rows: &mut [Row]) -> Result<()>
     let told =
         ask(Command::new(binaries.join("examples/program_routes")).args([routes.to_string(), "1".into()]))?;
     let told: Value = serde_json::from_str(&told).context("program_routes")?;
-    for (row, column, name) in [
-        (0, 0, "floorAddSeconds"),
-        (0, 3, "floorDeleteSeconds"),
-        (1, 0, "inlineFloorAddSeconds"),
-        (1, 3, "inlineFloorDeleteSeconds"),
-        (2, 0, "scatteredFloorAddSeconds"),
-        (2, 3, "scatteredFloorDeleteSeconds"),
-        (3, 0, "addSeconds"),
-        (3, 3, "deleteSeconds"),
-        (3, 4, "adoptSeconds"),
-    ] {
-        rows[row].values[column].push(told[name].as_f64().with_context(|| format!("{name} in {told}"))?);
+    for (name, row) in ["scattered", "ascending", "gateways", "programmer"].into_iter().zip(rows) {
+        let columns = ["add", "double", "single", "delete", "adopt"];
+        // Floors adopt nothing.
+        let columns = columns.iter().filter(|column| **column != "adopt" || row.name == PROGRAMMER);
+        for (column, samples) in columns.zip(&mut row.values) {
+            samples.push(told[name][column].as_f64().with_context(|| format!("{column} in {told}"))?);
+        }
     }
     Ok(())
 }
@@ -154,13 +165,16 @@ fn exchange(
     let begun = Instant::now();
     let installed = while_sending(&mut first, &tables.first, || kernel::await_all(host, routes))?;
     let after = running.usage()?;
+    // So many are there; that they are the right ones has no part in the time.
+    kernel::await_gateways(host, routes, feeder::gateways_of_first)?;
     let asked = Instant::now();
-    let doubled =
-        while_sending(&mut second, &tables.second, || kernel::await_hops(host, routes, feeder::paths_of))?;
+    let doubled = while_sending(&mut second, &tables.second, || {
+        kernel::await_gateways(host, routes, feeder::gateways_of_both)
+    })?;
     let peak = running.usage()?.peak_mib;
     let lost_second = Instant::now();
     drop(second);
-    let single = kernel::await_hops(host, routes, |_| 1)?;
+    let single = kernel::await_gateways(host, routes, feeder::gateways_of_first)?;
     let lost = Instant::now();
     drop(first);
     let removed = kernel::await_none(host, routes)?;

@@ -2,6 +2,7 @@
 
 mod churn;
 mod contender;
+mod establish;
 mod full_table;
 mod growth;
 mod idle;
@@ -11,14 +12,18 @@ mod reflector;
 mod rig;
 mod rounds;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use self::churn::Pace;
+use self::contender::Contender;
+use self::rig::Turn;
 use self::rounds::Rounds;
-use crate::report::Section;
+use crate::report::{Column, Section};
 
 /// How much is measured, and with whom.
 #[derive(Clone, Debug)]
@@ -33,7 +38,12 @@ pub(crate) struct Extent {
     pub(crate) with: Vec<String>,
     /// An MRT dump whose table is S1's.
     pub(crate) table: Option<PathBuf>,
+    /// Rivals that have failed in a subject before.
+    pub(crate) failed: Failed,
 }
+
+/// Names that all subjects of a run share.
+pub(crate) type Failed = Rc<RefCell<BTreeSet<&'static str>>>;
 
 impl Extent {
     fn size(&self, full: u32, quick: u32) -> u32 {
@@ -41,7 +51,22 @@ impl Extent {
     }
 
     fn rounds(&self, full: usize) -> Result<Rounds> {
-        Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), &self.with)
+        let mut rounds =
+            Rounds::new(self.runs.unwrap_or(if self.quick { 1 } else { full }), self.patience(), &self.with)?;
+        if self.quick {
+            // Nobody's failure is waited for twice.
+            rounds.leave_out(self.failed.clone());
+        }
+        Ok(rounds)
+    }
+
+    /// Beyond this a contender has failed.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(if self.quick { 10 } else { 60 })
+    }
+
+    fn turn<'a>(&self, contender: &'a Contender) -> Turn<'a> {
+        Turn { contender, patience: self.patience() }
     }
 }
 
@@ -57,43 +82,46 @@ pub(crate) fn many_feeders(extent: &Extent) -> Result<Section> {
 
 /// S3: a reflector of many nodes.
 pub(crate) fn reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3: a route reflector", 1000, 8)
+    reflector::measure(extent, &reflector::USUAL)
 }
 
 /// S3b: a reflector of more nodes.
 pub(crate) fn large_reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3b: a route reflector of 2,000 nodes", 2000, 8)
+    reflector::measure(extent, &reflector::LARGE)
 }
 
 /// S3c: a reflector of as many nodes as a large cluster has.
 pub(crate) fn huge_reflector(extent: &Extent) -> Result<Section> {
-    reflector::measure(extent, "S3c: a route reflector of 5,000 nodes", 5000, 2)
+    reflector::measure(extent, &reflector::HUGE)
 }
 
-/// A reflector by the size of its cluster.
-pub(crate) fn sizing(extent: &Extent) -> Result<Section> {
-    reflector::sizes(extent)
+/// What a reflector of ours takes for a cluster with a block for each node, in the order of [`REFLECTOR_COSTS`].
+pub(crate) fn reflect(nodes: u32) -> Result<Vec<f64>> {
+    // The largest has 225 million deliveries, and how long they take is the question.
+    reflector::run(Turn { contender: &Contender::Muslin, patience: Duration::from_mins(5) }, nodes, 1)
+}
+
+/// What is measured of a reflector.
+pub(crate) const REFLECTOR_COSTS: [Column; 6] = reflector::COLUMNS;
+
+/// A thousand sessions come up.
+pub(crate) fn establish(extent: &Extent) -> Result<Section> {
+    establish::measure(extent)
 }
 
 /// S4: churn.
 pub(crate) fn churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (100_000, Duration::from_secs(10));
-    churn::measure(extent, Pace { title: "S4: churn", cycles, lasts, receivers: 1 })
+    churn::measure(extent, churn::USUAL)
 }
 
 /// S4m: ten times the churn.
 pub(crate) fn fast_churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (1_000_000, Duration::from_secs(2));
-    churn::measure(extent, Pace { title: "S4m: fast churn", cycles, lasts, receivers: 1 })
+    churn::measure(extent, churn::FAST)
 }
 
 /// S4s: churn beside a receiver that is stalled.
 pub(crate) fn stalled_churn(extent: &Extent) -> Result<Section> {
-    let (cycles, lasts) = (100_000, Duration::from_secs(10));
-    churn::measure(
-        extent,
-        Pace { title: "S4s: churn beside a stalled receiver", cycles, lasts, receivers: 100 },
-    )
+    churn::measure(extent, churn::STALLED)
 }
 
 /// S6: idle sessions.

@@ -99,35 +99,53 @@ pub(crate) fn measure(runs: usize) -> Result<Section> {
 }
 
 fn start(size: Size) -> Result<[f64; 5]> {
-    let (node, router) = (Namespace::new("node")?, Namespace::new("router")?);
-    connect(&node, "eth0", &router, "eth0")?;
-    node.add_address("eth0", format!("{NODE}/24").parse()?)?;
-    router.add_address("eth0", format!("{ROUTER}/24").parse()?)?;
-    let _peer = muslin::start_speaker(&router, &router_manifests(size.nodes))?;
+    let started = Started::new(size.nodes, size.services)?;
+    let [ready, processor, resident, peak] = started.costs;
+    Ok([ready, processor, resident, peak, flap(&started.agent)?])
+}
 
-    let folder = Process::folder()?;
-    let state = folder.path().join("state");
-    fs::create_dir(&state)?;
-    fs::write(state.join("cluster.yaml"), cluster(size.nodes))?;
-    fs::write(state.join("services.yaml"), services(size.services))?;
-    let socket = folder.path().join("muslin.sock");
-    let mut command = Command::new(muslin::binary()?);
-    command.args(["agent", "--node", "n0", "--log", "warn", "--state"]).arg(&state);
-    command.arg("--run-dir").arg(folder.path()).arg("--data-dir").arg(folder.path());
-    command.arg("--cni-conf-dir").arg(folder.path().join("net.d"));
-    let begun = Instant::now();
-    let mut agent = Process::start(&node, folder, &mut command)?;
-    await_ready(&mut agent, &socket, begun + PATIENCE)?;
-    let ready = begun.elapsed().as_secs_f64();
-    // What it says must be so.
-    await_many(&node, size.nodes - 1)?;
-    let usage = Usage::of(agent.id())?;
-    let resident = resident_mib(agent.id())?;
-    Ok([ready, usage.cpu_seconds, resident, usage.peak_mib, flap(&agent, &state)?])
+/// An agent that is ready, and its peer. Processes end before their namespaces.
+pub(crate) struct Started {
+    agent: Process,
+    _peer: Process,
+    _hosts: [Namespace; 2],
+    /// Seconds until it was ready, of processor time by then, resident and peak memory in MiB.
+    pub(crate) costs: [f64; 4],
+}
+
+impl Started {
+    pub(crate) fn new(nodes: u32, services: u32) -> Result<Self> {
+        let (node, router) = (Namespace::new("node")?, Namespace::new("router")?);
+        connect(&node, "eth0", &router, "eth0")?;
+        node.add_address("eth0", format!("{NODE}/24").parse()?)?;
+        router.add_address("eth0", format!("{ROUTER}/24").parse()?)?;
+        let peer = muslin::start_speaker(&router, &router_manifests(nodes))?;
+
+        let folder = Process::folder()?;
+        let state = folder.path().join("state");
+        fs::create_dir(&state)?;
+        fs::write(state.join("cluster.yaml"), cluster(nodes))?;
+        fs::write(state.join("services.yaml"), self::services(services))?;
+        let socket = folder.path().join("muslin.sock");
+        let mut command = Command::new(muslin::binary()?);
+        command.args(["agent", "--node", "n0", "--log", "warn", "--state"]).arg(&state);
+        command.arg("--run-dir").arg(folder.path()).arg("--data-dir").arg(folder.path());
+        command.arg("--cni-conf-dir").arg(folder.path().join("net.d"));
+        let begun = Instant::now();
+        let mut agent = Process::start(&node, folder, &mut command)?;
+        await_ready(&mut agent, &socket, begun + PATIENCE)?;
+        let ready = begun.elapsed().as_secs_f64();
+        // What it says must be so.
+        await_many(&node, nodes - 1)?;
+        let usage = Usage::of(agent.id())?;
+        let costs = [ready, usage.cpu_seconds, resident_mib(agent.id())?, usage.peak_mib];
+        Ok(Self { agent, _peer: peer, _hosts: [node, router], costs })
+    }
 }
 
 /// The share of a core that the agent takes while an endpoint comes and goes.
-fn flap(agent: &Process, state: &Path) -> Result<f64> {
+fn flap(agent: &Process) -> Result<f64> {
+    let state = agent.path("state");
     let (new, flapping) = (state.join("flapping.new"), state.join("flapping.yaml"));
     let before = Usage::of(agent.id())?.cpu_seconds;
     let begun = Instant::now();

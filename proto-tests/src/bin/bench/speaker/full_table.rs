@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best_of, internet, replay};
 
 use super::Extent;
-use super::contender::{Contender, external};
-use super::rig::{PATIENCE, Rig, seconds, share};
+use super::contender::external;
+use super::rig::{Rig, Turn, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Section};
+use crate::report::{Column, Section, share};
 
 pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "time", unit: "s" },
@@ -20,11 +20,12 @@ pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "UPDATEs out", unit: "of those in" },
 ];
 
-const WANTED: [Wanted; 4] = [
-    Wanted { column: "time", share: 0.5, rival: None },
-    Wanted { column: "processor", share: 0.6, rival: None },
-    Wanted { column: "withdrawal", share: 0.5, rival: None },
-    Wanted { column: "peak memory", share: 0.8, rival: None },
+const WANTED: [Wanted; 5] = [
+    Wanted::of_best("time", 0.5),
+    Wanted::of_best("processor", 0.6),
+    Wanted::of_best("withdrawal", 0.5),
+    Wanted::of_best("peak memory", 0.8),
+    Wanted::at_most("UPDATEs out", 1.05),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -46,8 +47,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds
-        .measure("S1: a full table", method, &COLUMNS, &WANTED, |contender| run(contender, &prefixes, &feed)))
+    Ok(rounds.measure("S1: a full table", method, &COLUMNS, &WANTED, |turn| run(turn, &prefixes, &feed)))
 }
 
 /// The feeder, and the sink.
@@ -56,31 +56,31 @@ fn peer(number: u32) -> Peer {
 }
 
 /// One repetition at a size.
-pub(super) fn at(contender: &Contender, count: u32) -> Result<Vec<f64>> {
+pub(super) fn at(turn: Turn<'_>, count: u32) -> Result<Vec<f64>> {
     let prefixes = Prefixes::internet(count);
     let feed = internet(&prefixes, peer(0).asn, peer(0).address.into(), Place::Alone);
-    run(contender, &prefixes, &feed)
+    run(turn, &prefixes, &feed)
 }
 
-fn run(contender: &Contender, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f64>> {
-    let rig = Rig::new(contender, &[peer(0), peer(1)])?;
+fn run(turn: Turn<'_>, prefixes: &Prefixes, feed: &Feed) -> Result<Vec<f64>> {
+    let rig = Rig::new(turn, &[peer(0), peer(1)])?;
     let count = prefixes.count();
     rig.load(|swarm| {
         let feeder = swarm.connect(peer(0), None)?;
-        let sink = swarm.connect(peer(1), Some(Sink::new(contender.external(), prefixes.clone())))?;
-        swarm.establish(Instant::now() + PATIENCE)?;
-        rig.await_quiet()?;
+        let sink = swarm.connect(peer(1), Some(Sink::new(turn.contender.external(), prefixes.clone())))?;
+        swarm.establish(rig.deadline(Instant::now()))?;
+        rig.await_quiet(swarm)?;
         let before = rig.usage()?;
-        swarm.sink(sink)?.expect(Expected { marks: best_of(&[feed]), own: 0..0 });
+        swarm.want(sink, Expected { marks: best_of(&[feed]), own: 0..0 })?;
         let begun = Instant::now();
         swarm.send(feeder, feed.octets.clone())?;
-        let learned = swarm.await_right(begun + PATIENCE)?;
+        let learned = swarm.await_right(rig.deadline(begun))?;
         let after = rig.usage()?;
         let updates = swarm.sink(sink)?.counts.updates;
-        swarm.sink(sink)?.expect(Expected::nothing(count));
+        swarm.want(sink, Expected::nothing(count))?;
         let died = Instant::now();
         swarm.kill(feeder);
-        let withdrawn = swarm.await_right(died + PATIENCE)?;
+        let withdrawn = swarm.await_right(rig.deadline(died))?;
         let peak = rig.usage()?.peak_mib;
         Ok(vec![
             seconds(begun, learned),

@@ -4,9 +4,13 @@ use anyhow::Result;
 use muslin_proto_tests::daemons::Kind;
 
 use super::contender::Contender;
+use super::rig::Turn;
 use super::{Extent, churn, full_table, many_feeders, reflector};
 use crate::plot::{Line, Plot};
-use crate::report::{Column, Row, Samples, Section};
+use crate::report::{Column, Row, Samples, Section, Target};
+
+/// Nothing may grow faster than the work; the rest is for what differs between two runs.
+const STEEPEST: f64 = 1.05;
 
 /// A scenario at several sizes.
 pub(super) struct Growth {
@@ -21,7 +25,7 @@ pub(super) struct Growth {
     /// What is plotted.
     cost: &'static str,
     columns: &'static [Column],
-    run: fn(&Contender, u32) -> Result<Vec<f64>>,
+    run: fn(Turn<'_>, u32) -> Result<Vec<f64>>,
 }
 
 /// S1 at four sizes.
@@ -57,7 +61,7 @@ pub(super) const REFLECTOR: Growth = Growth {
     work: |nodes| 8.0 * f64::from(nodes) * f64::from(nodes - 1),
     cost: "time",
     columns: &reflector::COLUMNS,
-    run: |contender, nodes| reflector::run(contender, nodes, 8),
+    run: |turn, nodes| reflector::run(turn, nodes, 8),
 };
 
 /// S4 at four sizes.
@@ -80,7 +84,8 @@ impl Growth {
     /// Measures each size a few times; everybody takes turns.
     pub(super) fn measure(&self, extent: &Extent) -> Result<Section> {
         let runs = extent.runs.unwrap_or(if extent.quick { 1 } else { 3 });
-        let sizes = self.sizes.map(|size| if extent.quick { size / 25 } else { size });
+        let [smallest, .., largest] = self.sizes;
+        let sizes = if extent.quick { vec![smallest / 25, largest / 25] } else { self.sizes.to_vec() };
         let rival = Contender::Rival(self.rival.later().unwrap_or_else(|_| self.rival.installed()));
         let contenders = [Contender::Muslin, Contender::MuslinOnOneCore, rival];
         let shown = ["time", "processor", "peak memory"];
@@ -88,16 +93,16 @@ impl Growth {
             (0..self.columns.len()).filter(|column| shown.contains(&self.columns[*column].name)).collect();
         let mut rows: Vec<Row> = Vec::new();
         for contender in &contenders {
-            for size in sizes {
+            for size in &sizes {
                 let name = format!("{}, {size}", contender.name());
                 rows.push(Row { name, values: vec![Samples::default(); shown.len()] });
             }
         }
         for run in 0..runs {
-            for (step, size) in sizes.into_iter().enumerate() {
+            for (step, &size) in sizes.iter().enumerate() {
                 for (place, contender) in contenders.iter().enumerate() {
                     eprintln!("round {} of {runs}: {} with {size}", run + 1, contender.name());
-                    let values = (self.run)(contender, size)?;
+                    let values = (self.run)(extent.turn(contender), size)?;
                     let samples = &mut rows[place * sizes.len() + step].values;
                     for (samples, column) in samples.iter_mut().zip(&shown) {
                         samples.push(values[*column]);
@@ -113,28 +118,45 @@ impl Growth {
             .map(|(contender, rows)| Line {
                 name: contender.name().to_owned(),
                 points: sizes
-                    .into_iter()
+                    .iter()
                     .zip(rows)
-                    .filter_map(|(size, row)| Some((size.into(), row.values[cost].median()?)))
+                    .filter_map(|(size, row)| Some(((*size).into(), row.values[cost].median()?)))
                     .collect(),
             })
             .collect();
-        let exponents: Vec<String> = lines
+        let exponents: Vec<f64> = lines
             .iter()
             .map(|line| {
                 let points: Vec<_> = sizes
-                    .into_iter()
+                    .iter()
                     .zip(&line.points)
-                    .map(|(size, point)| ((self.work)(size), point.1))
+                    .map(|(size, point)| ((self.work)(*size), point.1))
                     .collect();
-                format!("{} {:.2}", line.name, exponent(&points))
+                exponent(&points)
             })
             .collect();
+        let named: Vec<String> = lines
+            .iter()
+            .zip(&exponents)
+            .map(|(line, exponent)| format!("{} {exponent:.2}", line.name))
+            .collect();
+        let ours = contenders.iter().zip(exponents).filter(|(contender, _)| !contender.is_rival());
+        let targets = ours.map(|(contender, found)| Target {
+            statement: format!(
+                "{}: the exponent of {} against the work at most {STEEPEST}",
+                contender.name(),
+                self.cost
+            ),
+            found,
+            limit: STEEPEST,
+        });
+        let targets = targets.collect();
         let method = format!(
-            "{} at four sizes, {runs} repetitions each. The exponent of {} against the work: {}.",
+            "{} at {} sizes, {runs} repetitions each. The exponent of {} against the work: {}.",
             self.unit,
+            sizes.len(),
             self.cost,
-            exponents.join(", ")
+            named.join(", ")
         );
         let plot = Plot {
             title: self.title.to_owned(),
@@ -142,15 +164,7 @@ impl Growth {
             up: format!("{}, s", self.cost),
             lines,
         };
-        Ok(Section {
-            title: self.title,
-            method,
-            columns,
-            rows,
-            targets: vec![],
-            notes: vec![],
-            plot: Some(plot),
-        })
+        Ok(Section { title: self.title, method, columns, rows, targets, notes: vec![], plot: Some(plot) })
     }
 }
 

@@ -7,9 +7,9 @@ use muslin_proto_tests::load::{Expected, Feed, Peer, Place, Prefixes, Sink, best
 
 use super::Extent;
 use super::contender::{Contender, external};
-use super::rig::{PATIENCE, Rig, seconds, share};
+use super::rig::{Rig, Turn, seconds};
 use super::rounds::Wanted;
-use crate::report::{Column, Section};
+use crate::report::{Column, Section, share};
 
 /// Feeders, and as many sinks.
 const PEERS: u32 = 10;
@@ -22,11 +22,12 @@ pub(super) const COLUMNS: [Column; 5] = [
     Column { name: "prefixes out", unit: "of the fewest" },
 ];
 
-const WANTED: [Wanted; 4] = [
-    Wanted { column: "time", share: 0.35, rival: None },
-    Wanted { column: "processor", share: 0.35, rival: None },
-    Wanted { column: "loss of a feeder", share: 0.5, rival: None },
-    Wanted { column: "peak memory", share: 0.8, rival: None },
+const WANTED: [Wanted; 5] = [
+    Wanted::of_best("time", 0.35),
+    Wanted::of_best("processor", 0.35),
+    Wanted::of_best("loss of a feeder", 0.5),
+    Wanted::of_best("peak memory", 0.8),
+    Wanted::at_most("prefixes out", 1.3),
 ];
 
 pub(super) fn measure(extent: &Extent) -> Result<Section> {
@@ -41,9 +42,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
         rounds.runs,
         rounds.settings()
     );
-    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |contender| {
-        run(contender, &prefixes, &feeds)
-    }))
+    Ok(rounds.measure("S2: many feeders", method, &COLUMNS, &WANTED, |turn| run(turn, &prefixes, &feeds)))
 }
 
 fn feeds(prefixes: &Prefixes) -> Vec<Feed> {
@@ -55,39 +54,39 @@ fn feeds(prefixes: &Prefixes) -> Vec<Feed> {
 }
 
 /// One repetition at a size.
-pub(super) fn at(contender: &Contender, count: u32) -> Result<Vec<f64>> {
+pub(super) fn at(turn: Turn<'_>, count: u32) -> Result<Vec<f64>> {
     let prefixes = Prefixes::internet(count);
-    run(contender, &prefixes, &feeds(&prefixes))
+    run(turn, &prefixes, &feeds(&prefixes))
 }
 
 fn peer(number: u32) -> Peer {
     Peer { address: external(number), asn: 65001 + number, hold_time: 90 }
 }
 
-fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec<f64>> {
+fn run(turn: Turn<'_>, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec<f64>> {
     let peers: Vec<Peer> = (0..2 * PEERS).map(peer).collect();
     let (feeding, receiving) = peers.split_at(feeds.len());
-    let rig = Rig::new(contender, &peers)?;
-    let is_floor = matches!(contender, Contender::Floor);
+    let rig = Rig::new(turn, &peers)?;
+    let is_floor = matches!(turn.contender, Contender::Floor);
     // The floor does not choose: it reads all and copies what the first sends.
     let references: Vec<&Feed> = feeds.iter().take(if is_floor { 1 } else { feeds.len() }).collect();
     rig.load(|swarm| {
         let feeders: Vec<_> = feeding.iter().map(|peer| swarm.connect(*peer, None)).collect::<Result<_>>()?;
-        let sink = || Some(Sink::new(contender.external(), prefixes.clone()));
+        let sink = || Some(Sink::new(turn.contender.external(), prefixes.clone()));
         let sinks: Vec<_> =
             receiving.iter().map(|peer| swarm.connect(*peer, sink())).collect::<Result<_>>()?;
-        swarm.establish(Instant::now() + PATIENCE)?;
-        rig.await_quiet()?;
+        swarm.establish(rig.deadline(Instant::now()))?;
+        rig.await_quiet(swarm)?;
         let marks = best_of(&references);
         for sink in &sinks {
-            swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+            swarm.want(*sink, Expected { marks: marks.clone(), own: 0..0 })?;
         }
         let before = rig.usage()?;
         let begun = Instant::now();
         for (feeder, feed) in feeders.iter().zip(feeds) {
             swarm.send(*feeder, feed.octets.clone())?;
         }
-        let learned = swarm.await_right(begun + PATIENCE)?;
+        let learned = swarm.await_right(rig.deadline(begun))?;
         let after = rig.usage()?;
         let mut announced = 0;
         for sink in &sinks {
@@ -97,11 +96,11 @@ fn run(contender: &Contender, prefixes: &Prefixes, feeds: &[Feed]) -> Result<Vec
         if !is_floor {
             let marks = best_of(&references[1..]);
             for sink in &sinks {
-                swarm.sink(*sink)?.expect(Expected { marks: marks.clone(), own: 0..0 });
+                swarm.want(*sink, Expected { marks: marks.clone(), own: 0..0 })?;
             }
             let died = Instant::now();
             swarm.kill(feeders[0]);
-            loss = seconds(died, swarm.await_right(died + PATIENCE)?);
+            loss = seconds(died, swarm.await_right(rig.deadline(died))?);
         }
         let fewest = u64::from(prefixes.count()) * u64::from(PEERS);
         Ok(vec![

@@ -20,19 +20,27 @@ pub(crate) const SPEAKER: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 1);
 /// The other end of its link, where nodes are behind.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
 
-/// Beyond this a contender has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// A million octets in MiB.
+pub(crate) const MB: f64 = 1_000_000.0 / (1024.0 * 1024.0);
+/// A contender's turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) contender: &'a Contender,
+    /// Beyond this it has failed.
+    pub(crate) patience: Duration,
+}
 
 /// A contender that is ready for its load.
 pub(crate) struct Rig {
     process: Process,
+    patience: Duration,
     load: Namespace,
     _host: Namespace,
 }
 
 impl Rig {
     /// Starts a contender with these peers, and waits until it listens and has nothing to do.
-    pub(crate) fn new(contender: &Contender, peers: &[Peer]) -> Result<Self> {
+    pub(crate) fn new(turn: Turn<'_>, peers: &[Peer]) -> Result<Self> {
         let (host, load) = (Namespace::new("contender")?, Namespace::new("load")?);
         connect(&host, "eth0", &load, "eth0")?;
         host.add_address("eth0", format!("{SPEAKER}/24").parse()?)?;
@@ -44,10 +52,13 @@ impl Rig {
         // On a loopback every address of the subnet is our own.
         load.add_address("lo", "10.1.0.0/16".parse()?)?;
         host.add_route("10.0.0.0/8".parse()?, GATEWAY.into())?;
-        let process = contender.start(&host, peers)?;
-        let mut rig = Self { process, load, _host: host.clone() };
+        let process = turn.contender.start(&host, peers)?;
+        let mut rig = Self { process, patience: turn.patience, load, _host: host.clone() };
         rig.await_listener(&host).with_context(|| rig.process.log().unwrap_or_default())?;
-        rig.await_quiet()?;
+        rig.await_quiet_while(|pause| {
+            thread::park_timeout(pause);
+            Ok(())
+        })?;
         Ok(rig)
     }
 
@@ -60,13 +71,18 @@ impl Rig {
         })
     }
 
+    /// When it has failed that has not done by then what began at a moment.
+    pub(crate) fn deadline(&self, begun: Instant) -> Instant {
+        begun + self.patience
+    }
+
     /// What the contender has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         self.process.ids()?.into_iter().map(Usage::of).sum()
     }
 
     fn await_listener(&mut self, host: &Namespace) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.deadline(Instant::now());
         loop {
             self.process.check()?;
             if host.run(is_listening)?? {
@@ -77,9 +93,13 @@ impl Rig {
         }
     }
 
-    /// Waits until the contender uses no processor to speak of.
-    pub(crate) fn await_quiet(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until the contender uses no processor to speak of, while the sessions are kept up.
+    pub(crate) fn await_quiet(&self, swarm: &mut Swarm) -> Result<()> {
+        self.await_quiet_while(|pause| swarm.work_until(Instant::now() + pause))
+    }
+
+    fn await_quiet_while(&self, mut pass: impl FnMut(Duration) -> Result<()>) -> Result<()> {
+        let deadline = self.deadline(Instant::now());
         let mut before = f64::MIN;
         loop {
             let now = self.usage()?.cpu_seconds;
@@ -88,7 +108,7 @@ impl Rig {
             }
             ensure!(Instant::now() < deadline, "it does not come to rest");
             before = now;
-            thread::park_timeout(Duration::from_millis(300));
+            pass(Duration::from_millis(300))?;
         }
     }
 }
@@ -107,12 +127,6 @@ fn is_listening() -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// A count as a share of another one.
-#[allow(clippy::cast_precision_loss, reason = "counts of messages are far below 2^52")]
-pub(crate) fn share(count: u64, of: u64) -> f64 {
-    count as f64 / of as f64
 }
 
 /// Seconds between two moments.

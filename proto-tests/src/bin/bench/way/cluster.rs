@@ -9,9 +9,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use ipnet::Ipv4Net;
 use muslin_netns::{LinkState, Namespace, connect};
 use muslin_proto_tests::daemon::{Process, write_configuration};
 use muslin_proto_tests::daemons::{Candidate, Kind as Rival};
+use muslin_proto_tests::kernel::Usage;
 use muslin_proto_tests::muslin;
 
 const ASN: u32 = 64512;
@@ -19,6 +21,9 @@ const REFLECTOR: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 1);
 const ORIGIN: Ipv4Addr = Ipv4Addr::new(172, 20, 0, 2);
 const LINK: &str = "172.20.0.0/16";
 const SERVICES: &str = "198.18.0.0/15";
+const BLOCKS: &str = "10.244.0.0/16";
+/// So many changes later comes what was there before.
+const TURNS: u32 = 200;
 
 /// Whose daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +41,38 @@ impl Kind {
     }
 }
 
+/// What changes on the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The address of a Service.
+    Service,
+    /// The block of the origin's pods.
+    Block,
+}
+
+impl What {
+    pub(super) const ALL: [Self; 2] = [Self::Service, Self::Block];
+
+    fn prefix(self, turn: u32) -> Ipv4Net {
+        let turn = turn % TURNS;
+        match self {
+            Self::Service => Ipv4Net::new_assert((u32::from(Ipv4Addr::new(198, 18, 0, 1)) + turn).into(), 32),
+            Self::Block => Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 1 + turn as u8, 0), 24),
+        }
+    }
+}
+
 /// A running one. Processes end before their namespaces.
 pub(super) struct Cluster {
     kind: Kind,
-    _speakers: Vec<Process>,
+    speakers: Vec<Process>,
     origin: Process,
     /// Of the origin's BIRD.
     control: Option<UnixStream>,
     nodes: Vec<Namespace>,
     _others: [Namespace; 3],
-    turn: u32,
+    /// How often each has changed.
+    turns: [u32; What::ALL.len()],
 }
 
 /// The newest that there is.
@@ -84,12 +111,12 @@ impl Cluster {
         }
         Ok(Self {
             kind,
-            _speakers: speakers,
+            speakers,
             origin: origin_process,
             control,
             nodes: namespaces,
             _others: [reflector, origin, switch],
-            turn: 0,
+            turns: [0; What::ALL.len()],
         })
     }
 
@@ -97,17 +124,35 @@ impl Cluster {
         &self.nodes
     }
 
-    /// The address that is announced now.
-    pub(super) fn announced(&self) -> Ipv4Addr {
-        address(self.turn)
+    /// What all daemons have used so far.
+    pub(super) fn usage(&self) -> Result<Usage> {
+        let mut all = Vec::new();
+        for process in self.speakers.iter().chain([&self.origin]) {
+            for id in process.ids()? {
+                all.push(Usage::of(id)?);
+            }
+        }
+        Ok(all.into_iter().sum())
     }
 
-    /// Changes the Service, and says when.
-    pub(super) fn change(&mut self) -> Result<Instant> {
-        self.turn += 1;
-        let (path, text) = match self.kind {
-            Kind::Muslin => (self.origin.path("state").join("service.yaml"), service(self.turn)),
-            Kind::Bird => (self.origin.path("static.conf"), route(self.turn)),
+    /// What is announced now.
+    pub(super) fn announced(&self, what: What) -> Ipv4Net {
+        what.prefix(self.turns[what as usize])
+    }
+
+    /// Changes one, and says when.
+    pub(super) fn change(&mut self, what: What) -> Result<Instant> {
+        self.turns[what as usize] += 1;
+        let prefix = self.announced(what);
+        let (path, text) = match (self.kind, what) {
+            (Kind::Muslin, What::Service) => {
+                (self.origin.path("state").join("service.yaml"), service(prefix))
+            }
+            (Kind::Muslin, What::Block) => (self.origin.path("state").join("node.yaml"), node(prefix)),
+            (Kind::Bird, _) => {
+                let all = What::ALL.map(|what| self.announced(what));
+                (self.origin.path("static.conf"), statics(all))
+            }
         };
         let new = self.origin.path("new");
         fs::write(&new, text)?;
@@ -120,10 +165,6 @@ impl Cluster {
         }
         Ok(begun)
     }
-}
-
-fn address(turn: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + turn % 200)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,7 +203,8 @@ fn start_origin(kind: Kind, host: &Namespace) -> Result<(Process, Option<UnixStr
             let state = folder.path().join("state");
             fs::create_dir(&state)?;
             fs::write(state.join("cluster.yaml"), origin_manifests())?;
-            fs::write(state.join("service.yaml"), service(0))?;
+            fs::write(state.join("service.yaml"), service(What::Service.prefix(0)))?;
+            fs::write(state.join("node.yaml"), node(What::Block.prefix(0)))?;
             let mut command = Command::new(muslin::binary()?);
             command.args(["agent", "--node", "origin", "--log", "warn", "--state"]).arg(&state);
             command.arg("--run-dir").arg(folder.path()).arg("--data-dir").arg(folder.path());
@@ -170,7 +212,8 @@ fn start_origin(kind: Kind, host: &Namespace) -> Result<(Process, Option<UnixStr
             Ok((Process::start(host, folder, &mut command)?, None))
         }
         Kind::Bird => {
-            fs::write(folder.path().join("static.conf"), route(0))?;
+            let first = What::ALL.map(|what| what.prefix(0));
+            fs::write(folder.path().join("static.conf"), statics(first))?;
             let text = format!(
                 "{}include \"static.conf\";\nprotocol bgp reflector {{ local {ORIGIN} as {ASN}; \
                  neighbor {REFLECTOR} as {ASN}; connect delay time 1; \
@@ -219,8 +262,9 @@ fn bird_speaker(address: Ipv4Addr, role: Role) -> String {
 }
 
 /// BIRD's static routes.
-fn route(turn: u32) -> String {
-    format!("protocol static {{ ipv4; route {}/32 blackhole; }}\n", address(turn))
+fn statics(prefixes: [Ipv4Net; What::ALL.len()]) -> String {
+    let routes = prefixes.map(|prefix| format!("route {prefix} blackhole; ")).concat();
+    format!("protocol static {{ ipv4; {routes}}}\n")
 }
 
 fn speaker_manifests(address: Ipv4Addr, role: Role) -> String {
@@ -230,7 +274,7 @@ fn speaker_manifests(address: Ipv4Addr, role: Role) -> String {
     };
     format!(
         "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {{name: default}}\n\
-         spec: {{asn: {ASN}, routerID: {address}, import: {{cidrs: [\"{SERVICES}\"]}}}}\n---\n\
+         spec: {{asn: {ASN}, routerID: {address}, import: {{cidrs: [\"{SERVICES}\", \"{BLOCKS}\"]}}}}\n---\n\
          apiVersion: muslin.dev/v1alpha1\nkind: BGPFilter\nmetadata: {{name: all}}\n\
          spec: {{import: [{{action: Accept}}], export: [{{action: Accept}}]}}\n---\n\
          apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {{name: peer}}\n\
@@ -240,9 +284,7 @@ fn speaker_manifests(address: Ipv4Addr, role: Role) -> String {
 
 fn origin_manifests() -> String {
     format!(
-        "apiVersion: v1\nkind: Node\nmetadata: {{name: origin}}\nspec: {{podCIDRs: [10.244.1.0/24]}}\n\
-         status: {{addresses: [{{type: InternalIP, address: {ORIGIN}}}]}}\n---\n\
-         apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {{name: default}}\n\
+        "apiVersion: muslin.dev/v1alpha1\nkind: BGPConfiguration\nmetadata: {{name: default}}\n\
          spec: {{asn: {ASN}, nodeMesh: {{enabled: false}}, serviceLoadBalancerIPs: [{{cidr: {SERVICES}}}]}}\n---\n\
          apiVersion: muslin.dev/v1alpha1\nkind: BGPPeer\nmetadata: {{name: reflector}}\n\
          spec: {{peerAddress: {REFLECTOR}, peerASN: internal, connectRetry: 1s}}\n---\n\
@@ -252,11 +294,18 @@ fn origin_manifests() -> String {
     )
 }
 
-fn service(turn: u32) -> String {
+fn node(block: Ipv4Net) -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: origin}}\nspec: {{podCIDRs: [{block}]}}\n\
+         status: {{addresses: [{{type: InternalIP, address: {ORIGIN}}}]}}\n"
+    )
+}
+
+fn service(prefix: Ipv4Net) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: default}}\n\
          spec: {{type: LoadBalancer, externalTrafficPolicy: Local, clusterIPs: [10.96.0.10], ports: [{{port: 80}}]}}\n\
          status: {{loadBalancer: {{ingress: [{{ip: {}}}]}}}}\n",
-        address(turn)
+        prefix.addr()
     )
 }

@@ -1,9 +1,9 @@
 //! Listens to the kernels of all nodes at once.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use ipnet::Ipv4Net;
 use muslin_netns::Namespace;
 use muslin_proto_tests::netlink::{Route, Routes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,15 +21,15 @@ impl Watch {
     }
 
     /// Waits until every node has the route, whenever it came.
-    pub(super) fn await_everywhere(&mut self, wanted: Ipv4Addr, deadline: Instant) -> Result<()> {
+    pub(super) fn await_everywhere(&mut self, wanted: Ipv4Net, deadline: Instant) -> Result<()> {
         let mut there = vec![false; self.nodes.len()];
         for (node, there) in self.nodes.iter().zip(&mut there) {
-            node.run(|| Routes::open()?.list(|route| *there |= is(route, wanted)))??;
+            node.run(|| Routes::open()?.list(|route| *there |= is(&route, wanted)))??;
         }
         let mut left = there.iter().filter(|there| !**there).count();
         while left > 0 {
             self.turn(deadline, left, |node, route, _| {
-                if is(route, wanted) && route.hops > 0 && !std::mem::replace(&mut there[node], true) {
+                if is(&route, wanted) && route.is_there && !std::mem::replace(&mut there[node], true) {
                     left -= 1;
                 }
             })?;
@@ -40,8 +40,8 @@ impl Watch {
     /// When each node got one route; waits until all have, and until the other one is gone everywhere.
     pub(super) fn await_change(
         &mut self,
-        come: Ipv4Addr,
-        gone: Ipv4Addr,
+        come: Ipv4Net,
+        gone: Ipv4Net,
         deadline: Instant,
     ) -> Result<Vec<Instant>> {
         let mut arrivals = vec![None; self.nodes.len()];
@@ -49,11 +49,11 @@ impl Watch {
         let mut left = 2 * self.nodes.len();
         while left > 0 {
             self.turn(deadline, left, |node, route, now| {
-                if is(route, come) && route.hops > 0 && arrivals[node].is_none() {
+                if is(&route, come) && route.is_there && arrivals[node].is_none() {
                     arrivals[node] = Some(now);
                     left -= 1;
                 }
-                if is(route, gone) && route.hops == 0 && !std::mem::replace(&mut goodbyes[node], true) {
+                if is(&route, gone) && !route.is_there && !std::mem::replace(&mut goodbyes[node], true) {
                     left -= 1;
                 }
             })?;
@@ -88,7 +88,7 @@ impl Watch {
     }
 }
 
-/// Whether it is the host route of an address.
-fn is(route: Route, address: Ipv4Addr) -> bool {
-    route.prefix == address && route.length == 32
+/// Whether it is the route of a prefix.
+fn is(route: &Route, prefix: Ipv4Net) -> bool {
+    route.prefix == prefix.addr() && route.length == prefix.prefix_len()
 }
