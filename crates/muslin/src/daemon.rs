@@ -37,6 +37,7 @@ use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, broadcast, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub(crate) use self::drain::{Drain, DrainCause, DrainRequest, DrainStatus};
@@ -155,9 +156,13 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
             _ => std::future::pending().await,
         }
     };
+    // On a thread of the runtime's: should the planner be held up on this one, by a disk that does not answer, a probe
+    // is told so.
+    let mut serving = JoinSet::new();
+    serving.spawn(server.run(daemon.clone()));
     let ended = tokio::select! {
         ended = planner::run(daemon.clone(), source.state()) => ended,
-        ended = server.run(daemon.clone()) => ended,
+        Some(ended) = serving.join_next() => ended?,
         ended = api::serve_metrics(args.metrics_listen, daemon.clone()) => ended,
         () = drain::run(daemon.clone()) => Ok(()),
         never = readiness::admit(&daemon) => match never {},
@@ -165,6 +170,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
+    serving.shutdown().await;
     if let (Some(text), Some(speaker)) = (daemon.drain.last_words(), daemon.speaker.get()) {
         info!(%text, "muslin ends for good");
         speaker.shutdown(Shutdown::Administrative(text)).await;

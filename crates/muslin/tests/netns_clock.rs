@@ -1,14 +1,15 @@
 //! A clock that is set by a day while daemons run.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/pair.rs"]
 mod pair;
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,6 @@ use daemon::{Daemon, OURS, PATIENCE};
 use muslin_netns::Namespace;
 use muslin_pod_network::NetworkFile;
 use pair::{CLUSTER, Pair, ROUTER};
-
-/// Debian's libfaketime, which answers for the clock of the wall and leaves the one that only counts alone. It is in the
-/// folder of the architecture's libraries.
-fn library() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib").ok()?.map_while(Result::ok);
-    let mut files = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-    files.find(|file| file.exists())
-}
 
 /// How many keepalives were sent, and how many sessions were established.
 fn sent(agent: &Daemon) -> (u64, u64) {
@@ -39,10 +32,7 @@ fn rest() {
 
 #[test]
 fn fault_25_a_clock_that_jumps_a_day_ends_no_lease_and_no_rest() {
-    let Some(library) = library() else {
-        io::stdout().write_all(b"SKIPPED: no libfaketime here to set a clock with\n").unwrap();
-        return;
-    };
+    let Some(library) = clock::library() else { return clock::skipped() };
     let (node, data) = (Namespace::new("n1").unwrap(), tempfile::tempdir().unwrap());
     let blocks = vec!["10.244.1.0/30".parse().unwrap()];
     NetworkFile { blocks, mtu: Some(1500), reserved: Vec::new() }.write(data.path()).unwrap();
@@ -91,11 +81,7 @@ fn fault_25_a_clock_that_jumps_a_day_ends_no_lease_and_no_rest() {
 
 #[test]
 fn fault_25_a_clock_that_jumps_a_day_ends_no_session_and_stops_no_timer() {
-    let Some(library) = library() else {
-        // Past the test harness, which shows nothing of a test that passes.
-        io::stdout().write_all(b"SKIPPED: no libfaketime here to set a clock with\n").unwrap();
-        return;
-    };
+    let Some(library) = clock::library() else { return clock::skipped() };
     let mut pair = Pair::start(
         &CLUSTER.replace("peerASN: 65000", "peerASN: 65000, holdTime: 3s"),
         &ROUTER.replace("peerASN: 64512", "peerASN: 64512, holdTime: 3s"),

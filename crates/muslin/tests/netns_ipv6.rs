@@ -143,8 +143,7 @@ fn nodes_without_an_ipv4_address_have_sessions_routes_and_pods_that_reach_each_o
     let addresses = [0, 1].map(|number: usize| {
         let (namespace, daemon) = &world.nodes[number];
         pod::attach(namespace, &pods[number], daemon.socket.parent().unwrap());
-        let own = pods[number].addresses("eth0").unwrap();
-        own.iter().find(|address| address.prefix_len() == 128).unwrap().addr()
+        pod::addresses(&pods[number])[0]
     });
     for (from, to) in [(0, 1), (1, 0)] {
         let listener = pods[to].run(|| TcpListener::bind((addresses[to], 0)).unwrap()).unwrap();

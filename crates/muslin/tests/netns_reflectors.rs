@@ -1,11 +1,16 @@
-//! Nodes that become route reflectors, and cease to be, while packets would flow: no route is ever missing.
+//! Nodes that become route reflectors, and cease to be, while their pods talk: no route and no packet is ever missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/pod.rs"]
+mod pod;
+#[path = "support/traffic.rs"]
+mod traffic;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -14,11 +19,15 @@ use std::time::{Duration, Instant};
 use daemon::{Daemon, OURS, lines};
 use muslin_netns::{LinkState, Namespace, connect};
 use tempfile::TempDir;
+use traffic::Traffic;
 
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 
 /// Longest wait for a topology: the old one lingers on purpose.
 const HANDOVER: Duration = Duration::from_secs(90);
+
+/// Where pods listen.
+const PORT: u16 = 7000;
 
 /// Four nodes on one link, n3 and n4 reflectors or not.
 fn manifest(reflectors: &[&str]) -> String {
@@ -28,8 +37,9 @@ fn manifest(reflectors: &[&str]) -> String {
         write!(
             text,
             "---\napiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{{label}}}}}\n\
-             spec: {{podCIDRs: [10.244.{index}.0/24]}}\n\
-             status: {{addresses: [{{type: InternalIP, address: 192.168.7.{index}}}]}}\n"
+             spec: {{podCIDRs: [10.244.{index}.0/24, \"fd44:0:0:{index}::/64\"]}}\n\
+             status: {{addresses: [{{type: InternalIP, address: 192.168.7.{index}}}, \
+             {{type: InternalIP, address: \"fd07::{index}\"}}]}}\n"
         )
         .unwrap();
     }
@@ -65,7 +75,9 @@ impl World {
             connect(&namespace, "eth0", &switch, name).unwrap();
             switch.attach("br0", name).unwrap();
             switch.set_link(name, LinkState::Up).unwrap();
-            namespace.add_address("eth0", format!("192.168.7.{index}/24").parse().unwrap()).unwrap();
+            for address in [format!("192.168.7.{index}/24"), format!("fd07::{index}/64")] {
+                namespace.add_address("eth0", address.parse().unwrap()).unwrap();
+            }
             let own = folder.path().join(name);
             fs::create_dir(&own).unwrap();
             let daemon = Daemon::start(&namespace, &own, &["agent", "--node", name], &state);
@@ -80,17 +92,20 @@ impl World {
         Self { nodes, _monitors: monitors, state, _switch: switch, _folder: folder }
     }
 
-    /// The nodes with which each node has an established session.
+    /// The established sessions of each node, by the nodes at their other ends.
     fn sessions(&self) -> Vec<Vec<String>> {
         let of = |daemon: &Daemon| {
             let peers = daemon.json(&["peers"]);
             let peers = peers.as_array().unwrap().iter().filter(|peer| peer["established"] == true);
-            peers.map(|peer| peer["key"].as_str().unwrap()[5..7].to_owned()).collect()
+            peers.map(|peer| peer["key"].as_str().unwrap().to_owned()).collect()
         };
         self.nodes.iter().map(|(_, daemon, _)| of(daemon)).collect()
     }
 
-    fn until_sessions(&self, wanted: [&[&str]; 4]) {
+    /// Until each node has a session of each family with these and nobody else.
+    fn until_sessions(&self, nodes: [&[&str]; 4]) {
+        let with = |name: &&str| ["ipv4", "ipv6"].map(|family| format!("node/{name}/{family}"));
+        let wanted = nodes.map(|names| names.iter().flat_map(with).collect::<Vec<_>>());
         let deadline = Instant::now() + HANDOVER;
         loop {
             let sessions = self.sessions();
@@ -106,8 +121,8 @@ impl World {
     fn until_routes(&self) {
         for (index, (namespace, daemon, _)) in (1..).zip(&self.nodes) {
             let others = (1..=4).filter(|other| *other != index);
-            let blocks: Vec<ipnet::IpNet> =
-                others.map(|other| format!("10.244.{other}.0/24").parse().unwrap()).collect();
+            let of = |node: u8| [format!("10.244.{node}.0/24"), format!("fd44:0:0:{node}::/64")];
+            let blocks: Vec<ipnet::IpNet> = others.flat_map(of).map(|block| block.parse().unwrap()).collect();
             let found = namespace.await_routes(HANDOVER, |routes| {
                 let is_there = |block: &ipnet::IpNet| {
                     routes.iter().any(|route| route.prefix == *block && route.protocol == OURS)
@@ -121,7 +136,35 @@ impl World {
     /// Routes to pods that were taken out of a kernel since the last look.
     fn lost(&self) -> Vec<String> {
         let changes = self.nodes.iter().flat_map(|(_, _, changes)| changes.try_iter());
-        changes.filter(|line| line.contains("Deleted") && line.contains("10.244.")).collect()
+        let to_pods = |line: &String| line.contains("10.244.") || line.contains("fd44:");
+        changes.filter(|line| line.contains("Deleted") && to_pods(line)).collect()
+    }
+
+    /// A pod on each node, each of which talks to all others in both families.
+    fn talk(&self) -> Traffic {
+        let pods = self.nodes.iter().zip(["p1", "p2", "p3", "p4"]).map(|((node, daemon, _), name)| {
+            let pod = Namespace::new(name).unwrap();
+            pod::attach(node, &pod, daemon.socket.parent().unwrap());
+            let addresses = pod::addresses(&pod);
+            (pod, addresses)
+        });
+        let pods: Vec<_> = pods.collect();
+        let mut traffic = Traffic::default();
+        for family in [0, 1] {
+            for (pod, own) in &pods {
+                traffic.receive(pod, SocketAddr::new(own[family], PORT));
+            }
+            for (pod, own) in &pods {
+                let others =
+                    pods.iter().map(|(_, other)| other[family]).filter(|other| *other != own[family]);
+                let others: Vec<_> = others.map(|other| SocketAddr::new(other, PORT)).collect();
+                traffic.send(pod, own[family], &others);
+            }
+        }
+        for receiver in 0..2 * pods.len() {
+            traffic.await_arrivals(receiver, 1);
+        }
+        traffic
     }
 }
 
@@ -136,13 +179,14 @@ impl Drop for Monitor {
 }
 
 #[test]
-fn reflectors_take_a_mesh_over_and_give_it_back_and_no_route_is_ever_missing() {
+fn reflectors_take_a_mesh_over_and_give_it_back_and_no_route_or_packet_is_ever_missing() {
     let world = World::start();
     let mesh: [&[&str]; 4] =
         [&["n2", "n3", "n4"], &["n1", "n3", "n4"], &["n1", "n2", "n4"], &["n1", "n2", "n3"]];
     world.until_sessions(mesh);
     world.until_routes();
     assert_eq!(world.lost(), Vec::<String>::new());
+    let traffic = world.talk();
 
     write(&world.state, &manifest(&["n3", "n4"]));
     world.until_sessions([&["n3", "n4"], &["n3", "n4"], &["n1", "n2", "n4"], &["n1", "n2", "n3"]]);
@@ -158,4 +202,8 @@ fn reflectors_take_a_mesh_over_and_give_it_back_and_no_route_is_ever_missing() {
     world.nodes[2].1.await_log("the new sessions between nodes carry the routes");
     world.until_routes();
     assert_eq!(world.lost(), Vec::<String>::new(), "reflectors went");
+    let talked = traffic.end();
+    println!("{} datagrams between pods", talked.sent);
+    assert!(talked.sent > 1000, "too few to tell anything");
+    assert_eq!(talked.lost, Vec::<String>::new());
 }

@@ -17,7 +17,7 @@ mod interval;
 mod ruleset;
 mod survey;
 
-pub use survey::{Chain, ForwardDrop, chains, forward_drops, is_present};
+pub use survey::{Chain, Family, ForwardDrop, chains, forward_drops, is_present};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};

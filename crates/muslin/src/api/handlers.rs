@@ -92,8 +92,7 @@ fn forward_drops() -> Vec<String> {
     let drops = firewall::forward_drops().unwrap_or_default();
     let note = |drop: ForwardDrop| {
         format!(
-            "table {}, chain {} drops forwarded packets unless a rule of its own accepts them: accept the pods' ranges there",
-            drop.table, drop.chain
+            "chain {drop} drops forwarded packets unless a rule of its own accepts them: accept the pods' ranges there; `muslin doctor` says how"
         )
     };
     drops.into_iter().map(note).collect()

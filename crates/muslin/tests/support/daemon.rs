@@ -14,6 +14,8 @@ use serde_json::Value;
 pub const MUSLIN: &str = env!("CARGO_BIN_EXE_muslin");
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long what an event tells may take.
+pub const PROMISED: Duration = Duration::from_secs(1);
 /// The protocol number of routes that Muslin learned.
 pub const OURS: u8 = 77;
 
@@ -93,6 +95,15 @@ impl Drop for Daemon {
         let _dead_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What is told at once is done within the second that is promised; it takes some hundredths of it.
+#[track_caller]
+#[allow(clippy::print_stdout, reason = "what a run measured")]
+pub fn assert_prompt(what: &str, since: Instant) {
+    let took = since.elapsed();
+    println!("{what}: {took:?}");
+    assert!(took < PROMISED, "{what}: {took:?}");
 }
 
 /// Reads a log until a line has `text`; returns the line.

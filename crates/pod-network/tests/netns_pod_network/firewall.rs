@@ -208,6 +208,10 @@ fn fault_38_chains_that_drop_forwarded_packets_are_named() {
         nft(&node, &[&format!("add chain {family} filter {chain} {policy}")]);
     }
     let found = node.run(firewall::forward_drops).unwrap().unwrap();
-    let expected = firewall::ForwardDrop { table: "filter".to_owned(), chain: "FORWARD".to_owned() };
+    let expected = firewall::ForwardDrop {
+        family: firewall::Family::Ip,
+        table: "filter".to_owned(),
+        chain: "FORWARD".to_owned(),
+    };
     assert_eq!(found, [expected]);
 }

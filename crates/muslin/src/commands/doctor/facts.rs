@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+use muslin_pod_network::firewall::ForwardDrop;
+
 /// A node as it was found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -19,6 +22,8 @@ pub(super) struct Facts {
     pub(super) has_ipv6: bool,
     /// MTU of pods' interfaces as the agent told the plugin.
     pub(super) pod_mtu: Option<u32>,
+    /// Ranges of pods' addresses: of all nodes where the agent says so, else of this one.
+    pub(super) pod_ranges: Vec<IpNet>,
     /// What was measured on the way to peers and gateways.
     pub(super) paths: Vec<PathMtu>,
     /// Names of the processes that can be seen.
@@ -125,8 +130,8 @@ pub(super) struct Listener {
 pub(super) struct Filter {
     /// "table chain" of every chain.
     pub(super) chains: BTreeSet<String>,
-    /// Chains of others, "table chain", that drop what is forwarded unless a rule of theirs accepts it.
-    pub(super) forward_drops: Vec<String>,
+    /// Chains of others that drop what is forwarded unless a rule of theirs accepts it.
+    pub(super) forward_drops: Vec<ForwardDrop>,
 }
 
 /// A file in the folder of CNI configurations.

@@ -9,9 +9,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use muslin_pod_network::{HOST_INTERFACE_PREFIX, NetworkFile, firewall};
+use muslin_pod_network::{FirewallPlan, HOST_INTERFACE_PREFIX, NetworkFile, firewall};
 use muslin_route_programmer::{KernelView, Programmer, ProgrammerConfig};
 use muslin_router_discovery::Found;
+use serde::Deserialize;
 
 use super::facts::{Agent, Facts, Filter, Link, Looked};
 use crate::api::Status;
@@ -38,14 +39,22 @@ const SETTINGS: [&str; 10] = [
 const LINK_SETTINGS: [(&str, &str); 3] =
     [("ipv4", "rp_filter"), ("ipv4", "forwarding"), ("ipv6", "accept_ra")];
 
+/// Of the agent's plan, what is asked for here; a stand-alone speaker's has none.
+#[derive(Deserialize)]
+struct Planned {
+    firewall: FirewallPlan,
+}
+
 /// Looks at the node.
 pub(super) async fn gather(args: &ExamineArgs, socket: &Path) -> Facts {
+    let network = NetworkFile::read(&args.data.data_dir).ok();
     let mut facts = Facts {
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
         processes: files::processes(&args.root.join("proc")),
         networkmanager_unmanaged: managers::networkmanager_unmanaged(&args.root),
         bgp_port: files::listeners(&args.root.join("proc"), super::BGP_PORT),
-        pod_mtu: NetworkFile::read(&args.data.data_dir).ok().and_then(|network| network.mtu),
+        pod_mtu: network.as_ref().and_then(|network| network.mtu),
+        pod_ranges: network.map(|network| network.blocks).unwrap_or_default(),
         filter: filter(),
         proxy_mode: net::proxy_mode().await,
         cni: files::cni(&args.configurations.conf_dir),
@@ -53,6 +62,9 @@ pub(super) async fn gather(args: &ExamineArgs, socket: &Path) -> Facts {
         ..Facts::default()
     };
     let status = client::get::<Status>(socket, "/v1/status").await;
+    if let Ok(Planned { firewall }) = client::get(socket, "/v1/plan").await {
+        facts.pod_ranges = firewall.node_guard.pod_ranges;
+    }
     let mut targets = Vec::new();
     if let Ok(programmer) = Programmer::spawn(ProgrammerConfig::default()).await {
         facts.next_hop_objects = Some(programmer.status().uses_next_hop_objects);
@@ -99,7 +111,7 @@ fn filter() -> Looked<Filter> {
         Ok(chains) => {
             let name = |chain: &firewall::Chain| format!("{} {}", chain.table, chain.name);
             Looked::Seen(Filter {
-                forward_drops: chains.iter().filter(|chain| chain.drops_forwarded).map(name).collect(),
+                forward_drops: chains.iter().filter_map(firewall::Chain::forward_drop).collect(),
                 chains: chains.iter().map(name).collect(),
             })
         }

@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 
+use ipnet::IpNet;
 use muslin_pod_network::conflist::FILE_NAME;
+use muslin_pod_network::firewall::ForwardDrop;
 
 use super::{Findings, Severity};
 use crate::commands::doctor::facts::{Facts, Filter, Looked};
@@ -12,6 +14,8 @@ use crate::commands::output::list;
 const PLUGIN: &str = "muslin-cni";
 /// The link that kube-proxy makes in mode `ipvs`, with every Service address on it.
 const IPVS_LINK: &str = "kube-ipvs0";
+/// More of them are no command that a person runs.
+const MOST_RULES: usize = 32;
 
 pub(super) fn packet_filter(facts: &Facts, findings: &mut Findings) {
     let filter = match &facts.filter {
@@ -26,12 +30,12 @@ pub(super) fn packet_filter(facts: &Facts, findings: &mut Findings) {
             );
         }
     };
-    for chain in &filter.forward_drops {
+    for drop in &filter.forward_drops {
         findings.add(
             Severity::Warning,
             "packets to and from pods are dropped unless a rule of somebody else accepts them",
-            format!("chain {chain} has the policy drop in the forward hook"),
-            "accept the pods' ranges in that chain, or end who made it (often Docker or a firewall)",
+            format!("chain {drop} has the policy drop in the forward hook"),
+            accept_pods(drop, &facts.pod_ranges),
         );
     }
     let on_node = facts.agent.seen().is_some_and(|agent| agent.on_node);
@@ -43,6 +47,25 @@ pub(super) fn packet_filter(facts: &Facts, findings: &mut Findings) {
             "the agent puts it back within half a minute; find who runs `nft flush ruleset`",
         );
     }
+}
+
+/// What lets pods pass a chain. Whoever made it may make it anew, so a command alone is not all. Each range has rules of
+/// its own: `iptables` cannot read those with sets.
+fn accept_pods(drop: &ForwardDrop, ranges: &[IpNet]) -> String {
+    let rule = |range: &IpNet| {
+        let word = if range.addr().is_ipv4() { "ip" } else { "ip6" };
+        ["saddr", "daddr"].map(|side| format!("insert rule {drop} {word} {side} {range} accept"))
+    };
+    let seen = ranges.iter().filter(|range| drop.family.sees(range.addr()));
+    let rules: Vec<String> = seen.flat_map(rule).collect();
+    if rules.is_empty() || rules.len() > MOST_RULES {
+        return "accept the pods' ranges in that chain, or end who made it (often Docker or a firewall)"
+            .to_owned();
+    }
+    format!(
+        "nft '{}' # and have who made the chain (often Docker or a firewall) do the same",
+        rules.join("; ")
+    )
 }
 
 /// The modes that left their chains.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use muslin_pod_network::firewall::{Family, ForwardDrop};
+
 use super::*;
 use crate::commands::doctor::facts::{
     Agent, CniFile, Filter, Link, Listener, Looked, Networkd, NetworkdLink, PathMtu,
@@ -290,6 +292,31 @@ fn a_way_that_swallows_large_packets_is_an_error_and_silence_is_none() {
     assert_eq!(narrow_pods, [], "pods send nothing larger");
 }
 
+/// What Docker and `iptables -P FORWARD DROP` make.
+fn drop_of(family: Family) -> ForwardDrop {
+    ForwardDrop { family, table: "filter".to_owned(), chain: "FORWARD".to_owned() }
+}
+
+#[test]
+fn fault_38_a_chain_that_drops_is_opened_for_the_pods_of_its_family() {
+    for (family, ours, others) in [
+        (Family::Ip, "10.244.1.0/24", "fd44:"),
+        (Family::Ip6, "fd44:0:0:1::/64", "10.244."),
+        (Family::Inet, "10.244.1.0/24", "10.96."),
+    ] {
+        let findings = with(|facts| {
+            let Looked::Seen(filter) = &mut facts.filter else { panic!("not seen") };
+            filter.forward_drops.push(drop_of(family));
+            facts.pod_ranges =
+                ["10.244.1.0/24", "fd44:0:0:1::/64"].map(|block| block.parse().unwrap()).into();
+        });
+        let word = family.name();
+        let rule = format!("insert rule {word} filter FORWARD ");
+        only(findings.clone(), "packet-filter", Severity::Warning, &[&rule, &format!("daddr {ours} accept")]);
+        assert!(!findings[0].fix.as_ref().unwrap().contains(others), "{findings:#?}");
+    }
+}
+
 #[test]
 fn the_packet_filter_is_there_and_in_nobodys_way() {
     let absent = |facts: &mut Facts| facts.filter = Looked::Absent("protocol not supported".to_owned());
@@ -302,8 +329,8 @@ fn the_packet_filter_is_there_and_in_nobodys_way() {
             change(filter);
         })
     };
-    let docker = change(|filter| filter.forward_drops.push("filter FORWARD".to_owned()));
-    only(docker, "packet-filter", Severity::Warning, &["filter FORWARD"]);
+    let docker = change(|filter| filter.forward_drops.push(drop_of(Family::Ip)));
+    only(docker, "packet-filter", Severity::Warning, &["chain ip filter FORWARD", "often Docker"]);
     let flushed = change(|filter| filter.chains.retain(|chain| chain != "muslin pods-in"));
     only(flushed, "packet-filter", Severity::Error, &["nft flush ruleset"]);
 }
