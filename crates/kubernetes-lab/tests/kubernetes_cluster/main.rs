@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
+mod advertise;
 mod cluster;
 mod disturb;
 mod dns;
@@ -52,6 +53,7 @@ const PACKETS: &[(&str, Test)] = &[
         "a_local_load_balancer_ip_on_all_nodes_is_reached_over_each_with_the_source_kept",
         services::local_everywhere,
     ),
+    ("external_and_cluster_ips_are_reached_from_outside", services::from_outside),
     ("session_affinity_sticks_to_one_endpoint", services::affinity),
     ("names_of_services_and_pods_resolve", dns::names),
     ("limits_are_kept_by_the_bandwidth_plugin_behind_ours", limits::bandwidth),
@@ -65,6 +67,7 @@ const PACKETS: &[(&str, Test)] = &[
 /// Those that are run once. What is left of the cluster is less from one to the next.
 const LIFE: &[(&str, Test)] = &[
     ("kubernetes_own_tests_of_the_core_pass", e2e::own_tests),
+    ("a_route_advertisement_announces_a_range_with_its_communities", advertise::aggregate),
     ("a_churn_of_pods_leaves_no_address_behind", pods::churn),
     ("the_api_shows_how_the_agents_are_and_when_a_session_goes_and_comes", truth::live),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
