@@ -70,6 +70,7 @@ const LIFE: &[(&str, Test)] = &[
     ("a_route_advertisement_announces_a_range_with_its_communities", advertise::aggregate),
     ("a_churn_of_pods_leaves_no_address_behind", pods::churn),
     ("the_api_shows_how_the_agents_are_and_when_a_session_goes_and_comes", truth::live),
+    ("a_filter_that_is_missing_is_told_and_costs_no_session_and_no_other_packet", truth::missing_filter),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
     ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", faults::hostile_pod),
     ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
