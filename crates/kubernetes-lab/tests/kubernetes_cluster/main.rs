@@ -12,6 +12,7 @@ mod dns;
 mod e2e;
 mod faults;
 mod gate;
+mod hostile;
 mod http;
 mod ingress;
 mod leave;
@@ -72,7 +73,7 @@ const LIFE: &[(&str, Test)] = &[
     ("the_api_shows_how_the_agents_are_and_when_a_session_goes_and_comes", truth::live),
     ("a_filter_that_is_missing_is_told_and_costs_no_session_and_no_other_packet", truth::missing_filter),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
-    ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", faults::hostile_pod),
+    ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", hostile::hostile_pod),
     ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
     ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
     ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
