@@ -18,10 +18,13 @@ mod ingress;
 mod leave;
 mod ledger;
 mod limits;
+mod memory;
 mod pods;
 mod power;
 mod release;
+mod remains;
 mod services;
+mod settings;
 mod status;
 mod traffic;
 mod truth;
@@ -82,7 +85,7 @@ const LIFE: &[(&str, Test)] = &[
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
     ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
-    ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
+    ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", memory::little_memory),
     ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
 ];
 
