@@ -33,19 +33,19 @@ pub(crate) fn aggregate(cluster: &Cluster) -> Result<()> {
     let ranges: [IpNet; 2] = ["198.51.100.32/28".parse()?, "2001:db8:51::20/124".parse()?];
     let ips = format!("  externalIPs: [\"{}\", \"{}\"]\n", address.v4, address.v6);
     cluster.kubectl.apply(&service("ranged", "app: web", &ips))?;
-    let announced = |there: [IpNet; 2], gone: [IpNet; 2]| {
+    let announced = |there: &[IpNet], gone: &[IpNet]| {
         eventually(|| {
             for prefix in there {
-                same(format!("ways to {prefix}"), &ways_to(cluster, prefix)?.len(), &cluster.nodes.len())?;
+                same(format!("ways to {prefix}"), &ways_to(cluster, *prefix)?.len(), &cluster.nodes.len())?;
             }
             gone.iter().try_for_each(|prefix| {
                 same(format!("ways to {prefix}"), &ways_to(cluster, *prefix)?, &BTreeSet::new())
             })
         })
     };
-    announced(single, ranges)?;
+    announced(&single, &ranges)?;
     cluster.kubectl.apply(ADVERTISEMENT)?;
-    announced(ranges, single)?;
+    announced(&ranges, &single)?;
     let routes = status::best_routes(cluster)?;
     for range in ranges {
         let route = routes.iter().find(|route| route["prefix"] == range.to_string());
@@ -60,7 +60,7 @@ pub(crate) fn aggregate(cluster: &Cluster) -> Result<()> {
         eventually(|| host_name(&cluster.outside, (address.get(family), 80).into()))?;
     }
     cluster.kubectl.run(&["delete", "routeadvertisements.muslin.dev", "ranges"])?;
-    announced(single, ranges)?;
+    announced(&single, &ranges)?;
     cluster.kubectl.run(&["delete", "service", "ranged"])?;
-    Ok(())
+    announced(&[], &[single, ranges].concat())
 }

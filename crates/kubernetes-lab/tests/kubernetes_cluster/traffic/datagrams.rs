@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,12 @@ const LEAST: f64 = 900.0;
 const UNSEEN: Duration = Duration::from_secs(3);
 /// Few things of a machine come before a thread with this priority, which sends a datagram and sleeps.
 const URGENT: i32 = -15;
-/// After the last datagram an answer may take so long.
-const LATE: Duration = Duration::from_secs(1);
+/// Less than this shows nothing.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// After the last datagram answers may pause for so long, since the echo is a thread of a busy machine, too.
+const LATE: Duration = Duration::from_secs(5);
+/// Between two looks at whether there is an end.
+const LOOK: Duration = Duration::from_millis(200);
 /// Octets that wait for a thread of ours which a busy machine does not run: some thirty seconds of datagrams. What
 /// overflowed here would not have been lost by the network.
 const BUFFER: usize = 32 << 20;
@@ -54,7 +58,7 @@ impl Tally {
                 first * 1000 / RATE,
             ));
         }
-        let enough = LATE <= *took && LEAST * took.as_secs_f64() <= f64::from(*sent) && *silent <= UNSEEN;
+        let enough = SHORTEST <= *took && LEAST * took.as_secs_f64() <= f64::from(*sent) && *silent <= UNSEEN;
         (!enough).then(|| {
             format!(
                 "{sent} sent in {took:.1?}, and none for {silent:.1?}: \
@@ -93,7 +97,7 @@ pub(super) fn start(
 fn echo(at: &Namespace, address: IpAddr, end: &Arc<AtomicBool>) -> Result<SocketAddr> {
     let socket = at.run(|| UdpSocket::bind((address, 0)))??;
     set_socket_recv_buffer_size_force(&socket, BUFFER)?;
-    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    socket.set_read_timeout(Some(LOOK))?;
     let to = socket.local_addr()?;
     let end = end.clone();
     thread::spawn(move || {
@@ -108,20 +112,13 @@ fn echo(at: &Namespace, address: IpAddr, end: &Arc<AtomicBool>) -> Result<Socket
 }
 
 fn stream(socket: &UdpSocket, stop: &AtomicBool) -> io::Result<Tally> {
-    socket.set_read_timeout(Some(LATE))?;
+    socket.set_read_timeout(Some(LOOK))?;
     let receiver = socket.try_clone()?;
-    let received = thread::spawn(move || {
-        let (mut seen, mut datagram) = (HashSet::new(), [0; 64]);
-        // The last one is told by silence.
-        let mut heard = Instant::now();
-        while heard.elapsed() < 2 * LATE {
-            if let Ok(4) = receiver.recv(&mut datagram) {
-                heard = Instant::now();
-                let [a, b, c, d, ..] = datagram;
-                seen.insert(u32::from_be_bytes([a, b, c, d]));
-            }
-        }
-        seen
+    // Not known before the end: until then silence is no reason to stop listening.
+    let all = Arc::new(AtomicU32::new(u32::MAX));
+    let received = thread::spawn({
+        let all = all.clone();
+        move || receive(&receiver, &all)
     });
     // Of this thread alone. Those that receive may be late.
     setpriority_process(None, URGENT)?;
@@ -143,6 +140,27 @@ fn stream(socket: &UdpSocket, stop: &AtomicBool) -> io::Result<Tally> {
         rest(Duration::from_millis(1));
     }
     let (took, silent) = (start.elapsed(), silent.max(last.elapsed()));
+    all.store(sent, Ordering::Relaxed);
     let seen = received.join().map_err(|_| io::Error::other("the receiver panicked"))?;
     Ok(Tally { sent, missing: (0..sent).filter(|number| !seen.contains(number)).collect(), took, silent })
+}
+
+/// The numbers that came back, once all have or no more do.
+fn receive(socket: &UdpSocket, all: &AtomicU32) -> HashSet<u32> {
+    let (mut seen, mut datagram) = (HashSet::new(), [0; 64]);
+    let mut heard = Instant::now();
+    loop {
+        let answer = socket.recv(&mut datagram);
+        let all = all.load(Ordering::Relaxed);
+        if let Ok(4) = answer {
+            let [a, b, c, d, ..] = datagram;
+            seen.insert(u32::from_be_bytes([a, b, c, d]));
+        }
+        if matches!(answer, Ok(4)) || all == u32::MAX {
+            heard = Instant::now();
+        }
+        if usize::try_from(all).is_ok_and(|all| all == seen.len()) || heard.elapsed() > LATE {
+            return seen;
+        }
+    }
 }
