@@ -96,7 +96,11 @@ impl ControlPlane {
     }
 
     /// Starts the API server, or starts it again.
+    ///
+    /// Those that need it are started anew behind it. Where they elect a leader they end by themselves when it is away;
+    /// ours would try again after pauses that have grown to a minute.
     pub(crate) fn start_server(&mut self) -> Result<(), LabError> {
+        self.managers.clear();
         self.server = None;
         let mut command = Command::new(self.programs.get("kube-apiserver"));
         command.args(&self.server_arguments);

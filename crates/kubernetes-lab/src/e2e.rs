@@ -25,16 +25,31 @@ pub struct Specs<'a> {
 pub struct SpecResult {
     /// Its full name.
     pub name: String,
-    /// `passed`, `failed`, `timedout`, `panicked`, …
+    /// `passed`, `failed`, `timedout`, `panicked`, … or [`SKIPPED`](Self::SKIPPED)
     pub state: String,
     /// How long it took.
     pub seconds: f64,
-    /// What it said when it failed.
+    /// What it said when it failed, or why it left itself out.
     pub failure: String,
 }
 
+impl SpecResult {
+    /// The state of a spec that was begun and found this cluster not to be what it is for.
+    pub const SKIPPED: &str = "skipped";
+
+    /// Whether it showed what it is there to show.
+    pub fn passed(&self) -> bool {
+        self.state == "passed"
+    }
+
+    /// Whether it left itself out.
+    pub fn skipped(&self) -> bool {
+        self.state == Self::SKIPPED
+    }
+}
+
 impl KubernetesLab {
-    /// Runs specs of Kubernetes' own suite; how each of those ended that were run, by name.
+    /// Runs specs of Kubernetes' own suite; how each of those ended that were begun, by name.
     ///
     /// The programs are built when they are not there yet: two minutes on two cores behind the others.
     ///
@@ -111,10 +126,13 @@ struct Failure {
 }
 
 impl Report {
-    /// Nothing about what was left out, or left itself out, or is no spec.
+    /// Nothing about what was not asked for, or is no spec.
     fn result(self) -> Option<SpecResult> {
-        let failed = !matches!(&*self.state, "passed" | "skipped" | "pending");
-        if matches!(&*self.state, "skipped" | "pending") || self.leaf_node_type != "It" && !failed {
+        let skipped = matches!(&*self.state, SpecResult::SKIPPED | "pending");
+        let failed = !skipped && self.state != "passed";
+        // Who leaves itself out says why; who was left out says nothing.
+        let left_out = skipped && self.failure.is_none();
+        if left_out || self.leaf_node_type != "It" && !failed {
             return None;
         }
         let mut words = self.container_hierarchy_texts.unwrap_or_default();
@@ -126,5 +144,39 @@ impl Report {
             seconds: nanoseconds.as_secs_f64(),
             failure: self.failure.and_then(|failure| failure.message).unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// As Ginkgo writes it; `more` begins with a comma.
+    fn result(kind: &str, state: &str, more: &str) -> Option<SpecResult> {
+        let text = format!(
+            "{{\"ContainerHierarchyTexts\": [\"[sig-network] DNS\"], \"LeafNodeType\": \"{kind}\",
+            \"LeafNodeText\": \"should work\", \"State\": \"{state}\", \"RunTime\": 1500000000{more}}}"
+        );
+        serde_json::from_str::<Report>(&text).unwrap().result()
+    }
+
+    #[test]
+    fn a_spec_that_leaves_itself_out_is_told_from_one_that_was_not_asked_for() {
+        assert_eq!(result("It", "skipped", ""), None);
+        assert_eq!(result("It", "pending", ""), None);
+        let skipped = result("It", "skipped", ", \"Failure\": {\"Message\": \"needs a cloud\"}").unwrap();
+        assert!(skipped.skipped() && !skipped.passed());
+        assert_eq!((&*skipped.name, &*skipped.failure), ("[sig-network] DNS should work", "needs a cloud"));
+    }
+
+    #[test]
+    fn what_is_no_spec_counts_when_it_fails() {
+        assert_eq!(result("SynchronizedBeforeSuite", "passed", ""), None);
+        let failed =
+            result("SynchronizedBeforeSuite", "failed", ", \"Failure\": {\"Message\": \"no nodes\"}");
+        assert!(failed.is_some_and(|failed| !failed.passed() && !failed.skipped()));
+        assert!(result("It", "passed", "").unwrap().passed());
     }
 }

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use muslin_kubernetes_lab::pod::Pod;
 use muslin_kubernetes_lab::{
     AGNHOST, ClusterShape, Kubectl, KubernetesLab, KubernetesOptions, Programs, chart, poll,
 };
 use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
 use muslin_netns::Namespace;
+
+use crate::settings::{self, Settings};
 
 /// How long pods and routes may take.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -26,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) router: Namespace,
     pub(crate) proxy_mode: ProxyMode,
     pub(crate) nodes: Vec<(String, Namespace, Dual)>,
+    /// The first node's kernel settings before we were installed.
+    pub(crate) untouched: Settings,
 }
 
 /// What the environment says of the cluster.
@@ -62,6 +66,8 @@ impl Cluster {
         let options = options()?;
         Programs::prepare_for_tests(Progress::Shown)?;
         let mut lab = KubernetesLab::start(&options, Progress::Shown)?;
+        let first = lab.nodes().first().context("a lab without nodes")?.namespace();
+        let untouched = settings::make_usual(first)?;
         lab.install(&chart()?)?;
         lab.add_ingress_controller()?;
         let kubectl = lab.kubectl().clone();
@@ -75,6 +81,7 @@ impl Cluster {
             nodes: nodes.collect(),
             router: lab.fabric().router().clone(),
             proxy_mode: options.proxy_mode,
+            untouched,
             outside: outside.namespace,
             outside_address: outside.addresses,
             web,

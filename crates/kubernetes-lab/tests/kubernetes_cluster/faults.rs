@@ -1,8 +1,7 @@
 //! Faults of the network and of the control plane: what is wrong is put right, and nothing else is touched.
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,14 +9,17 @@ use ipnet::IpNet;
 use muslin_kubernetes_lab::pod::Pod;
 use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{AGNHOST, NAMESPACE};
+use muslin_lab::fabric::SERVICE_RANGE;
 use muslin_lab::{Dual, Family};
-use muslin_netns::{Namespace, Route, RouteKind};
+use muslin_netns::{Route, RouteKind};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, FAMILIES, PATIENCE, eventually};
+use crate::disturb::agents_ready;
 use crate::http::{PORT, client_address, host_name, same};
 use crate::pods::OUR_PROTOCOL;
-use crate::services::{publish, ways};
+use crate::services::{publish, ways, ways_to};
+use crate::traffic::Traffic;
 
 /// What a node learned.
 pub(crate) fn learned(routes: &[Route]) -> BTreeSet<IpNet> {
@@ -51,54 +53,82 @@ pub(crate) fn flushed_routes(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// How many packets a node has sent over its link to the router.
-fn sent(cluster: &Cluster, node: usize) -> Result<u64> {
-    let read = cluster.lab().nodes()[node].run(&["cat", "/proc/net/dev"])?;
-    let text = String::from_utf8_lossy(&read.stdout).into_owned();
-    let uplink =
-        text.lines().filter_map(|line| line.trim().split_once(':')).find(|(name, _)| *name == "eth0");
-    let (_, numbers) = uplink.with_context(|| format!("no eth0 in {text}"))?;
-    // Eight numbers about what was received come first: octets, packets, ….
-    Ok(numbers.split_whitespace().nth(9).context("too few numbers")?.parse()?)
+/// Packets that passed nodes' links to the router.
+struct Passed {
+    received: u64,
+    sent: u64,
 }
 
-pub(crate) fn unused_addresses(cluster: &Cluster) -> Result<()> {
-    const DATAGRAMS: u64 = 100;
-    let pod = cluster.one_per_node()[0];
-    let used: BTreeSet<IpAddr> = cluster
-        .kubectl
-        .pods("default", "")?
-        .iter()
-        .flat_map(|pod| FAMILIES.map(|f| pod.addresses.get(f)))
-        .collect();
-    for family in FAMILIES {
-        // Of the same block, and nobody's.
-        let unused = (200..250)
-            .map(|last| match pod.addresses.get(family) {
-                IpAddr::V4(address) => {
-                    let [a, b, c, _] = address.octets();
-                    IpAddr::from([a, b, c, last])
-                }
-                IpAddr::V6(address) => {
-                    IpAddr::from(((u128::from(address) & !0xffff) | 0xff00 | u128::from(last)).to_be_bytes())
-                }
-            })
-            .find(|address| !used.contains(address));
-        let unused = unused.context("every address is used")?;
-        let socket = cluster.outside.run(|| UdpSocket::bind((any(family), 0)))??;
-        let before = sent(cluster, 0)?;
-        for _ in 0..DATAGRAMS {
-            // An answer that nobody is there is an error of a later call.
-            drop(socket.send_to(b"?", (unused, 9)));
+impl Passed {
+    /// Over the links of all nodes.
+    fn so_far(cluster: &Cluster) -> Result<Self> {
+        let mut all = Self { received: 0, sent: 0 };
+        for node in cluster.lab().nodes() {
+            let read = node.run(&["cat", "/proc/net/dev"])?;
+            let text = String::from_utf8_lossy(&read.stdout).into_owned();
+            let uplink =
+                text.lines().filter_map(|line| line.trim().split_once(':')).find(|(name, _)| *name == "eth0");
+            let (_, numbers) = uplink.with_context(|| format!("no eth0 in {text}"))?;
+            let numbers: Vec<u64> = numbers.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+            // Eight numbers about what was received come first: octets, packets, …; then the same of what was sent.
+            let [_, received, _, _, _, _, _, _, _, sent, ..] = numbers[..] else { bail!("too few: {text}") };
+            all.received += received;
+            all.sent += sent;
         }
-        let after = sent(cluster, 0)?;
-        // The agents' own words and the kubelet's are few in this time; a loop would be sixty-four of each.
-        ensure!(
-            after - before < 10 * DATAGRAMS,
-            "{} packets left n1 for {DATAGRAMS} to {unused}",
-            after - before
-        );
+        Ok(all)
     }
+}
+
+/// Of a pod's block, and of the Services' range.
+pub(crate) fn unused_addresses(cluster: &Cluster) -> Result<()> {
+    let pod = cluster.one_per_node()[0];
+    let pods = cluster.kubectl.pods("default", "")?;
+    let services = cluster.kubectl.json(&["get", "services", "--all-namespaces"])?.to_string();
+    for family in FAMILIES {
+        let used: BTreeSet<IpAddr> = pods.iter().map(|pod| pod.addresses.get(family)).collect();
+        let unused = (200..250).map(|last| beside(pod.addresses.get(family), last));
+        let unused = unused.into_iter().find(|address| !used.contains(address));
+        ends_at_its_node(cluster, unused.context("every address is used")?)?;
+        let service = SERVICE_RANGE.get(family);
+        let unused = beside(service.addr(), 250);
+        ensure!(!services.contains(&format!("\"{unused}\"")), "{unused} is a Service's");
+        same("ways to the Services", &ways_to(cluster, service)?.len(), &cluster.nodes.len())?;
+        ends_at_its_node(cluster, unused)?;
+    }
+    Ok(())
+}
+
+/// An address that differs from another one in its last octet, or its last two of IPv6.
+fn beside(address: IpAddr, last: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            IpAddr::from([a, b, c, last])
+        }
+        IpAddr::V6(address) => {
+            IpAddr::from(((u128::from(address) & !0xffff) | 0xff00 | u128::from(last)).to_be_bytes())
+        }
+    }
+}
+
+/// What is sent there from outside comes to a node, and goes no further.
+fn ends_at_its_node(cluster: &Cluster, unused: IpAddr) -> Result<()> {
+    const DATAGRAMS: u64 = 1000;
+    let socket = cluster.outside.run(|| UdpSocket::bind((any(Family::of(unused)), 0)))??;
+    let before = Passed::so_far(cluster)?;
+    for number in 0..DATAGRAMS {
+        // An answer that nobody is there is an error of a later call.
+        drop(socket.send_to(b"?", (unused, 9)));
+        if number % 50 == 0 {
+            rest(Duration::from_millis(1));
+        }
+    }
+    rest(Duration::from_millis(100));
+    let after = Passed::so_far(cluster)?;
+    let (came, left) = (after.received - before.received, after.sent - before.sent);
+    // What nodes say otherwise is little in this time; a loop would be more than thirty of each.
+    ensure!(came >= DATAGRAMS, "only {came} packets came to the nodes of {DATAGRAMS} to {unused}");
+    ensure!(left < 10 * DATAGRAMS, "{left} packets left the nodes for {DATAGRAMS} to {unused}");
     Ok(())
 }
 
@@ -109,28 +139,55 @@ fn any(family: Family) -> IpAddr {
     }
 }
 
+/// The store is away for so long: several times as long as nodes may be silent.
+const STORE_AWAY: Duration = Duration::from_secs(35);
+
 pub(crate) fn store_dies(cluster: &Cluster) -> Result<()> {
-    let manifest = deployment("stormy", 30);
-    cluster.kubectl.apply(&manifest)?;
+    let pods = cluster.one_per_node();
+    let traffic = Traffic::start(pods[0], pods[1])?;
+    cluster.kubectl.apply(&deployment("stormy", 30))?;
     // In the middle of it.
     eventually(|| {
         ensure!(!cluster.kubectl.pods("default", "app=stormy")?.is_empty(), "no pod yet");
         Ok(())
     })?;
-    let pods = cluster.one_per_node();
+    let waiting =
+        ["get", "pods", "--selector=app=stormy", "--field-selector=status.phase=Pending", "--output=name"];
+    let pending = cluster.kubectl.run(&waiting)?.lines().count();
+    ensure!(pending > 0, "every pod ran before the store died");
     cluster.lab().stop_store();
-    for family in FAMILIES {
-        let to = (pods[1].addresses.get(family), PORT).into();
-        same("the source", &client_address(&pods[0].network, to)?, &pods[0].addresses.get(family))?;
-    }
+    let went_on = without_store(cluster);
+    // Whatever was found, others want it back. Kubelets have told nothing for longer than a node may be silent.
     cluster.lab().start_store()?;
+    cluster.lab().await_nodes()?;
+    eprintln!("{pending} pods were pending; pods answered {} times", went_on?);
     cluster.lab().await_rollout("default", "deployment/stormy")?;
+    let sent = traffic.finish()?;
+    eprintln!("{sent} datagrams and their answers, none lost");
     unique_addresses(cluster)?;
     cluster.kubectl.run(&["delete", "deployment", "stormy", "--wait=false"])?;
-    Ok(())
+    agents_ready(cluster)
 }
 
-fn deployment(name: &str, replicas: u8) -> String {
+/// Pods reach each other as ever while nothing can be written; how often they were asked.
+fn without_store(cluster: &Cluster) -> Result<u32> {
+    let (died, pods) = (Instant::now(), cluster.one_per_node());
+    let mut asked = 0;
+    while died.elapsed() < STORE_AWAY {
+        for family in FAMILIES {
+            let to = (pods[1].addresses.get(family), PORT).into();
+            same("the source", &client_address(&pods[0].network, to)?, &pods[0].addresses.get(family))?;
+        }
+        asked += 1;
+        rest(Duration::from_millis(500));
+    }
+    let write = ["annotate", "pod", &pods[0].name, "written=yes", "--request-timeout=2s"];
+    ensure!(cluster.kubectl.run(&write).is_err(), "there is a store");
+    eprintln!("no store for {:.0?}", died.elapsed());
+    Ok(asked)
+}
+
+pub(crate) fn deployment(name: &str, replicas: u8) -> String {
     format!(
         "apiVersion: apps/v1
 kind: Deployment
@@ -262,52 +319,6 @@ pub(crate) fn last_local_endpoint(cluster: &Cluster) -> Result<()> {
     await_ways(0)?;
     kubectl.run(&["delete", "service", "leaving"])?;
     Ok(())
-}
-
-/// From a pod, with everything that a pod may do with its own interface.
-pub(crate) fn hostile_pod(cluster: &Cluster) -> Result<()> {
-    let [pod, victim, other] = cluster.one_per_node()[..] else { bail!("three nodes have three pods") };
-    let gateway: IpAddr = [169, 254, 1, 1].into();
-    for (name, _, node) in &cluster.nodes {
-        for to in [node.v4.into(), node.v6.into(), gateway] {
-            let said = pod.network.run(|| greeting((to, 179).into()))?;
-            ensure!(said.is_none(), "{} was let in by {to} port 179 of {name}", pod.name);
-        }
-    }
-    for family in FAMILIES {
-        let spoofed = other.addresses.get(family);
-        pod.network.add_address("eth0", spoofed.into())?;
-        let received = received_from(&pod.network, spoofed, &victim.network, victim.addresses.get(family));
-        pod.network.remove_address("eth0", spoofed.into())?;
-        ensure!(!received?, "{} was believed to be {}", pod.name, other.name);
-        let own = pod.addresses.get(family);
-        ensure!(
-            received_from(&pod.network, own, &victim.network, victim.addresses.get(family))?,
-            "{} is not heard by its own address any more",
-            pod.name
-        );
-    }
-    Ok(())
-}
-
-/// How much a server says to somebody who says nothing; nothing if it does not open.
-fn greeting(to: SocketAddr) -> Option<usize> {
-    let patience = Duration::from_millis(500);
-    let mut stream = TcpStream::connect_timeout(&to, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
-    // Silence and a reset are no words.
-    Some(stream.read(&mut [0; 64]).unwrap_or(0))
-}
-
-/// Whether a datagram arrives.
-fn received_from(from: &Namespace, source: IpAddr, at: &Namespace, address: IpAddr) -> Result<bool> {
-    let receiver = at.run(|| UdpSocket::bind((address, 0)))??;
-    receiver.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let to = receiver.local_addr()?;
-    // An IPv6 address is tentative for a moment, unless it is anycast or the link has no detection.
-    let sender = eventually(|| Ok(from.run(|| UdpSocket::bind((source, 0)))??))?;
-    sender.send_to(b"!", to)?;
-    Ok(receiver.recv_from(&mut [0; 8]).is_ok())
 }
 
 pub(crate) fn node_deleted_alive(cluster: &Cluster) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{AGNHOST, NAMESPACE};
-use muslin_lab::{Dual, Family};
+use muslin_lab::Dual;
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::disturb::AGENTS;
@@ -218,9 +218,8 @@ pub(crate) fn only_endpoint_moves(cluster: &Cluster) -> Result<()> {
     kubectl.run(&["wait", "pod/moving-n1", "--for=condition=Ready", "--timeout=60s"])?;
     let only_way = |node: usize| {
         eventually(|| {
-            // Of IPv6 a router may name the node by its link-local address.
-            let way = BTreeSet::from([cluster.nodes[node].2.get(Family::V4)]);
-            same("ways", &ways(cluster, addresses.get(Family::V4))?, &way)
+            let way = BTreeSet::from([cluster.nodes[node].0.clone()]);
+            FAMILIES.iter().try_for_each(|family| same("ways", &ways(cluster, addresses.get(*family))?, &way))
         })
     };
     only_way(0)?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use muslin_kubernetes_lab::AGNHOST;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::http::{PORT, host_name, same};
 
 /// Octets a second: eight megabits.
@@ -48,8 +48,11 @@ spec:
     let pod =
         cluster.kubectl.pods("default", "app=limited")?.into_iter().next().context("the limited pod")?;
     let from = &cluster.one_per_node()[0].network;
-    for to in [(pod.addresses.v4, PORT), (cluster.nodes[1].2.v4, 18889)] {
-        same("who answers", &eventually(|| host_name(from, to.into()))?, &pod.name)?;
+    for family in FAMILIES {
+        for (addresses, port) in [(pod.addresses, PORT), (cluster.nodes[1].2, 18889)] {
+            let to = (addresses.get(family), port).into();
+            same("who answers", &eventually(|| host_name(from, to))?, &pod.name)?;
+        }
     }
     cluster.kubectl.run(&["delete", "pod", "limited"])?;
     eventually(|| same("shapers after", &shapers(cluster, 1)?.len(), &0))

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
+mod advertise;
 mod builds;
 mod cluster;
 mod disturb;
@@ -12,16 +13,20 @@ mod dns;
 mod e2e;
 mod faults;
 mod gate;
+mod hostile;
 mod http;
 mod ingress;
 mod join;
 mod leave;
 mod ledger;
 mod limits;
+mod memory;
 mod pods;
 mod power;
 mod release;
+mod remains;
 mod services;
+mod settings;
 mod status;
 mod trace;
 mod traffic;
@@ -56,6 +61,7 @@ const PACKETS: &[(&str, Test)] = &[
         "a_local_load_balancer_ip_on_all_nodes_is_reached_over_each_with_the_source_kept",
         services::local_everywhere,
     ),
+    ("external_and_cluster_ips_are_reached_from_outside", services::from_outside),
     ("session_affinity_sticks_to_one_endpoint", services::affinity),
     ("names_of_services_and_pods_resolve", dns::names),
     ("limits_are_kept_by_the_bandwidth_plugin_behind_ours", limits::bandwidth),
@@ -69,10 +75,12 @@ const PACKETS: &[(&str, Test)] = &[
 /// Those that are run once. What is left of the cluster is less from one to the next.
 const LIFE: &[(&str, Test)] = &[
     ("kubernetes_own_tests_of_the_core_pass", e2e::own_tests),
+    ("a_route_advertisement_announces_a_range_with_its_communities", advertise::aggregate),
     ("a_churn_of_pods_leaves_no_address_behind", pods::churn),
     ("the_api_shows_how_the_agents_are_and_when_a_session_goes_and_comes", truth::live),
+    ("a_filter_that_is_missing_is_told_and_costs_no_session_and_no_other_packet", truth::missing_filter),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
-    ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", faults::hostile_pod),
+    ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", hostile::hostile_pod),
     ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
     ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
     ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
@@ -82,7 +90,7 @@ const LIFE: &[(&str, Test)] = &[
     ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
     ("a_fourth_node_joins_and_leaves_for_good", join::joins_and_leaves),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
-    ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", release::little_memory),
+    ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", memory::little_memory),
     ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
 ];
 

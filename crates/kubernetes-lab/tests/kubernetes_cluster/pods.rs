@@ -1,16 +1,18 @@
 //! Pods among themselves, with their node and with the world.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use muslin_kubernetes_lab::AGNHOST;
 use muslin_kubernetes_lab::pod::Pod;
-use muslin_netns::RouteKind;
+use muslin_netns::{Namespace, RouteKind};
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
 use crate::http::{PORT, UDP_PORT, client_address, get, host_name, same, seen_by_listener, udp_host_name};
 use crate::ledger;
+use crate::traffic::Traffic;
 
 /// The container beside the server in each pod.
 const BESIDE: u16 = 8090;
@@ -79,11 +81,29 @@ pub(crate) fn routes_are_learned(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Octets that one node's link carries in the middle of the test.
+const NARROW: u32 = 1400;
+
 pub(crate) fn large_requests(cluster: &Cluster) -> Result<()> {
     let pods = cluster.one_per_node();
+    everybody_echoes(&pods)?;
+    let narrow = NarrowLink::begin(cluster, 1, NARROW)?;
+    everybody_echoes(&pods)?;
+    // Nobody had to guess: what a packet may measure was told the pods on both sides.
+    for (from, to) in [(pods[0], pods[1]), (pods[1], pods[0])] {
+        for family in FAMILIES {
+            let known = route_of(&from.network, to.addresses.get(family))?;
+            ensure!(known.contains(&format!("mtu {NARROW}")), "{} knows of {}: {known}", from.name, to.name);
+        }
+    }
+    drop(narrow);
+    everybody_echoes(&pods)
+}
+
+fn everybody_echoes(pods: &[&Pod]) -> Result<()> {
     let word = "muslin".repeat(10_000);
-    for a in &pods {
-        for b in &pods {
+    for a in pods {
+        for b in pods {
             for family in FAMILIES {
                 let to = (b.addresses.get(family), PORT).into();
                 let answer = get(&a.network, to, &format!("/echo?msg={word}"))?;
@@ -92,6 +112,44 @@ pub(crate) fn large_requests(cluster: &Cluster) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A node's link to the router that carries less, until this is dropped.
+struct NarrowLink<'a> {
+    ends: Vec<(&'a Namespace, &'a str, u32)>,
+}
+
+impl<'a> NarrowLink<'a> {
+    fn begin(cluster: &'a Cluster, node: usize, mtu: u32) -> Result<Self> {
+        let (name, namespace, _) = &cluster.nodes[node];
+        let mut narrow = Self { ends: Vec::new() };
+        for (end, link) in [(namespace, "eth0"), (&cluster.router, name)] {
+            let links = end.links()?;
+            let found = links.iter().find(|found| found.name == link).context("no such link")?;
+            narrow.ends.push((end, link, found.mtu));
+            end.set_mtu(link, mtu)?;
+        }
+        Ok(narrow)
+    }
+}
+
+impl Drop for NarrowLink<'_> {
+    fn drop(&mut self) {
+        for (end, link, mtu) in &self.ends {
+            if let Err(error) = end.set_mtu(link, *mtu) {
+                eprintln!("{link} of {} stays narrow: {error}", end.name());
+            }
+        }
+    }
+}
+
+/// What a kernel knows of the way to an address.
+fn route_of(from: &Namespace, to: IpAddr) -> Result<String> {
+    let mut ask = Command::new("ip");
+    ask.args(["route", "get", &to.to_string()]).stdout(Stdio::piped());
+    let answer = from.spawn(&mut ask)?.wait_with_output()?;
+    ensure!(answer.status.success(), "ip route get {to} in {} ends with {}", from.name(), answer.status);
+    Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
 }
 
 pub(crate) fn egress(cluster: &Cluster) -> Result<()> {
@@ -188,6 +246,9 @@ pub(crate) fn churn(cluster: &Cluster) -> Result<()> {
     eventually(|| same("pods that end", &ending(cluster)?, &0))?;
     let before = addresses_in_use(cluster)?;
     let leases = ledger::leases(cluster)?;
+    let announced = cluster.router.routes()?;
+    let pods = cluster.one_per_node();
+    let traffic = Traffic::start(pods[0], pods[1])?;
     for round in 1..=4 {
         // A Deployment of its own each time: scaled up again, it may still say of the last fifty that they are ready.
         let deployment = format!("deployment/churn-{round}");
@@ -200,10 +261,15 @@ pub(crate) fn churn(cluster: &Cluster) -> Result<()> {
         same("different addresses", &addresses.len(), &(2 * pods.len()))?;
         let leased = leases.iter().sum::<usize>() + addresses.len();
         same("leases while they run", &ledger::leases(cluster)?.iter().sum(), &leased)?;
+        // Nodes announce their blocks, whatever is in them.
+        same("the router's routes", &cluster.router.routes()?, &announced)?;
         cluster.kubectl.run(&["delete", &deployment])?;
         let gone = ["wait", "pod", "--selector=app=churn", "--for=delete", "--timeout=180s"];
         cluster.kubectl.run(&gone)?;
+        same("the router's routes", &cluster.router.routes()?, &announced)?;
     }
+    let sent = traffic.finish()?;
+    eprintln!("{sent} datagrams and their answers, none lost");
     eventually(|| same("routes to pods", &addresses_in_use(cluster)?, &before))?;
     // A lease without a pod would be seen by nobody until the block is used up.
     eventually(|| same("leases", &ledger::leases(cluster)?, &leases))
@@ -241,7 +307,7 @@ spec:
 
 /// How many routes to single addresses each node has.
 fn addresses_in_use(cluster: &Cluster) -> Result<Vec<usize>> {
-    let single = |(_, namespace, _): &(_, muslin_netns::Namespace, _)| {
+    let single = |(_, namespace, _): &(_, Namespace, _)| {
         let routes = namespace.routes()?;
         let single = routes.iter().filter(|route| {
             route.kind == RouteKind::Unicast && route.prefix.prefix_len() == route.prefix.max_prefix_len()

@@ -1,10 +1,11 @@
 //! Services, from pods, hosts and outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::{Result, ensure};
-use muslin_lab::{Dual, Family, ProxyMode};
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use muslin_lab::{Dual, ProxyMode};
 use muslin_netns::Namespace;
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
@@ -57,8 +58,7 @@ pub(crate) fn cluster_ip(cluster: &Cluster) -> Result<()> {
 
 pub(crate) fn node_port(cluster: &Cluster) -> Result<()> {
     cluster.kubectl.apply(&service("node-port", "app: web", "  type: NodePort\n"))?;
-    let found = cluster.kubectl.json(&["get", "service", "node-port"])?;
-    let port = u16::try_from(found["spec"]["ports"][0]["nodePort"].as_u64().unwrap_or_default())?;
+    let port = port_of_nodes(cluster, "node-port")?;
     for (_, _, addresses) in &cluster.nodes {
         for family in FAMILIES {
             let to: SocketAddr = (addresses.get(family), port).into();
@@ -66,6 +66,31 @@ pub(crate) fn node_port(cluster: &Cluster) -> Result<()> {
             everybody(&cluster.outside, to, cluster.web.len())?;
         }
     }
+    Ok(())
+}
+
+/// By which every node leads to a Service.
+fn port_of_nodes(cluster: &Cluster, service: &str) -> Result<u16> {
+    let found = cluster.kubectl.json(&["get", "service", service])?;
+    Ok(u16::try_from(found["spec"]["ports"][0]["nodePort"].as_u64().context("no port of the nodes")?)?)
+}
+
+/// Neither is translated before it reaches a node: routes of both bring it there.
+pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
+    let external = Dual { v4: "198.51.100.20".parse()?, v6: "2001:db8:51::20".parse()? };
+    let ips = format!("  externalIPs: [\"{}\", \"{}\"]\n", external.v4, external.v6);
+    cluster.kubectl.apply(&service("external", "app: web", &ips))?;
+    for addresses in [external, cluster.cluster_ips("external")?] {
+        for family in FAMILIES {
+            let to: SocketAddr = (addresses.get(family), 80).into();
+            // Every kube-proxy has to know it: which node a question comes to, is the router's choice.
+            eventually(|| everybody(&cluster.outside, to, cluster.web.len()))?;
+        }
+    }
+    for family in FAMILIES {
+        same("ways to an external IP", &ways(cluster, external.get(family))?.len(), &cluster.nodes.len())?;
+    }
+    cluster.kubectl.run(&["delete", "service", "external"])?;
     Ok(())
 }
 
@@ -80,14 +105,19 @@ pub(crate) fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Resu
     Ok(())
 }
 
-/// The gateways of the router's route to an address.
-pub(crate) fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<IpAddr>> {
+/// The nodes that the router's routes to an address lead to.
+pub(crate) fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<String>> {
+    ways_to(cluster, address.into())
+}
+
+/// The nodes that the router's routes to a prefix lead to.
+pub(crate) fn ways_to(cluster: &Cluster, prefix: IpNet) -> Result<BTreeSet<String>> {
     let routes = cluster.router.routes()?;
-    let ours = routes.iter().filter(|route| route.prefix == address.into());
-    let hops = ours.flat_map(|route| &route.next_hops);
-    let gateways: BTreeSet<IpAddr> = hops.filter_map(|hop| hop.gateway).collect();
-    // A link-local gateway is a node's as well; which, tells its link.
-    Ok(gateways)
+    let hops = routes.iter().filter(|route| route.prefix == prefix).flat_map(|route| &route.next_hops);
+    let links: BTreeSet<u32> = hops.map(|hop| hop.interface).collect();
+    // Its links are named for the nodes. Of IPv6 a gateway may be a link-local address, which tells nothing.
+    let names = cluster.router.links()?.into_iter().filter(|link| links.contains(&link.index));
+    Ok(names.map(|link| link.name).collect())
 }
 
 pub(crate) fn load_balancer_cluster(cluster: &Cluster) -> Result<()> {
@@ -113,13 +143,10 @@ pub(crate) fn load_balancer_local(cluster: &Cluster) -> Result<()> {
     let local = "  type: LoadBalancer\n  externalTrafficPolicy: Local\n";
     cluster.kubectl.apply(&service("local", "chosen: \"yes\"", local))?;
     publish(cluster, "local", addresses)?;
-    let node = cluster.nodes.iter().find(|(name, ..)| *name == pod.node);
     for family in FAMILIES {
         let to: SocketAddr = (addresses.get(family), 80).into();
-        eventually(|| same("ways to a local load-balancer IP", &ways(cluster, to.ip())?.len(), &1))?;
-        if let (Family::V4, Some((_, _, addresses))) = (family, node) {
-            same("the way", &ways(cluster, to.ip())?, &[addresses.get(family)].into())?;
-        }
+        let way = BTreeSet::from([pod.node.clone()]);
+        eventually(|| same("ways to a local load-balancer IP", &ways(cluster, to.ip())?, &way))?;
         let seen = eventually(|| client_address(&cluster.outside, to))?;
         same("the source", &seen, &cluster.outside_address.get(family))?;
         same("who answers", &host_name(&cluster.outside, to)?, &pod.name)?;
@@ -183,20 +210,26 @@ pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
     await_ways(cluster.nodes.len())
 }
 
+/// Asked from a pod by the cluster IP, and from outside by each node's port.
 pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl.apply(&service("sticky", "app: web", "  sessionAffinity: ClientIP\n"))?;
-    let addresses = cluster.cluster_ips("sticky")?;
-    for family in FAMILIES {
-        let to: SocketAddr = (addresses.get(family), 80).into();
-        let mut answers: BTreeMap<String, String> = BTreeMap::new();
-        for pod in cluster.one_per_node() {
-            let first = eventually(|| host_name(&pod.network, to))?;
+    cluster.kubectl.apply(&service(
+        "sticky",
+        "app: web",
+        "  type: NodePort\n  sessionAffinity: ClientIP\n",
+    ))?;
+    let (addresses, port) = (cluster.cluster_ips("sticky")?, port_of_nodes(cluster, "sticky")?);
+    let by_cluster_ip = cluster.one_per_node().into_iter().map(|pod| (&pod.network, addresses, 80));
+    let by_node = cluster.nodes.iter().map(|(_, _, node)| (&cluster.outside, *node, port));
+    let mut asked = 0;
+    for (from, addresses, port) in by_cluster_ip.chain(by_node) {
+        for family in FAMILIES {
+            let to: SocketAddr = (addresses.get(family), port).into();
+            let first = eventually(|| host_name(from, to))?;
             for _ in 0..20 {
-                same("who answers", &host_name(&pod.network, to)?, &first)?;
+                same("who answers", &host_name(from, to)?, &first)?;
             }
-            answers.insert(pod.name.clone(), first);
+            asked += 1;
         }
-        ensure!(!answers.is_empty(), "no pod asked");
     }
-    Ok(())
+    same("who asked", &asked, &(4 * cluster.nodes.len()))
 }

@@ -1,5 +1,7 @@
 //! What agents and a router of ours say of themselves.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -22,12 +24,35 @@ pub(crate) fn agent(cluster: &Cluster, node: usize) -> Result<Value> {
 
 /// `muslin status` of the router.
 pub(crate) fn router(cluster: &Cluster) -> Result<Value> {
-    let places = cluster.lab().places();
-    let place = places.iter().find(|place| place.name == cluster.router.name()).context("no router")?;
+    ask_router(cluster, &["status"])
+}
+
+/// The best routes of the router, with their attributes.
+pub(crate) fn best_routes(cluster: &Cluster) -> Result<Vec<Value>> {
+    let said = ask_router(cluster, &["routes", "best"])?;
+    Ok(said["bgp"][0]["routes"].as_array().context("the router has no list of routes")?.clone())
+}
+
+fn ask_router(cluster: &Cluster, words: &[&str]) -> Result<Value> {
     let muslin = std::env::var("MUSLIN_BIN").context("MUSLIN_BIN says where the program is")?;
-    let mut status = Command::new(muslin);
-    status.args(["status", "--output", "json"]).envs(place.environment.iter().cloned());
-    read(&status.output()?)
+    let mut command = Command::new(muslin);
+    command.args(words).args(["--output", "json"]).envs(router_environment(cluster)?);
+    read(&command.output()?)
+}
+
+fn router_environment(cluster: &Cluster) -> Result<Vec<(String, OsString)>> {
+    let places = cluster.lab().places();
+    let place = places.into_iter().find(|place| place.name == cluster.router.name());
+    Ok(place.context("no router")?.environment)
+}
+
+/// The folder that a router of ours reads its resources from.
+pub(crate) fn router_manifests(cluster: &Cluster) -> Result<PathBuf> {
+    let environment = router_environment(cluster)?;
+    let (_, socket) = environment.first().context("the router is none of ours")?;
+    // It has a folder for what it is told, beside the one for its socket.
+    let own = Path::new(socket).ancestors().nth(2).context("the socket is in no folder")?;
+    Ok(own.join("state"))
 }
 
 /// An agent that began after `age` ago, once all its sessions are there with their routes and the kernel holds them; how

@@ -6,13 +6,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
 use muslin_kubernetes_lab::poll::rest;
+use muslin_lab::Family;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
-use crate::http::same;
-use crate::services::{publish, service};
+use crate::http::{PORT, client_address, same};
+use crate::services::{publish, service, ways_to};
 use crate::status;
+use crate::traffic::Traffic;
 
 /// The session that is taken down.
 const PEER: &str = "n1-tor-ipv4";
@@ -88,11 +91,16 @@ fn up_for(cluster: &Cluster) -> Result<Duration> {
     Ok(Duration::from_secs(session["stateSeconds"].as_u64().context("no age of a session")?))
 }
 
-/// How often this was told of the peer.
-fn told(cluster: &Cluster, reason: &str) -> Result<u64> {
+/// What was told of the peer for this reason.
+fn events(cluster: &Cluster, reason: &str) -> Result<Vec<Value>> {
     let only = format!("--field-selector=reason={reason},regarding.kind=BGPPeer,regarding.name={PEER}");
     let events = cluster.kubectl.json(&["get", "events.v1.events.k8s.io", "--all-namespaces", &only])?;
-    let events = events["items"].as_array().context("there is no list of events")?;
+    Ok(events["items"].as_array().context("there is no list of events")?.clone())
+}
+
+/// How often this was told of the peer.
+fn told(cluster: &Cluster, reason: &str) -> Result<u64> {
+    let events = events(cluster, reason)?;
     let times = events.iter().map(|event| event["series"]["count"].as_u64().unwrap_or(1));
     Ok(times.sum())
 }
@@ -169,7 +177,11 @@ fn plugin_sees_nothing_wrong(cluster: &Cluster) -> Result<()> {
 
 /// Gives the peer another AS: with a wrong one there is no session.
 fn expect_asn(cluster: &Cluster, asn: &Value) -> Result<()> {
-    let patch = serde_json::json!({"spec": {"peerASN": asn}}).to_string();
+    patch_peer(cluster, &serde_json::json!({"peerASN": asn}))
+}
+
+fn patch_peer(cluster: &Cluster, spec: &Value) -> Result<()> {
+    let patch = serde_json::json!({"spec": spec}).to_string();
     cluster.kubectl.run(&["patch", KIND, PEER, "--type=merge", "--patch", &patch])?;
     Ok(())
 }
@@ -203,4 +215,66 @@ fn asks(cluster: &Cluster) -> Result<()> {
     let (well, _) = plugin(cluster, &["explain", "service/nobody"])?;
     ensure!(!well, "a Service that is not there was explained");
     Ok(())
+}
+
+/// The peer names a filter that does not exist, which lets nothing pass: what it has to do with is the first node's IPv4.
+pub(crate) fn missing_filter(cluster: &Cluster) -> Result<()> {
+    let pods = cluster.one_per_node();
+    let elsewhere = Traffic::start(pods[1], pods[2])?;
+    let other_family = Traffic::of(pods[0], pods[1], &[Family::V6])?;
+    let (age, since) = (up_for(cluster)?, Instant::now());
+    patch_peer(cluster, &serde_json::json!({"filters": ["nowhere"]}))?;
+    let refused = is_refused(cluster);
+    // Whatever was found, others want the routes back.
+    patch_peer(cluster, &serde_json::json!({"filters": null}))?;
+    refused?;
+    eventually(|| same("Accepted of the peer", &accepted(cluster)?.0, &"True".to_owned()))?;
+    eventually(|| same("n1's block at the router", &first_block(cluster)?, &vec!["n1".to_owned()]))?;
+    let to = (pods[0].addresses.v4, PORT).into();
+    eventually(|| same("the source", &client_address(&pods[1].network, to)?, &pods[1].addresses.v4.into()))?;
+    // It is told in whole seconds.
+    let (now, wanted) = (up_for(cluster)?, age + since.elapsed());
+    ensure!(now + Duration::from_secs(2) > wanted, "the session is {now:?} old, not {wanted:?}");
+    let sent = elsewhere.finish()? + other_family.finish()?;
+    eprintln!("{sent} datagrams and their answers, none lost");
+    plugin_sees_nothing_wrong(cluster)
+}
+
+/// The condition and an Event say what is wrong and what to do, and the filter that is missing lets nothing pass.
+fn is_refused(cluster: &Cluster) -> Result<()> {
+    let wrong = "there is no BGPFilter nowhere, so nothing is exchanged with the peer";
+    let says = |words: &str| -> Result<()> {
+        for wanted in [".spec.filters[0]", wrong, "make the filter, or take its name out"] {
+            ensure!(words.contains(wanted), "'{wanted}' is not in: {words}");
+        }
+        Ok(())
+    };
+    let reason = eventually(|| {
+        let (accepted, reason, message) = accepted(cluster)?;
+        same("Accepted of the peer", &accepted, &"False".to_owned())?;
+        says(&message)?;
+        Ok(reason)
+    })?;
+    eventually(|| {
+        let events = events(cluster, &reason)?;
+        says(events.last().and_then(|event| event["note"].as_str()).unwrap_or_default())
+    })?;
+    eventually(|| same("n1's block at the router", &first_block(cluster)?, &vec![]))?;
+    plugin_says(cluster, &["status"], &[wrong])
+}
+
+/// Status, reason and message of the peer's condition `Accepted`.
+fn accepted(cluster: &Cluster) -> Result<(String, String, String)> {
+    let peer = cluster.kubectl.json(&["get", KIND, PEER])?;
+    let conditions = peer["status"]["conditions"].as_array().context("no conditions")?;
+    let accepted =
+        conditions.iter().find(|condition| condition["type"] == "Accepted").context("not among them")?;
+    let text = |field: &str| accepted[field].as_str().unwrap_or_default().to_owned();
+    Ok((text("status"), text("reason"), text("message")))
+}
+
+/// Where the router leads packets to the first node's IPv4 pods.
+fn first_block(cluster: &Cluster) -> Result<Vec<String>> {
+    let block = IpNet::new(cluster.one_per_node()[0].addresses.v4.into(), 24)?.trunc();
+    Ok(ways_to(cluster, block)?.into_iter().collect())
 }
