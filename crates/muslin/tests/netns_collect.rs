@@ -11,6 +11,7 @@ mod world;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use bundle::unpack;
 use daemon::{Daemon, MUSLIN};
@@ -18,6 +19,7 @@ use muslin_netns::{Namespace, connect};
 use serde_json::Value;
 use world::World;
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "correct-horse-battery";
 /// The same in base64, as the API has it.
 const ENCODED: &str = "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5";
@@ -71,7 +73,12 @@ fn a_bundle_has_what_helps_and_a_password_is_nowhere_in_it() {
     let record = path("record").display().to_string();
     let args = ["agent", "--node", "n1", "--record", &record];
     let agent = Daemon::start(&node, &path("run"), &args, &path("state"));
-    assert_eq!(agent.json(&["peers"])[0]["key"], "tor", "the password was taken");
+    let deadline = Instant::now() + PATIENCE;
+    // It answers before it has its first plan, which nothing tells of.
+    while agent.json(&["peers"])[0]["key"] != "tor" {
+        assert!(Instant::now() < deadline, "the password was not taken: {}", agent.text(&["status"]));
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 
     let bundle = path("bundle.tar.gz");
     let mut command = Command::new(MUSLIN);

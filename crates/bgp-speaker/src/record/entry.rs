@@ -273,6 +273,7 @@ fn write_stop(stop: &Stop, out: &mut Vec<u8>) {
         Stop::Reset(text) => (2, Some(text)),
         Stop::ConfigurationChanged => (3, None),
         Stop::Restart => (4, None),
+        Stop::LinkChanged => (5, None),
     };
     out.push(kind);
     if let Some(text) = text {
@@ -287,6 +288,7 @@ fn read_stop(from: &mut Reader<'_>) -> Option<Stop> {
         2 => Stop::Reset(from.text()?),
         3 => Stop::ConfigurationChanged,
         4 => Stop::Restart,
+        5 => Stop::LinkChanged,
         _ => return None,
     })
 }

@@ -137,7 +137,7 @@ impl EndReason {
             Self::Sent { notification, .. } | Self::Received { notification } => {
                 restart.over_notification && !notification.is_cease(Cease::HardReset)
             }
-            Self::Stopped(Stop::ConfigurationChanged) => restart.over_notification,
+            Self::Stopped(Stop::ConfigurationChanged | Stop::LinkChanged) => restart.over_notification,
             Self::ConnectFailed { .. } | Self::ConnectTimedOut { .. } | Self::Stopped(_) => false,
         }
     }

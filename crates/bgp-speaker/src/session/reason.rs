@@ -17,6 +17,8 @@ pub enum Stop {
     Reset(Arc<str>),
     /// What was negotiated no longer fits the configuration: Cease/6. It starts again.
     ConfigurationChanged,
+    /// The peer is on another link of ours than when the session began: Cease/6. It starts again.
+    LinkChanged,
     /// Our process restarts: the connection is closed without a Cease, so that a peer with graceful
     /// restart keeps our routes (RFC 4724 §4.1).
     Restart,
@@ -28,7 +30,9 @@ impl Stop {
             Self::Shutdown(text) => Some(Notification::cease_with_text(Cease::AdministrativeShutdown, text)),
             Self::Removed => Some(Notification::cease(Cease::PeerDeconfigured)),
             Self::Reset(text) => Some(Notification::cease_with_text(Cease::AdministrativeReset, text)),
-            Self::ConfigurationChanged => Some(Notification::cease(Cease::OtherConfigurationChange)),
+            Self::ConfigurationChanged | Self::LinkChanged => {
+                Some(Notification::cease(Cease::OtherConfigurationChange))
+            }
             Self::Restart => None,
         }
     }
@@ -36,7 +40,7 @@ impl Stop {
     /// Whether the session is started again at once.
     pub(super) fn restarts(&self) -> bool {
         match self {
-            Self::Reset(_) | Self::ConfigurationChanged => true,
+            Self::Reset(_) | Self::ConfigurationChanged | Self::LinkChanged => true,
             Self::Shutdown(_) | Self::Removed | Self::Restart => false,
         }
     }
@@ -96,6 +100,7 @@ fn stop_in_words(stop: &Stop) -> String {
         Stop::Reset(text) if text.is_empty() => "reset by an operator".into(),
         Stop::Reset(text) => format!("reset by an operator: {text}"),
         Stop::ConfigurationChanged => "reset because the configuration changed".into(),
+        Stop::LinkChanged => "reset because the peer is on another link now".into(),
         Stop::Restart => "we restart".into(),
     }
 }

@@ -153,7 +153,7 @@ impl Speaker {
             }
             Input::Written { conn, octets } => self.written(now, conn, octets),
             Input::Closed { conn, error } => self.connection_closed(now, conn, error),
-            Input::NextHopsChanged => self.next_hops_changed(),
+            Input::NextHopsChanged => self.next_hops_changed(now),
             Input::Command(command) => self.command(now, command),
         }
     }

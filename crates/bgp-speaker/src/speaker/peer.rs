@@ -65,6 +65,8 @@ pub(super) struct Peer {
     pub(super) octets_sent: u64,
     /// Whether the RIB knows it: it was established at least once.
     pub(super) in_rib: bool,
+    /// The link that it was on when its session began, if it was on one.
+    pub(super) link: Option<u32>,
 }
 
 impl Peer {
@@ -95,6 +97,7 @@ impl Peer {
             octets_received: 0,
             octets_sent: 0,
             in_rib: false,
+            link: None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::rib::{
     AddPathSend, LimitMark, LimitNotice, LocalAddresses, NextHopResolver, PeerIndex, PeerLoss, PeerRules,
     PeerView, RibConfig, UpdateOutcome, UpdateSummary, is_link_local,
 };
-use crate::session::{ConnId, Negotiated, Retention};
+use crate::session::{ConnId, Negotiated, Retention, Stop};
 
 /// What the RIB needs to know of a configuration when it is made.
 pub(super) fn rib_config(config: &SpeakerConfig) -> RibConfig {
@@ -55,6 +55,7 @@ impl Speaker {
         peer.in_rib = true;
         let graceful_shutdown = self.config.graceful_shutdown;
         let view = PeerView { graceful_shutdown, ..peer.view(negotiated, self.rib.resolver()) };
+        peer.link = view.interface;
         self.rib.peer_up(now, index, view);
         peer.reported = None;
         // RFC 4724 §4.2: what the peer did not keep forwarding is not kept here either.
@@ -207,8 +208,19 @@ impl Speaker {
         }
     }
 
-    pub(super) fn next_hops_changed(&mut self) {
+    /// Besides next hops, peers may be somewhere else. A connection survives when its address moves to another
+    /// interface, but our link-local next hop, and those of the peer, are of the link that it began on.
+    pub(super) fn next_hops_changed(&mut self, now: Instant) {
         self.rib.next_hops_changed();
+        let resolver = self.rib.resolver();
+        let moved: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| peer.has_moved(resolver)).map(|(index, _)| index).collect();
+        for index in moved {
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.session.stop(now, &Stop::LinkChanged);
+                self.settle(now, index);
+            }
+        }
     }
 
     /// Tells the RIB what holds for peers now; all peers of one configuration at a time.
@@ -289,6 +301,12 @@ impl Speaker {
 }
 
 impl Peer {
+    /// Whether its session is over another link than the one that leads to it now.
+    fn has_moved(&self, resolver: &dyn NextHopResolver) -> bool {
+        let (Some(began), Some((_, remote))) = (self.link, self.session.addresses()) else { return false };
+        link_of(remote, resolver).is_some_and(|link| link != began)
+    }
+
     fn view(&self, negotiated: &Negotiated, resolver: &dyn NextHopResolver) -> PeerView {
         let (local, remote) = self.session.addresses().unwrap_or((self.remote(), self.remote()));
         let interface = link_of(remote, resolver);

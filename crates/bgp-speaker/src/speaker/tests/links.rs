@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use super::lone::{OUR_AS, OUR_ID, open_session};
+use super::lone::{Lone, OUR_AS, OUR_ID, config_with, open_session};
 use crate::config::{ListenRange, PeerConfig, PeerKey, SpeakerConfig};
 use crate::rib::{NextHopResolver, Resolution};
 use crate::session::{ConnId, State};
-use crate::speaker::{Input, Output, Speaker};
+use crate::speaker::{Input, Output, Speaker, Start};
 
 const LINK_LOCAL: &str = "fe80::1";
 
@@ -102,4 +103,38 @@ fn peers_of_a_range_are_named_with_their_link() {
     let names: Vec<String> = states(&speaker, now).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["fe80::/10/fe80::1%eth0", "fe80::/10/fe80::1%eth1"]);
     assert_eq!(speaker.peers(now)[0].interface.as_deref(), Some("eth0"));
+}
+
+/// Everything is on the link of that number; on none if it is zero.
+struct Wandering(Arc<AtomicU32>);
+
+impl NextHopResolver for Wandering {
+    fn resolve(&self, next_hop: IpAddr, _interface: Option<u32>) -> Option<Resolution> {
+        let interface = self.0.load(Ordering::Relaxed);
+        (interface != 0).then_some(Resolution { gateway: next_hop, interface, metric: 0, direct: true })
+    }
+
+    fn is_local(&self, _address: IpAddr) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_session_begins_anew_when_its_peer_is_on_another_link() {
+    let link = Arc::new(AtomicU32::new(3));
+    let resolver = Box::new(Wandering(link.clone()));
+    let mut lone = Lone::placed(config_with(open_session()), Start::Fresh, resolver);
+    let conn = lone.establish();
+    // A link that is down says nothing of where the peer will be.
+    for number in [3, 0, 3] {
+        link.store(number, Ordering::Relaxed);
+        lone.input(Input::NextHopsChanged);
+        assert_eq!(lone.state(), State::Established);
+    }
+    link.store(4, Ordering::Relaxed);
+    lone.input(Input::NextHopsChanged);
+    assert_eq!(lone.refused_with(conn), (6, 6, "".into()));
+    lone.establish();
+    lone.input(Input::NextHopsChanged);
+    assert_eq!(lone.state(), State::Established);
 }

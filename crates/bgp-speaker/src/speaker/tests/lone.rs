@@ -74,8 +74,17 @@ impl Lone {
     }
 
     pub(super) fn started(config: SpeakerConfig, start: Start) -> Self {
+        Self::placed(config, start, Box::new(OneLink))
+    }
+
+    /// On these links.
+    pub(super) fn placed(
+        config: SpeakerConfig,
+        start: Start,
+        resolver: Box<dyn NextHopResolver + Send>,
+    ) -> Self {
         let now = Instant::now();
-        let speaker = Speaker::started(now, config, Box::new(OneLink), start).unwrap();
+        let speaker = Speaker::started(now, config, resolver, start).unwrap();
         let mut lone = Self {
             now,
             speaker,
