@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use daemon::{Daemon, PATIENCE};
 use muslin_netns::Namespace;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 const CLUSTER: &str = "
@@ -64,8 +64,11 @@ fn until(agent: &Daemon, holds: impl Fn(Option<&str>) -> bool) -> Option<String>
 fn an_agent_that_is_stopped_does_not_live_and_does_again_when_it_goes_on() {
     let (agent, _node, _folder) = start(&[]);
     assert_eq!(probe(&agent, "5s"), None);
-    let signal = |signal| kill_process(Pid::from_child(&agent.child), signal).unwrap();
-    signal(Signal::STOP);
+    let process = Pid::from_child(&agent.child);
+    kill_process(process, Signal::STOP).unwrap();
+    // Its parent is told when the last of its threads has stopped.
+    let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
     let begun = Instant::now();
     let said = probe(&agent, "1s").expect("a process that is stopped lives");
     let took = begun.elapsed();
@@ -73,7 +76,7 @@ fn an_agent_that_is_stopped_does_not_live_and_does_again_when_it_goes_on() {
     assert!(said.contains("muslin.sock") && said.contains("no answer within 1s"), "{said}");
     // As long as it may take, and what it takes to start a program.
     assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&took), "{took:?}");
-    signal(Signal::CONT);
+    kill_process(process, Signal::CONT).unwrap();
     until(&agent, |said| said.is_none());
 }
 
