@@ -48,21 +48,21 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, Stri
     found.await.unwrap_or_else(|_| panic!("{what}: {last}"))
 }
 
-/// The row of `kubectl get KIND NAME`, by column.
-async fn columns(client: &Client, plural: &str, name: &str) -> Value {
+/// The row of `kubectl get KIND NAME`, by column; the words of the API server if there is none.
+async fn columns(client: &Client, plural: &str, name: &str) -> Result<Value, String> {
     let request = http::Request::get(format!("/apis/muslin.dev/v1alpha1/{plural}/{name}"))
         .header("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1")
         .body(Vec::new())
         .unwrap();
-    let table: Value = client.request(request).await.unwrap();
+    let table: Value = client.request(request).await.map_err(|error| error.to_string())?;
     let names = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].as_str());
     let cells = table["rows"][0]["cells"].as_array().unwrap().iter().cloned();
-    names.map(|name| name.unwrap().to_owned()).zip(cells).collect::<serde_json::Map<_, _>>().into()
+    Ok(names.map(|name| name.unwrap().to_owned()).zip(cells).collect::<serde_json::Map<_, _>>().into())
 }
 
 async fn until_columns(client: &Client, plural: &str, name: &str, wanted: &Value) {
     eventually(&format!("{plural} {name}"), async || {
-        let row = columns(client, plural, name).await;
+        let row = columns(client, plural, name).await?;
         let differs = wanted.as_object().unwrap().iter().any(|(column, value)| row[column] != *value);
         if differs { Err(row.to_string()) } else { Ok(()) }
     })
