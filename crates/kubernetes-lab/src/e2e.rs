@@ -74,8 +74,10 @@ impl KubernetesLab {
         let log = folder.join("e2e.log");
         let file = fs::File::create(&log).map_err(LabError::file(&log))?;
         let errors = file.try_clone().map_err(LabError::file(&log))?;
+        // Some specs leave files where temporary ones go.
         command
             .envs(self.kubectl().environment())
+            .env("TMPDIR", &folder)
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(file)

@@ -117,9 +117,12 @@ pub(crate) fn api_server_away(cluster: &Cluster) -> Result<()> {
     went_on?;
     let sent = traffic.finish()?;
     eprintln!("{sent} datagrams and their answers, none lost");
-    // A kubelet tells of such a pod when it looks at it next, which may take a minute and a half.
+    // A kubelet tells of such a pod when it looks at it next, and how it is when it does so again: each may take a
+    // minute and a half.
     let known = format!("pod/static-{}", cluster.nodes[0].0);
-    cluster.kubectl.run(&["wait", &known, "--for=create", "--timeout=120s"])?;
+    for told in ["--for=create", "--for=condition=Ready"] {
+        cluster.kubectl.run(&["wait", &known, told, "--timeout=120s"])?;
+    }
     eventually(|| {
         let found = cluster.kubectl.pods("default", "app=static")?;
         let found = found.first().context("the API server does not know the pod that was made without it")?;
