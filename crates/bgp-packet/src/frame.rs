@@ -6,6 +6,16 @@ use crate::Notification;
 
 /// Octets of marker, length and type.
 pub const HEADER_LENGTH: usize = 19;
+/// Octets of a KEEPALIVE, the shortest message: all others have something behind the header (RFC 4271 §4.4).
+pub const KEEPALIVE_LENGTH: u16 = HEADER_LENGTH as u16;
+/// A KEEPALIVE, which is the same for everyone.
+pub const KEEPALIVE: [u8; HEADER_LENGTH] = {
+    let mut octets = [0xff; HEADER_LENGTH];
+    octets[16] = 0;
+    octets[17] = HEADER_LENGTH as u8;
+    octets[18] = 4;
+    octets
+};
 /// Longest message without the extended message capability, in octets.
 pub const MAX_LENGTH: usize = 4096;
 /// Longest message with it (RFC 8654), in octets.
@@ -106,7 +116,7 @@ pub fn peek(octets: &[u8], max: usize) -> Result<Option<(MessageType, usize)>, N
 
 /// Appends a KEEPALIVE message.
 pub fn encode_keepalive(out: &mut BytesMut) {
-    message(out, MessageType::Keepalive, |_| {});
+    out.extend_from_slice(&KEEPALIVE);
 }
 
 /// Appends a message whose body is what `body` appends.

@@ -28,6 +28,7 @@ mod incoming;
 mod latency;
 mod listener;
 mod log;
+mod nap;
 mod recorder;
 mod socket;
 #[cfg(test)]

@@ -261,6 +261,18 @@ impl Session {
         }
     }
 
+    /// Nothing has come on a connection for so long: its hold timer runs since then.
+    pub fn silent(&mut self, now: Instant, id: ConnId, time: Duration) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.backdate_hold_timer(now, time);
+        }
+    }
+
+    /// Whether nothing of a message was received on an established connection that still lacks its end.
+    pub fn is_between_messages(&self, id: ConnId) -> bool {
+        self.established().is_some_and(|connection| connection.id() == id && connection.unread().is_empty())
+    }
+
     /// Octets were given to the connection.
     pub fn sending(&mut self, now: Instant, id: ConnId) {
         if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id() == id) {

@@ -140,6 +140,20 @@ impl Speaker {
         self.watch_initial_sync(now);
     }
 
+    /// Connections of the peers whose timers [`handle_timeout`](Self::handle_timeout) would look at now.
+    pub fn due(&self, now: Instant) -> impl Iterator<Item = ConnId> {
+        self.timers
+            .due(now)
+            .filter_map(|(index, at)| self.peers.get(index).filter(|peer| peer.scheduled == Some(at)))
+            .flat_map(|peer| peer.session.connections())
+    }
+
+    /// Whether a connection is established and nothing of a message has come on it that still lacks its end.
+    pub fn is_between_messages(&self, conn: ConnId) -> bool {
+        let peer = self.peers.index_of_connection(conn).and_then(|index| self.peers.get(index));
+        peer.is_some_and(|peer| peer.session.is_between_messages(conn))
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout), and [`advance`](Self::advance) after it, want to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.sync.deadline(), self.rest()].into_iter().flatten().min()

@@ -161,3 +161,25 @@ fn tcp_ao_keys_of_impossible_lengths_are_refused() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }
+
+#[test]
+fn fewer_octets_than_the_mark_are_no_news() {
+    use std::io::Write;
+    let (listener, port) = listener(LOOPBACK4);
+    let mut peer = socket(LOOPBACK4);
+    assert!(connects(&peer, LOOPBACK4, port));
+    let (ours, _) = listener.accept().unwrap();
+    ours.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    set_low_water_mark(&ours, 20).unwrap();
+    let mut octets = [std::mem::MaybeUninit::uninit(); 64];
+    peer.write_all(&[1; 19]).unwrap();
+    // A blocking read waits for the mark, and takes what is there when its time is over.
+    let before = std::time::Instant::now();
+    assert_eq!(ours.recv(&mut octets).unwrap(), 19);
+    assert!(before.elapsed() >= Duration::from_millis(50));
+    assert!(silent_for(&ours).unwrap() >= Duration::from_millis(40), "a tick is 10 ms at most");
+    set_low_water_mark(&ours, 1).unwrap();
+    peer.write_all(&[1]).unwrap();
+    assert_eq!(ours.recv(&mut octets).unwrap(), 1);
+    assert!(silent_for(&ours).unwrap() < PATIENCE);
+}

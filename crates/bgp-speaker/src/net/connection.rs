@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -47,6 +48,8 @@ pub(super) struct Line {
     queue: Mutex<Queue>,
     changed: Notify,
     closing: Notify,
+    /// Held from a read until what it brought is in `unread`: two may read, and octets keep their order.
+    reading: Mutex<()>,
     /// Octets that were read and that the driver has not taken in.
     unread: AtomicUsize,
     /// Octets that have left and were not reported.
@@ -120,9 +123,36 @@ impl Line {
         self.written.swap(0, Ordering::Relaxed)
     }
 
+    /// Reads for the driver what is in the socket and woke nobody. While octets wait for the driver, later ones stay
+    /// where they are: they would overtake.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](ErrorKind::WouldBlock) when there is nothing that may be read; others, and an end, are the
+    /// pump's to find.
+    pub(super) fn read_quietly(&self, stream: &TcpStream) -> std::io::Result<BytesMut> {
+        self.read(|buffer| {
+            if self.has_unread() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            // Past the runtime, which knows only of what has woken it.
+            let (length, _) = rustix::net::recv(stream, buffer, RecvFlags::DONTWAIT)?;
+            Ok(length)
+        })
+    }
+
     /// Whether octets of the peer wait for the driver.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed) > 0
+    }
+
+    /// Reads with `read` and counts what came as unread.
+    fn read(&self, read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>) -> std::io::Result<BytesMut> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            let length = read(scratch)?;
+            self.unread.fetch_add(length, Ordering::Relaxed);
+            Ok(BytesMut::from(&scratch[..length]))
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -202,15 +232,10 @@ async fn read_all(
         if let Err(error) = stream.readable().await {
             return Some(error.kind());
         }
-        let read = SCRATCH.with_borrow_mut(|scratch| {
-            let length = read_some(stream, scratch)?;
-            Ok::<_, std::io::Error>(BytesMut::from(&scratch[..length]))
-        });
-        match read {
+        match line.read(|buffer| read_some(stream, buffer)) {
             Ok(octets) if octets.is_empty() => return None,
             Ok(octets) => {
                 let full = octets.len() == CHUNK;
-                line.unread.fetch_add(octets.len(), Ordering::Relaxed);
                 if incoming.send(Incoming::Received { conn, octets }).await.is_err() {
                     return None;
                 }

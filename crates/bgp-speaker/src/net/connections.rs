@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub(super) line: Arc<Line>,
     pub(super) stream: Arc<TcpStream>,
     pub(super) remote: SocketAddr,
+    /// Whether it wakes nobody for a KEEPALIVE.
+    pub(super) naps: bool,
 }
 
 /// All of them.
@@ -37,8 +39,8 @@ impl Connections {
         self.open.get(&conn)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Connection)> {
-        self.open.iter().map(|(conn, connection)| (*conn, connection))
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.open.get_mut(&conn)
     }
 
     /// Closes a connection after what it still has to send; says whether it was open.

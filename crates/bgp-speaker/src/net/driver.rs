@@ -19,6 +19,7 @@ use super::incoming::Incoming;
 use super::latency::{FibCause, Latencies, Ways};
 use super::listener::{Listeners, Refused};
 use super::log::log;
+use super::nap::Heard;
 use super::recorder::Recorder;
 use super::socket;
 use crate::record::Recorded;
@@ -194,17 +195,29 @@ impl Driver {
     async fn fire_timers(&mut self) {
         tokio::task::yield_now().await;
         let now = Instant::now();
-        for (conn, connection) in self.connections.iter() {
-            if connection.line.has_unread() {
-                self.speaker.handle_input(now, Input::Waiting { conn });
-            }
+        let due: Vec<ConnId> = self.speaker.due(now).collect();
+        for &conn in &due {
+            let Some(connection) = self.connections.get(conn) else { continue };
             // A send hold timer does not expire over what has left without a report.
-            let octets = connection.line.take_written();
-            if octets > 0 {
-                self.speaker.handle_input(now, Input::Written { conn, octets });
+            let written = connection.line.take_written();
+            match connection.hear() {
+                Heard::Octets(octets) => self.take_in(Incoming::Received { conn, octets }),
+                Heard::Waiting => self.speaker.handle_input(now, Input::Waiting { conn }),
+                Heard::Silence(time) => self.speaker.handle_input(now, Input::Silent { conn, time }),
+                Heard::News => {}
+            }
+            if written > 0 {
+                self.speaker.handle_input(now, Input::Written { conn, octets: written });
             }
         }
         self.speaker.handle_timeout(now);
+        for conn in due {
+            if self.speaker.is_between_messages(conn)
+                && let Some(connection) = self.connections.get_mut(conn)
+            {
+                connection.nap();
+            }
+        }
     }
 
     /// Takes in what else has come, for a bounded time: an UPDATE of each of a thousand peers is not worth a
@@ -255,6 +268,11 @@ impl Driver {
                 }
                 self.ways.received(now);
                 self.speaker.handle_input(now, Input::Received { conn, octets });
+                if let Some(connection) = self.connections.get_mut(conn).filter(|connection| connection.naps)
+                    && !self.speaker.is_between_messages(conn)
+                {
+                    connection.rouse();
+                }
             }
             Incoming::Written { conn, octets } => {
                 self.speaker.handle_input(now, Input::Written { conn, octets });
@@ -297,7 +315,7 @@ impl Driver {
         let (line, stream) = (Arc::new(Line::default()), Arc::new(stream));
         let pump = pump(stream.clone(), conn, line.clone(), self.report.clone(), self.lingerers.clone());
         self.pumps.spawn(pump);
-        self.connections.insert(conn, Connection { line, stream, remote });
+        self.connections.insert(conn, Connection { line, stream, remote, naps: false });
         self.speaker.handle_input(now, Input::ConnectionOpened { conn, remote, local });
     }
 

@@ -1,6 +1,8 @@
 //! Speakers over the loopback's TCP.
 
 mod load;
+mod quiet;
+mod raw;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use muslin_bgp_packet::{Family, FamilySet};
@@ -156,7 +157,7 @@ impl Entry {
                 },
             }),
             2 => Self::Configure(from.counted()?.to_vec()),
-            3..=10 => Self::Input(read_input(kind, from)?),
+            3..=10 | 20 => Self::Input(read_input(kind, from)?),
             11 => Self::Timeout,
             12 => Self::Advance,
             13 => Self::Fib(from.number()?),
@@ -203,6 +204,7 @@ fn write_input(input: &Input, out: &mut Vec<u8>) -> u8 {
         Input::Waiting { conn } => (conn, 6),
         Input::Written { conn, .. } => (conn, 7),
         Input::Closed { conn, .. } => (conn, 8),
+        Input::Silent { conn, .. } => (conn, 20),
         Input::NextHopsChanged => return 9,
         Input::Command(command) => {
             write_command(command, out);
@@ -218,6 +220,7 @@ fn write_input(input: &Input, out: &mut Vec<u8>) -> u8 {
         Input::ConnectFailed { error, .. } => put_error(*error, out),
         Input::Received { octets, .. } => put_octets(octets, out),
         Input::Written { octets, .. } => put_number(*octets as u64, out),
+        Input::Silent { time, .. } => put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), out),
         Input::Closed { error, .. } => put_option(*error, out, put_error),
         Input::Waiting { .. } | Input::NextHopsChanged | Input::Command(_) => {}
     }
@@ -234,6 +237,7 @@ fn read_input(kind: u8, from: &mut Reader<'_>) -> Option<Input> {
         8 => Input::Closed { conn: conn(from)?, error: from.option(Reader::error)? },
         9 => Input::NextHopsChanged,
         10 => Input::Command(read_command(from)?),
+        20 => Input::Silent { conn: conn(from)?, time: Duration::from_millis(from.number()?) },
         _ => return None,
     })
 }

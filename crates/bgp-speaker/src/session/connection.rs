@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use muslin_bgp_packet::frame::{MAX_LENGTH, encode_keepalive};
+use muslin_bgp_packet::frame::{KEEPALIVE, MAX_LENGTH};
 use muslin_bgp_packet::{Frame, Notification, Open, RouteRefresh};
 
 use super::backoff::jitter;
@@ -218,6 +218,13 @@ impl Connection {
         self.hold = self.hold.map(|until| until.max(now + SPARED));
     }
 
+    /// Nothing has come for so long, and nothing waits: a message that was taken in later than it came has fed the hold
+    /// timer for longer than it may.
+    pub(super) fn backdate_hold_timer(&mut self, now: Instant, silent: Duration) {
+        let left = self.hold_time.saturating_sub(silent);
+        self.hold = self.hold.map(|until| until.min(now + left));
+    }
+
     pub(super) fn hold_expired(&self, now: Instant) -> bool {
         self.hold.is_some_and(|until| until <= now)
     }
@@ -305,7 +312,7 @@ impl Connection {
 
 /// A KEEPALIVE message.
 pub(super) fn keepalive() -> Bytes {
-    encoded(encode_keepalive)
+    Bytes::from_static(&KEEPALIVE)
 }
 
 /// An OPEN message.

@@ -44,6 +44,14 @@ pub enum Input {
         /// On which connection.
         conn: ConnId,
     },
+    /// Nothing waits to be handed in. Octets may be handed in later than they came, and the hold timer gains nothing by
+    /// it.
+    Silent {
+        /// On which connection.
+        conn: ConnId,
+        /// Since the last octets came.
+        time: Duration,
+    },
     /// Octets of [`Output::Send`] have left; there is room for more.
     Written {
         /// On which connection.
@@ -149,6 +157,12 @@ impl Speaker {
             Input::Waiting { conn } => {
                 if let Some((_, peer)) = self.peer_of(conn) {
                     peer.session.octets_wait(now, conn);
+                }
+            }
+            Input::Silent { conn, time } => {
+                if let Some((index, peer)) = self.peer_of(conn) {
+                    peer.session.silent(now, conn, time);
+                    self.settle(now, index);
                 }
             }
             Input::Written { conn, octets } => self.written(now, conn, octets),

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::rib::PeerIndex;
 
 /// Timers further away than this may share a wake-up with their neighbours.
@@ -50,6 +52,22 @@ impl TimerQueue {
         })
     }
 
+    /// Entries that are due and stay, valid or not, in no order.
+    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = (PeerIndex, Instant)> {
+        let heap = self.heap.as_slice();
+        let mut open: SmallVec<[usize; 16]> = smallvec![0];
+        std::iter::from_fn(move || {
+            // Below an entry of a heap that is not due none is.
+            while let Some(place) = open.pop() {
+                if let Some(Reverse((at, index))) = heap.get(place).filter(|Reverse((at, _))| *at <= now) {
+                    open.extend([2 * place + 1, 2 * place + 2]);
+                    return Some((*index, *at));
+                }
+            }
+            None
+        })
+    }
+
     /// When the next entry is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
@@ -81,6 +99,21 @@ mod tests {
         assert_eq!(scheduled[0], scheduled[1]);
         assert_eq!(scheduled[2], Some(start + Duration::from_millis(13)));
         assert_eq!(queue.next(), scheduled[2]);
+    }
+
+    #[test]
+    fn who_is_due_is_told_without_being_taken() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut queue = TimerQueue::new(start);
+        for peer in 0..100_u16 {
+            queue.schedule(start, PeerIndex(peer), Some(at(u64::from(peer * 37 % 100))), &mut None);
+        }
+        let mut due: Vec<_> = queue.due(at(29)).collect();
+        due.sort_by_key(|(_, at)| *at);
+        assert_eq!(due.len(), 30);
+        assert!(std::iter::from_fn(|| queue.pop_due(at(29))).eq(due));
+        assert_eq!(queue.due(at(29)).next(), None);
     }
 
     #[test]

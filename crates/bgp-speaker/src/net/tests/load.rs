@@ -1,16 +1,15 @@
 //! Many routes at once: whoever has nothing to do with them must not feel them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use muslin_bgp_packet::frame::{MAX_EXTENDED_LENGTH, encode_keepalive};
-use muslin_bgp_packet::{Asn, Capability, Family, MessageType, Open, next_frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use muslin_bgp_packet::frame::encode_keepalive;
+use muslin_bgp_packet::{Asn, Family, MessageType};
+use tokio::io::AsyncWriteExt;
 
-use super::{PATIENCE, free_port, start};
+use super::raw::{RawPeer, update};
+use super::{free_port, start};
 use crate::config::{ConnectMode, ListenRange, Policy, RemoteAs, SessionConfig, SpeakerConfig};
 use crate::net::Shutdown;
 
@@ -35,70 +34,17 @@ fn router(port: u16) -> SpeakerConfig {
     }
 }
 
-/// A peer of the test's own: a TCP connection and what came on it.
-struct RawPeer {
-    stream: TcpStream,
-    buffer: BytesMut,
-}
-
-impl RawPeer {
-    async fn establish(host: u8, port: u16) -> Self {
-        let address: IpAddr = Ipv4Addr::new(127, 0, 0, host).into();
-        let target = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 101).into(), port);
-        let stream = loop {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(SocketAddr::new(address, 0)).unwrap();
-            if let Ok(stream) = socket.connect(target).await {
-                break stream;
-            }
-        };
-        let mut peer = Self { stream, buffer: BytesMut::new() };
-        let asn = Asn(65000 + u32::from(host));
-        let family = Capability::Multiprotocol(Family::Ipv4Unicast.into());
-        let open = Open::new(asn, HOLD_SECONDS, Ipv4Addr::new(192, 0, 2, host), [family]);
-        let mut octets = BytesMut::new();
-        open.encode(&mut octets);
-        encode_keepalive(&mut octets);
-        peer.stream.write_all(&octets).await.unwrap();
-        assert_eq!(peer.next().await, MessageType::Open);
-        assert_eq!(peer.next().await, MessageType::Keepalive);
-        peer
-    }
-
-    /// The next message.
-    async fn next(&mut self) -> MessageType {
-        loop {
-            if let Some(frame) = next_frame(&mut self.buffer, MAX_EXTENDED_LENGTH).unwrap() {
-                return frame.kind;
-            }
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await.unwrap().unwrap();
-            assert_ne!(read, 0, "the speaker hung up");
-        }
-    }
-}
-
 /// UPDATEs with attributes of their own, one prefix each.
 fn table() -> Vec<u8> {
-    let mut octets = Vec::new();
-    for number in 0..PREFIXES {
-        let [_, b, c, d] = number.to_be_bytes();
-        octets.extend([0xff; 16]);
-        octets.extend([0, 54, 2, 0, 0, 0, 27]);
-        octets.extend([0x40, 1, 1, 0]);
-        octets.extend([0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x57]);
-        octets.extend([0x40, 3, 4, 192, 0, 2, 111]);
-        octets.extend([0x80, 4, 4, 0, b, c, d]);
-        octets.extend([24, b + 20, c, d]);
-    }
-    octets
+    (0..PREFIXES).flat_map(update).collect()
 }
 
 #[tokio::test]
 async fn fault_39_keepalives_are_on_time_while_a_table_arrives() {
     let port = free_port();
     let speaker = start(router(port));
-    let mut feeder = RawPeer::establish(111, port).await;
-    let mut observer = RawPeer::establish(112, port).await;
+    let mut feeder = RawPeer::establish(111, 101, port, HOLD_SECONDS).await;
+    let mut observer = RawPeer::establish(112, 101, port, HOLD_SECONDS).await;
     assert_eq!(observer.next().await, MessageType::Update, "its End-of-RIB");
     let feeding = tokio::spawn(async move {
         feeder.stream.write_all(&table()).await.unwrap();

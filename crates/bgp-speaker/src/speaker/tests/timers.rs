@@ -199,6 +199,18 @@ fn fault_12_a_hold_timer_does_not_expire_over_octets_that_wait_for_us() {
     assert_eq!(lone.refused_with(conn), (4, 0, "".into()), "half a message was all that waited");
 }
 
+#[test]
+fn a_hold_timer_runs_from_when_a_message_came_not_from_when_it_was_taken_in() {
+    let (mut lone, conn) = established_with_hold(9);
+    lone.pass(Duration::from_secs(3));
+    lone.send(conn, &keepalive());
+    lone.input(Input::Silent { conn, time: Duration::from_millis(2_900) });
+    lone.pass(Duration::from_secs(6));
+    assert_eq!(lone.state(), State::Established);
+    lone.pass(Duration::from_millis(200));
+    assert_eq!(lone.refused_with(conn), (4, 0, "".into()));
+}
+
 /// KEEPALIVEs of a minute, with the pause that is configured and the hold time that the peer offers.
 fn keepalives_a_minute(keepalive: Option<Duration>, hold_time: u16) -> usize {
     let mut lone = Lone::new(SessionConfig { keepalive, ..open_session() });
