@@ -95,6 +95,11 @@ impl Architecture {
     }
 }
 
+/// Gets what an image for this machine is built with.
+pub(crate) fn prepare() -> Result<()> {
+    Architecture::of_this_machine().prepare()
+}
+
 /// Compiles what is in the image for Arm, without making anything of it: types of C differ there, and so may we.
 pub(crate) fn check_arm64() -> Result<()> {
     // Of the whole workspace: what runs on this machine while something is compiled is there already.
