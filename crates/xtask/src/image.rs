@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::metadata::Metadata;
-use crate::packages::{self, GCC_ARM64, MUSL};
+use crate::packages::{self, GCC_ARM64, LIBC_ARM64, MUSL, Package};
 use crate::shell::{self, cargo, workspace};
 use archive::{Image, archive};
 use program::require_static;
@@ -71,12 +71,40 @@ impl Architecture {
     }
 
     /// The C compiler that makes what Rust's cryptography has of C and assembler, and links.
-    fn compiler(self) -> (packages::Package, &'static str) {
+    fn compiler(self) -> (&'static [Package], &'static str) {
         match self {
-            Self::Arm64 if cfg!(not(target_arch = "aarch64")) => (GCC_ARM64, "aarch64-linux-gnu-gcc"),
-            Self::Amd64 | Self::Arm64 => (MUSL, "musl-gcc"),
+            Self::Arm64 if cfg!(not(target_arch = "aarch64")) => {
+                (&[GCC_ARM64, LIBC_ARM64], "aarch64-linux-gnu-gcc")
+            }
+            Self::Amd64 | Self::Arm64 => (&[MUSL], "musl-gcc"),
         }
     }
+
+    /// Gets what an image for it is built with.
+    fn prepare(self) -> Result<()> {
+        packages::require(self.compiler().0)?;
+        require_target(self.target())
+    }
+
+    /// Cargo, with all that it needs to do something for it.
+    fn cargo(self, subcommand: &str) -> Result<Command> {
+        self.prepare()?;
+        let mut command = cargo([subcommand, "--locked", "--target", self.target()]);
+        set_compiler(&mut command, self.target(), self.compiler().1);
+        Ok(command)
+    }
+}
+
+/// Gets what an image for this machine is built with.
+pub(crate) fn prepare() -> Result<()> {
+    Architecture::of_this_machine().prepare()
+}
+
+/// Compiles what is in the image for Arm, without making anything of it: types of C differ there, and so may we.
+pub(crate) fn check_arm64() -> Result<()> {
+    // Of the whole workspace: what runs on this machine while something is compiled is there already.
+    let programs = PROGRAMS.iter().flat_map(|program| ["--bin", program]);
+    shell::run(Architecture::Arm64.cargo("check")?.arg("--workspace").args(programs))
 }
 
 /// What a lab installs: the image, and the very programs that are in it.
@@ -144,12 +172,8 @@ fn build(
     profile: &str,
     target_directory: &Path,
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let (package, compiler) = architecture.compiler();
-    packages::require(&[package])?;
-    require_target(architecture.target())?;
-    let mut build = cargo(["build", "--locked", "--package", "muslin", "--bins", "--profile", profile]);
-    build.args(["--target", architecture.target()]);
-    set_compiler(&mut build, architecture.target(), compiler);
+    let mut build = architecture.cargo("build")?;
+    build.args(["--package", "muslin", "--bins", "--profile", profile]);
     keep_paths_out(&mut build)?;
     shell::run(&mut build)?;
     // The one profile whose folder has another name.

@@ -6,6 +6,7 @@ mod sources;
 
 use anyhow::{Result, bail};
 
+use crate::image;
 use crate::manifests;
 use crate::metadata::Metadata;
 use crate::shell::{self, cargo};
@@ -37,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     shell::run(&mut cargo(["fmt", "--all", "--check"]))?;
     shell::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    image::check_arm64()?;
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked"]);
     shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -52,6 +52,9 @@ enum Command {
     /// Run a command as root of namespaces of its own.
     #[command(hide = true)]
     Enter(shell::Enter),
+    /// Build what a tier to come wants, while others wait.
+    #[command(hide = true)]
+    Ahead(test::ahead::Build),
     /// The part of the containerlab tier that runs in namespaces of its own.
     #[command(hide = true)]
     Containerlab(test::containerlab::Inside),
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Manifests => manifests::run().map(|()| ExitCode::SUCCESS),
         Command::Crds(options) => crds::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Enter(enter) => enter.run(),
+        Command::Ahead(build) => build.run().map(|()| ExitCode::SUCCESS),
         Command::Containerlab(inside) => inside.run().map(|()| ExitCode::SUCCESS),
         Command::Sweep(sweep) => sweep.run().map(|()| ExitCode::SUCCESS),
     };

@@ -40,6 +40,9 @@ pub(crate) const CXX: Package = Package { name: "g++", file: "/usr/bin/g++" };
 pub(crate) const MUSL: Package = Package { name: "musl-tools", file: "/usr/bin/musl-gcc" };
 pub(crate) const GCC_ARM64: Package =
     Package { name: "gcc-aarch64-linux-gnu", file: "/usr/bin/aarch64-linux-gnu-gcc" };
+/// The headers that it compiles with, which it only recommends.
+pub(crate) const LIBC_ARM64: Package =
+    Package { name: "libc6-dev-arm64-cross", file: "/usr/aarch64-linux-gnu/include/stdint.h" };
 pub(crate) const CNI_PLUGINS: Package =
     Package { name: "containernetworking-plugins", file: "/usr/lib/cni/ptp" };
 pub(crate) const ETCD: Package = Package { name: "etcd-server", file: "/usr/bin/etcd" };

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the tiers, each with its needs, its time and its count.
 
+pub(crate) mod ahead;
 pub(crate) mod containerlab;
 pub(crate) mod kubernetes;
 mod lab;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use self::ahead::Ahead;
 use crate::fuzz;
 use crate::lint;
 use crate::metadata::Metadata;
@@ -65,11 +67,18 @@ struct Outcome {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let tiers = if options.tier.is_empty() { Tier::value_variants() } else { &options.tier };
     let mut outcomes = Vec::new();
-    for &tier in tiers {
+    let mut ahead = Ahead::default();
+    for (place, &tier) in tiers.iter().enumerate() {
         println!("\n==> {}", tier.name());
         let start = Instant::now();
         let mut count = Count::default();
-        let result = tier.run(&mut count);
+        if tier.waits()
+            && let Err(error) = ahead.begin(&tiers[place + 1..])
+        {
+            // The tier that wants it will try again, and it is that tier's failure.
+            eprintln!("not all is built ahead: {error:#}");
+        }
+        let result = tier.run(&mut count, &mut ahead);
         let took = start.elapsed();
         let error = result.err().map(|error| format!("{error:#}"));
         match &error {
@@ -111,7 +120,12 @@ impl Tier {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    fn run(self, count: &mut Count) -> Result<()> {
+    /// Whether most of its time goes by while the processor has nothing to do.
+    fn waits(self) -> bool {
+        matches!(self, Self::Netns | Self::Interop | Self::Lab)
+    }
+
+    fn run(self, count: &mut Count, ahead: &mut Ahead) -> Result<()> {
         match self {
             Self::Lint => lint::run(&lint::Options::default()),
             Self::Unit => unit(count),
@@ -120,8 +134,8 @@ impl Tier {
             Self::Interop => interop(count),
             Self::Lab => lab::run(count),
             Self::FuzzSmoke => fuzz_smoke(count),
-            Self::Containerlab => containerlab::run(count),
-            Self::Kubernetes => kubernetes::run(count),
+            Self::Containerlab => containerlab::run(count, ahead),
+            Self::Kubernetes => kubernetes::run(count, ahead),
         }
     }
 }

@@ -9,7 +9,7 @@
 
 mod engine;
 mod fault;
-mod program;
+pub(super) mod program;
 mod scenario;
 pub(crate) mod sweep;
 
@@ -23,6 +23,8 @@ use anyhow::{Context, Result, bail};
 use self::engine::Engine;
 use self::scenario::{SCENARIOS, VALIDATED};
 use self::sweep::Sweeper;
+use super::Tier;
+use super::ahead::Ahead;
 use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, DOCKER, FRR, GOBGP, IPROUTE, JQ, PING, STRACE};
 use crate::shell::{self, Count, Enter, cargo};
@@ -48,11 +50,12 @@ pub(crate) struct Inside {
 }
 
 /// Runs every scenario. Each verification, and each fault that has to be noticed, counts as a test.
-pub(super) fn run(count: &mut Count) -> Result<()> {
+pub(super) fn run(count: &mut Count, ahead: &mut Ahead) -> Result<()> {
     packages::require(&[DOCKER, STRACE, JQ, IPROUTE, PING, BIRD, FRR, GOBGP])?;
     if !shell::is_root() {
         bail!("a Docker engine needs root: sudo cargo xtask test --tier containerlab");
     }
+    ahead.wait(Tier::Containerlab)?;
     let containerlab = program::require()?;
     // The programs as the tests of the other tiers have them: `cargo build` would choose other features, and build all
     // that they depend on once more.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use super::ahead::Ahead;
 use super::{NEEDS_HELM, Tier, integration_tests};
 use crate::image;
 use crate::packages::{self, CNI_PLUGINS, ETCD, FRR, NFTABLES, Package};
@@ -79,9 +80,12 @@ fn prepare() -> Result<()> {
 }
 
 /// Runs the tier in each shape, with the image and the chart of this checkout.
-pub(super) fn run(count: &mut Count) -> Result<()> {
+pub(super) fn run(count: &mut Count, ahead: &mut Ahead) -> Result<()> {
     prepare()?;
+    ahead.hurry(Tier::Kubernetes)?;
     let lab = image::for_lab()?;
+    // All of it before the first cluster: a machine that builds is a slow one.
+    ahead.wait(Tier::Kubernetes)?;
     let mut failed = None;
     for shape in SHAPES {
         if shape.proxy_mode == "ipvs" && !Path::new("/proc/net/ip_vs").exists() {

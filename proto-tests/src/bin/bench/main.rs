@@ -78,7 +78,7 @@ impl Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Subject {
-    /// Convergence of the lab and memory of its agents
+    /// Convergence of the lab and memory of its agents, and the time until its cluster is up
     Lab,
     /// S9: ADD and DEL of the CNI plugins
     #[value(alias = "s9")]
@@ -183,7 +183,12 @@ fn run(options: &Options) -> Result<()> {
 
 fn measure(subject: Subject, options: &Options, extent: &Extent) -> Result<Section> {
     match subject {
-        Subject::Lab => lab::measure(&options.binaries, if options.quick { 1 } else { 5 }),
+        Subject::Lab => {
+            let runs = if options.quick { 1 } else { 5 };
+            // A cluster takes half a minute of the five.
+            let clusters = if options.only.is_empty() && options.quick { 0 } else { runs };
+            lab::measure(&options.binaries, lab::Extent { runs, clusters })
+        }
         Subject::Cni => {
             let (runs, pods, at_once) = if options.quick { (1, 5, 10) } else { (5, 20, 50) };
             let runs = options.runs.unwrap_or(runs);
@@ -225,10 +230,10 @@ fn measure(subject: Subject, options: &Options, extent: &Extent) -> Result<Secti
         }
         Subject::S8 => start::measure(options.runs.unwrap_or(if options.quick { 1 } else { 5 })),
         Subject::Scale => {
-            let (sizes, runs, seconds) =
-                if options.quick { ([50, 100], 1, 2) } else { ([1000, 5000], 5, 20) };
-            let (runs, watched) = (options.runs.unwrap_or(runs), Duration::from_secs(seconds));
-            scale::measure(scale::Extent { sizes, runs, watched })
+            let (sizes, runs, [watched, asking]) =
+                if options.quick { ([50, 100], 1, [2, 2]) } else { ([1000, 5000], 5, [20, 300]) };
+            let [watched, asking] = [watched, asking].map(Duration::from_secs);
+            scale::measure(scale::Extent { sizes, runs: options.runs.unwrap_or(runs), watched, asking })
         }
     }
 }

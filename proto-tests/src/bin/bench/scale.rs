@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use muslin_kubernetes_lab::poll::rest;
 use muslin_kubernetes_lab::{KUBERNETES, Programs, Progress};
 use muslin_netns::{Namespace, connect};
@@ -19,21 +19,31 @@ use muslin_proto_tests::muslin;
 use serde_json::{Value, json};
 
 use self::counters::{Rates, rates};
-use self::nodes::{HEARTBEAT, Nodes, RENEWAL};
+use self::nodes::{HEARTBEAT, MEASURED, Nodes, RENEWAL};
 use self::plane::{Api, Client, Plane, access, eventually};
 use crate::report::{Column, Row, Samples, Section};
 use crate::start::{NODE, ROUTER, await_ready, router_manifests};
 
-const COLUMNS: [Column; 8] = [
+/// What each repetition finds.
+const REPEATED: [Column; 7] = [
     Column { name: "ready", unit: "s" },
     Column { name: "from the API by then", unit: "MiB" },
     Column { name: "resident memory", unit: "MiB" },
     Column { name: "processor", unit: "s a minute" },
     Column { name: "from the API", unit: "KiB a minute" },
-    Column { name: "requests", unit: "a minute" },
     Column { name: "API server's processor without it", unit: "s a minute" },
     Column { name: "API server's processor with it", unit: "s a minute" },
 ];
+/// What is watched for longer: it happens every few minutes. And what it comes to where every node has an agent.
+const ONCE: [Column; 3] = [
+    Column { name: "requests", unit: "a minute" },
+    Column { name: "computed: requests of all agents", unit: "a second" },
+    Column { name: "computed: from the API to all agents", unit: "MiB a second" },
+];
+/// Whose Lease it is to tell of what belongs to no node: one agent of thousands, and not the one that is measured.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+const LEASE: &str = "muslin-status";
+const HOLDER: &str = "n1";
 /// After a start there is more to tell than later.
 const SETTLING: Duration = Duration::from_secs(5);
 /// Beyond this an agent has failed.
@@ -46,6 +56,8 @@ pub(crate) struct Extent {
     pub(crate) runs: usize,
     /// How long an agent is watched that has nothing to do.
     pub(crate) watched: Duration,
+    /// How long it is watched once, to see what it asks.
+    pub(crate) asking: Duration,
 }
 
 /// Why it cannot be measured here, if so.
@@ -73,6 +85,12 @@ pub(crate) fn measure(extent: Extent) -> Result<Section> {
          dropped where it arrives. The renewal of a Lease reaches none."
             .to_owned(),
     );
+    notes.push(
+        "What is computed is what one agent asks and is sent, times the number of nodes. Not in it: one agent, whose Lease \
+         it is, tells how the objects are that belong to no node; all others together ask for that Lease less than three \
+         times a second."
+            .to_owned(),
+    );
     Ok(Section {
         title: "An agent on a large API server",
         method: format!(
@@ -80,17 +98,19 @@ pub(crate) fn measure(extent: Extent) -> Result<Section> {
              of each every {} minutes, and renews its Lease of {} s every {} s. One agent takes the cluster from the API, and \
              a router as its peer announces the blocks of all other nodes; all of it is on the same cores. Ready: from the \
              start of the process until it says that it is converged. {} s later begin {} s of which the figures for a minute \
-             are made: octets that reach the node's interface, requests of the agent that the server counts, and the server's \
-             processor time, for which it was watched as long before the agent started. {} repetitions on one server.",
+             are made: octets that reach the node's interface, and the server's processor time, for which it was watched as \
+             long before the agent started. {} repetitions on one server. Then another agent is watched for {} s: the \
+             requests of it that the server counts, which are what it writes and the watches that it begins anew.",
             kwok.file_name().unwrap_or_default().display(),
             HEARTBEAT.as_secs() / 60,
             4 * RENEWAL.as_secs(),
             RENEWAL.as_secs(),
             SETTLING.as_secs(),
             extent.watched.as_secs(),
-            extent.runs
+            extent.runs,
+            extent.asking.as_secs()
         ),
-        columns: COLUMNS.to_vec(),
+        columns: [&REPEATED[..], &ONCE].concat(),
         rows,
         targets: vec![],
         notes,
@@ -143,7 +163,7 @@ fn at(programs: &Programs, kwok: &Path, nodes: u32, extent: Extent) -> Result<Fo
     configure(&plane)?;
     let kept = Nodes::start(kwok, &router, ROUTER, &plane, nodes)?;
     let _peer = muslin::start_speaker(&router, &router_manifests(nodes))?;
-    let values = vec![Samples::default(); COLUMNS.len()];
+    let values = vec![Samples::default(); REPEATED.len()];
     let (heartbeats, renewals) = (Samples::default(), Samples::default());
     let mut found = Found { values, size: kept.size, heartbeats, renewals, silent: f64::NAN };
     for run in 1..=extent.runs {
@@ -157,9 +177,10 @@ fn at(programs: &Programs, kwok: &Path, nodes: u32, extent: Extent) -> Result<Fo
             samples.push(value);
         }
     }
-    // Last, for what comes after it is more than usual.
     let agent = Agent::start(&node, nodes)?;
     rest(SETTLING);
+    found.values.extend(asked(&node, &plane, nodes, extent.asking)?.map(|value| Samples::from_iter([value])));
+    // Last, for what comes after it is more than usual.
     found.silent = kept.silent(|| agent.processor(extent.watched))?;
     Ok(found)
 }
@@ -182,6 +203,7 @@ fn configure(plane: &Plane) -> Result<()> {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts:muslin-system"}],
     });
     create(&mut api, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &agents)?;
+    create(&mut api, LEASES, &json!({"metadata": {"name": LEASE}, "spec": {"holderIdentity": HOLDER}}))?;
     let defaults = object(
         "BGPConfiguration",
         "default",
@@ -215,7 +237,7 @@ impl Agent {
         fs::write(&kubeconfig, access(ROUTER, Client::Agent))?;
         let socket = folder.path().join("muslin.sock");
         let mut command = Command::new(muslin::binary()?);
-        command.args(["agent", "--node", "n0", "--log", "warn", "--kubeconfig"]).arg(&kubeconfig);
+        command.args(["agent", "--node", MEASURED, "--log", "warn", "--kubeconfig"]).arg(&kubeconfig);
         command.arg("--last-known-good").arg(folder.path().join("last-known-good"));
         command.arg("--run-dir").arg(folder.path()).arg("--data-dir").arg(folder.path());
         command.arg("--cni-conf-dir").arg(folder.path().join("net.d"));
@@ -237,14 +259,14 @@ impl Agent {
     }
 }
 
-/// What one agent takes, in the order of the columns.
+/// What one agent takes, in the order of the columns that repetitions fill.
 fn measured(
     node: &Namespace,
     plane: &Plane,
     nodes: u32,
     without: &Rates,
     watched: Duration,
-) -> Result<[f64; COLUMNS.len()]> {
+) -> Result<[f64; REPEATED.len()]> {
     let agent = Agent::start(node, nodes)?;
     rest(SETTLING);
     let (settled, used) = (received(node)?, Usage::of(agent.process.id())?);
@@ -258,10 +280,21 @@ fn measured(
         resident_mib(agent.process.id())?,
         used / minutes,
         (received(node)? - settled) / 1024.0 / minutes,
-        with.agents,
         without.processor,
         with.processor,
     ])
+}
+
+/// What an agent asks for as long as it runs, and what all of them do, in the order of the columns.
+fn asked(node: &Namespace, plane: &Plane, nodes: u32, watched: Duration) -> Result<[f64; ONCE.len()]> {
+    let (before, begun) = (received(node)?, Instant::now());
+    let requests = rates(plane, watched)?.agents;
+    let octets = (received(node)? - before) / begun.elapsed().as_secs_f64();
+    let lease: Value =
+        serde_json::from_str(&plane.api()?.call("GET", &format!("{LEASES}/{LEASE}"), "", "")?)?;
+    ensure!(lease["spec"]["holderIdentity"] == HOLDER, "the agent has taken the Lease: {lease}");
+    let all = f64::from(nodes);
+    Ok([requests, requests * all / 60.0, octets * all / 1024.0 / 1024.0])
 }
 
 /// Octets that have reached the node's interface.

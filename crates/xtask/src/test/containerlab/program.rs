@@ -15,7 +15,7 @@ const MODULE: &str = "github.com/srl-labs/containerlab";
 const GO: &str = "1.26.0";
 
 /// The program, built if it is not there yet.
-pub(super) fn require() -> Result<PathBuf> {
+pub(in crate::test) fn require() -> Result<PathBuf> {
     let folder = cache()?.join("muslin/containerlab").join(VERSION);
     let program = folder.join("containerlab");
     if program.exists() {

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use super::plane::{Client, Plane, access};
 use crate::start::{address, block};
 
+/// The node whose agent is measured: by its name the last that would stand for what only one agent does.
+pub(super) const MEASURED: &str = "node";
 /// What kwok does to Nodes, and how often.
 const CONFIGURATION: &str = include_str!("kwok.yaml");
 /// How often a kubelet tells of a node of which nothing has changed, as the configuration has it.
@@ -112,6 +114,7 @@ fn make(plane: &Plane, nodes: u32) -> Result<()> {
 /// its agent says.
 fn registered(number: u32) -> Value {
     let block = block(number);
+    let name = if number == 0 { MEASURED.to_owned() } else { format!("n{number}") };
     let images: Vec<_> = (0..12)
         .map(|image| {
             let digest = format!("registry.example/team/image-{image}@sha256:{number:064x}");
@@ -122,16 +125,16 @@ fn registered(number: u32) -> Value {
         json!({"cpu": "64", "memory": "263855800Ki", "pods": "110", "ephemeral-storage": "921600Mi"});
     json!({
         "metadata": {
-            "name": format!("n{number}"),
+            "name": name,
             "labels": {
-                "kubernetes.io/hostname": format!("n{number}"), "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
+                "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
                 "topology.kubernetes.io/zone": format!("rack-{}", number / 40),
             },
         },
         "spec": {"podCIDR": block, "podCIDRs": [block]},
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": address(number)}, {"type": "Hostname", "address": format!("n{number}")},
+                {"type": "InternalIP", "address": address(number)}, {"type": "Hostname", "address": name},
             ],
             "capacity": resources, "allocatable": resources, "images": images,
             "conditions": [{
