@@ -26,8 +26,8 @@ use crate::shape::ClusterShape;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Where the container runtime listens, in the node.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
-/// Reference plugins that a distribution's package puts beside kubelets.
-const PLUGINS: [&str; 4] = ["bandwidth", "host-local", "loopback", "portmap"];
+/// Reference plugins that a distribution's package puts beside kubelets, but for `loopback`: k3s and RKE2 bring none.
+const PLUGINS: [&str; 3] = ["bandwidth", "host-local", "portmap"];
 
 /// A machine of the cluster: namespaces with a container runtime, a kubelet and a kube-proxy.
 #[derive(Debug)]

@@ -394,7 +394,7 @@ pub(crate) fn check() -> Result<(), LabError> {
     }
     let missing = NEEDED.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package);
     let mut missing: Vec<&str> = missing.collect();
-    if !Path::new(REFERENCE_PLUGINS).join("loopback").is_file() {
+    if !Path::new(REFERENCE_PLUGINS).join("portmap").is_file() {
         missing.push("containernetworking-plugins");
     }
     missing.dedup();

@@ -64,6 +64,26 @@ fn cni_15_the_plugin_comes_whole_and_executable_and_goes_with_its_configuration(
     assert_eq!((left("bin"), left("net.d")), (vec!["other".into()], vec!["05-other.conflist".into()]));
 }
 
+/// containerd starts no pod on a node without a plugin of this name, and k3s and RKE2 bring none.
+#[test]
+fn a_node_without_a_loopback_plugin_gets_ours_and_one_that_has_one_keeps_it() {
+    let node = Node::new();
+    let loopback = node.path("bin/loopback");
+    for words_of in ["is this plugin too", "in place already"] {
+        let installed = node.cni(&["install"]);
+        assert!(installed.status.success() && words(&installed).contains(words_of), "{}", words(&installed));
+        assert_eq!(fs::read(&loopback).unwrap(), fs::read(PLUGIN).unwrap());
+    }
+    assert!(node.cni(&["uninstall"]).status.success());
+    assert_eq!(fs::read_dir(node.path("bin")).unwrap().count(), 0, "a link that leads nowhere stays");
+
+    fs::write(&loopback, "the reference plugin").unwrap();
+    assert!(node.cni(&["install"]).status.success());
+    assert!(node.cni(&["uninstall"]).status.success());
+    assert_eq!(fs::read(&loopback).unwrap(), b"the reference plugin");
+    assert!(!node.path("bin/muslin-cni").exists());
+}
+
 #[test]
 fn a_plugin_that_has_written_a_newer_store_stays_when_the_agent_goes_back() {
     let node = Node::new();

@@ -10,7 +10,7 @@ mod result;
 mod version;
 
 pub use arguments::Arguments;
-pub use config::{AddressRange, NetworkConfig, ValidAttachment};
+pub use config::{AddressRange, NetworkConfig, PluginName, ValidAttachment};
 pub use error::{Code, Error};
 pub use request::{Command, Request};
 pub use result::{Address, AttachmentResult, Dns, Interface, Route};

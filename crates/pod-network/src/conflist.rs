@@ -13,6 +13,9 @@ use crate::atomic_file::{self, Durability};
 /// The name of the installed file. Runtimes take the first of a folder in lexical order.
 pub const FILE_NAME: &str = "10-muslin.conflist";
 
+/// The plugin that containerd calls for every pod beside the network's own.
+pub const LOOPBACK: &str = "loopback";
+
 /// A network configuration list with `muslin-cni` as its first plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflist {
@@ -103,6 +106,25 @@ pub fn install_binary(binary: &Path, bin_dir: &Path, name: &str) -> io::Result<I
     fs::create_dir_all(bin_dir)?;
     atomic_file::replace(&path, &program, 0o755, Durability::PowerLoss)?;
     Ok(Installed::Written)
+}
+
+/// Gives the program `name` in `bin_dir` the name [`LOOPBACK`] too, if nothing has it. A link, so that it is exchanged with
+/// the program and can be told from a plugin of others.
+pub fn link_loopback(bin_dir: &Path, name: &str) -> io::Result<Installed> {
+    match std::os::unix::fs::symlink(name, bin_dir.join(LOOPBACK)) {
+        Ok(()) => Ok(Installed::Written),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Installed::Unchanged),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what [`link_loopback`] made, and nothing of others.
+pub fn unlink_loopback(bin_dir: &Path, name: &str) -> io::Result<()> {
+    let path = bin_dir.join(LOOPBACK);
+    match fs::read_link(&path) {
+        Ok(target) if target == Path::new(name) => gone(fs::remove_file(path)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 mod check;
 mod create;
 mod inventory;
+pub(crate) mod loopback;
 mod message;
 mod netns;
 mod remove;

@@ -14,6 +14,7 @@ mod check;
 mod del;
 mod failure;
 mod gc;
+mod loopback;
 mod reaper;
 mod status;
 
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cni::{Code, Command, Error, NetworkConfig, Request, Version};
+use crate::cni::{Code, Command, Error, NetworkConfig, PluginName, Request, Version};
 use crate::ipam::Attachment;
 
 const ABOUT: &str =
@@ -91,6 +92,9 @@ fn answer(
     }
     let config = NetworkConfig::parse(&text)?;
     require_version(request.command, config.version)?;
+    if config.plugin == PluginName::Loopback {
+        return loopback::answer(&request, &config);
+    }
     let attachment = Attachment {
         network: config.name.clone(),
         container: request.container.clone(),

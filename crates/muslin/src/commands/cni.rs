@@ -1,16 +1,18 @@
 //! `muslin cni`: the plugin onto a node, and off it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use muslin_pod_network::conflist::{self, Installed, install_binary, remove_binary};
+use muslin_pod_network::conflist::{
+    self, Installed, LOOPBACK, install_binary, link_loopback, remove_binary, unlink_loopback,
+};
 use muslin_pod_network::ipam;
 
 use super::say;
 use crate::cli::{CniCommand, CniInstallArgs, CniUninstallArgs};
 
 /// The plugin's name, as configurations have it.
-pub(super) const PLUGIN: &str = "muslin-cni";
+const PLUGIN: &str = "muslin-cni";
 
 pub(super) fn run(command: &CniCommand) -> anyhow::Result<()> {
     match command {
@@ -45,7 +47,18 @@ fn install(args: &CniInstallArgs) -> anyhow::Result<()> {
         Installed::Unchanged => "is in place already",
     };
     say(&format!("{} {words}", installed.display()));
+    let linked =
+        link_loopback(bin_dir, PLUGIN).with_context(|| format!("{LOOPBACK} in {}", bin_dir.display()))?;
+    if linked == Installed::Written {
+        say(&format!("{} is this plugin too: the node had none", bin_dir.join(LOOPBACK).display()));
+    }
     Ok(())
+}
+
+/// Both names of the plugin.
+pub(super) fn remove_plugin(bin_dir: &Path) -> anyhow::Result<()> {
+    let both = unlink_loopback(bin_dir, PLUGIN).and_then(|()| remove_binary(bin_dir, PLUGIN));
+    both.with_context(|| bin_dir.display().to_string())
 }
 
 fn beside_this_program() -> anyhow::Result<PathBuf> {
@@ -57,7 +70,7 @@ fn beside_this_program() -> anyhow::Result<PathBuf> {
 fn uninstall(args: &CniUninstallArgs) -> anyhow::Result<()> {
     let (conf_dir, bin_dir) = (&args.configurations.conf_dir, &args.plugins.bin_dir);
     conflist::remove(conf_dir).with_context(|| conf_dir.display().to_string())?;
-    remove_binary(bin_dir, PLUGIN).with_context(|| bin_dir.display().to_string())?;
+    remove_plugin(bin_dir)?;
     say(&format!(
         "no {} in {}, no {PLUGIN} in {}",
         conflist::FILE_NAME,

@@ -13,7 +13,7 @@ use muslin_pod_network::{conflist, firewall, remove_pod_interfaces};
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::cni::PLUGIN;
+use super::cni::remove_plugin;
 use super::{complain, say};
 use crate::api::SOCKET;
 use crate::cli::UninstallArgs;
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &UninstallArgs) -> anyhow::Result<()> {
     let pods = remove_pod_interfaces();
     let without_network = pods.as_ref().copied().unwrap_or_default();
     step("interfaces of pods", pods.map(drop).map_err(Into::into));
-    step("plugin", conflist::remove_binary(bin_dir, PLUGIN).with_context(|| bin_dir.display().to_string()));
+    step("plugin", remove_plugin(bin_dir));
     for folder in [&args.state_dir, &args.run_dir] {
         step(&folder.display().to_string(), remove_folder(folder));
     }

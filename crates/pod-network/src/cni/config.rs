@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::request::is_identifier;
 use super::{AttachmentResult, Code, Dns, Error, Version};
+use crate::conflist::LOOPBACK;
 
 /// How long a released address rests unless the configuration says otherwise: longer than connection tracking
 /// and peers' neighbour tables remember a short conversation.
@@ -21,6 +22,8 @@ const REST: Duration = Duration::from_mins(1);
 pub struct NetworkConfig {
     /// The version that answers are written in.
     pub version: Version,
+    /// By which of its names the plugin is called.
+    pub plugin: PluginName,
     /// The network's name.
     pub name: String,
     /// Where `network.json` and the ledger are.
@@ -43,6 +46,16 @@ pub struct NetworkConfig {
     pub valid_attachments: Vec<ValidAttachment>,
 }
 
+/// The names of the plugin (`type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PluginName {
+    /// `muslin-cni`, or whatever else the program was installed as.
+    #[default]
+    Muslin,
+    /// `loopback`, which container runtimes call for every pod.
+    Loopback,
+}
+
 /// First and last address.
 pub type AddressRange = RangeInclusive<IpAddr>;
 
@@ -61,6 +74,8 @@ pub struct ValidAttachment {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Format {
+    #[serde(rename = "type")]
+    plugin: Option<String>,
     name: Option<String>,
     data_dir: Option<PathBuf>,
     mtu: Option<u32>,
@@ -161,6 +176,10 @@ impl Format {
         });
         Ok(NetworkConfig {
             version,
+            plugin: match self.plugin.as_deref() {
+                Some(LOOPBACK) => PluginName::Loopback,
+                _ => PluginName::Muslin,
+            },
             name,
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from(crate::DEFAULT_DATA_DIR)),
             mtu: self.mtu,

@@ -398,3 +398,36 @@ fn cni_14_a_plugin_that_dies_with_the_lock_in_its_hand_blocks_nobody() {
     node.add(&next);
     assert_eq!(node.leases().len(), 2);
 }
+
+/// As containerd does for every pod.
+#[test]
+fn called_as_loopback_the_plugin_switches_the_pods_own_interface_on() {
+    let (node, pod) = (Node::new(), Pod::new("c1"));
+    pod.netns.set_link("lo", LinkState::Down).unwrap();
+    let is_on = || pod.netns.links().unwrap().iter().any(|link| link.name == "lo" && link.up);
+    assert!(!is_on());
+    for version in ["0.3.1", "1.0.0", "1.1.0"] {
+        let config = json!({ "cniVersion": version, "name": "cni-loopback", "type": "loopback" });
+        let call = |command: &str| node.call(command, Some(&pod), &config, &[("CNI_IFNAME", "lo")]);
+        if version != "0.3.1" {
+            assert_eq!(call("CHECK").code(), 103);
+        }
+        let added = call("ADD");
+        assert!(added.succeeded && is_on(), "{added:?}");
+        assert_eq!(added.output["cniVersion"], version);
+        assert_eq!(added.output["interfaces"][0]["name"], "lo");
+        assert_eq!(added.output["interfaces"][0]["sandbox"], json!(pod.netns.path()));
+        let ips = added.output["ips"].as_array().unwrap();
+        let addresses: Vec<&Value> = ips.iter().map(|ip| &ip["address"]).collect();
+        assert_eq!(addresses, ["127.0.0.1/8", "::1/128"]);
+        if version != "0.3.1" {
+            assert!(call("CHECK").succeeded);
+        }
+        assert!(call("DEL").succeeded);
+        pod.netns.set_link("lo", LinkState::Down).unwrap();
+    }
+    let gone = [("CNI_IFNAME", "lo"), ("CNI_NETNS", "")];
+    let config = json!({ "cniVersion": "1.0.0", "name": "cni-loopback", "type": "loopback" });
+    assert!(node.call("DEL", Some(&pod), &config, &gone).succeeded, "the namespace may be gone first");
+    assert_eq!(node.leases(), [], "it takes no address");
+}
