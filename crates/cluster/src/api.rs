@@ -25,6 +25,7 @@ mod objects;
 mod report;
 mod sent;
 mod snapshot;
+mod token;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::{mpsc, watch as latest};
@@ -126,7 +128,12 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<ApiClient, ConnectErro
         None => Config::incluster().map_err(ConnectError::NotInCluster)?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map(ApiClient).map_err(ConnectError::Client)
+    let token = config.auth_info.token_file.take().filter(|_| config.auth_info.token.is_none());
+    let client = ClientBuilder::try_from(config).map_err(ConnectError::Client)?;
+    Ok(ApiClient(match token {
+        Some(file) => client.with_layer(&token::of_file(file.into())).build(),
+        None => client.build(),
+    }))
 }
 
 /// The cluster as the API server tells it; dropping it ends the watches.

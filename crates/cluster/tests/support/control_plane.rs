@@ -179,6 +179,19 @@ impl ControlPlane {
         path
     }
 
+    /// For somebody with a token in a file, who looks whether the server's certificate is one that holds now.
+    pub(crate) fn kubeconfig_with_token(&self, token: &Path) -> PathBuf {
+        let (server, authority) = (self.api_address(), self.path("certificates/apiserver.crt"));
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'https://{server}', certificate-authority: {}}}}}]\nusers: [{{name: u, user: {{tokenFile: {}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
+            authority.display(),
+            token.display()
+        );
+        let path = self.path("kubeconfig-with-token");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
     /// A client of the test's own.
     pub(crate) async fn client(&self) -> Client {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();

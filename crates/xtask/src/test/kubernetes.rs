@@ -9,10 +9,10 @@ use anyhow::{Result, bail};
 use super::ahead::Ahead;
 use super::{NEEDS_HELM, Tier, integration_tests};
 use crate::image;
-use crate::packages::{self, CNI_PLUGINS, ETCD, FRR, NFTABLES, Package};
+use crate::packages::{self, CNI_PLUGINS, ETCD, FAKETIME, FRR, NFTABLES, Package};
 use crate::shell::{self, Count, Enter, cargo};
 
-const PACKAGES: [Package; 11] = [
+const PACKAGES: [Package; 12] = [
     // Kubernetes' own tests call these in pods.
     Package { name: "bind9-dnsutils", file: "/usr/bin/dig" },
     Package { name: "netcat-openbsd", file: "/usr/bin/nc.openbsd" },
@@ -23,6 +23,7 @@ const PACKAGES: [Package; 11] = [
     Package { name: "runc", file: "/usr/sbin/runc" },
     CNI_PLUGINS,
     ETCD,
+    FAKETIME,
     FRR,
     NFTABLES,
 ];
