@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use muslin_netns::Namespace;
 use muslin_pod_network::{HOST_INTERFACE_PREFIX, POD_ROUTE_PROTOCOL, firewall};
 use pair::{CLUSTER, Pair, ROUTER};
-use pod::attach;
+use pod::{addresses, attach};
 
 /// A router that does not know the node.
 const STRANGER: &str = "
@@ -72,6 +72,40 @@ fn pods_may_come_once_a_session_stands_and_its_routes_are_in_the_kernel() {
     assert!(await_outside(&pair, false), "{}", pair.agent.text(&["status"]));
     assert!(!pair.agent.ask(&["probe", "ready", "--timeout", "600ms"]).status.success());
     assert!(conflist(&folder).exists());
+}
+
+/// A machine gets another name: its Node goes and another one comes, with another block.
+#[test]
+fn fault_32_a_renamed_node_announces_and_gives_out_the_block_of_its_new_name_only() {
+    let mut pair = Pair::start(CLUSTER, ROUTER);
+    let folder = folder(&pair.agent);
+    let [former, later]: [IpNet; 2] = ["10.244.1.0/24", "10.244.9.0/24"].map(|block| block.parse().unwrap());
+    let announced = |pair: &Pair, there: IpNet, gone: Option<IpNet>| {
+        let has = |routes: &[muslin_netns::Route], block| routes.iter().any(|route| route.prefix == block);
+        let holds =
+            |routes: &[muslin_netns::Route]| has(routes, there) && gone.is_none_or(|gone| !has(routes, gone));
+        assert!(pair.gateway.await_routes(PATIENCE, holds).unwrap(), "{:?}", pair.gateway.routes());
+    };
+    announced(&pair, former, None);
+    let pods = ["before", "after"].map(|name| Namespace::new(name).unwrap());
+    attach(&pair.node, &pods[0], &folder);
+    assert!(former.contains(&addresses(&pods[0])[0]));
+
+    // The agent of a Node that is deleted ends as at a restart: peers keep its routes.
+    pair.agent.terminate();
+    let renamed = CLUSTER.replace("name: n1,", "name: n9,").replace("10.244.1.0/24", "10.244.9.0/24");
+    fs::write(pair.cluster.join("state.yaml"), renamed).unwrap();
+    pair.agent = Daemon::start(&pair.node, &folder, &["agent", "--node", "n9"], &pair.cluster);
+    announced(&pair, later, Some(former));
+    attach(&pair.node, &pods[1], &folder);
+    let given = addresses(&pods[1]);
+    assert!(given.iter().all(|address| later.contains(address)), "{given:?}");
+    // Nor does the node keep packets to the former block, which may be another node's.
+    let kept = |routes: &[muslin_netns::Route], block| {
+        routes.iter().any(|route| route.protocol == OURS && route.prefix == block)
+    };
+    let moved = |routes: &[muslin_netns::Route]| kept(routes, later) && !kept(routes, former);
+    assert!(pair.node.await_routes(PATIENCE, moved).unwrap(), "{:?}", pair.node.routes());
 }
 
 #[test]
