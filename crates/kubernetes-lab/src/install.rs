@@ -21,8 +21,7 @@ const COREDNS: &str = include_str!("manifests/coredns.yaml");
 const PATIENCE: Duration = Duration::from_mins(2);
 
 impl KubernetesLab {
-    /// Installs the chart with the image that the nodes were given, makes the nodes peers of the router, and waits
-    /// until nodes and DNS are ready.
+    /// Installs the chart with the image that the nodes were given, and waits until the cluster is usable.
     ///
     /// # Errors
     /// [`LabError::Process`] with the words of whatever failed.
@@ -31,7 +30,14 @@ impl KubernetesLab {
         let chart = chart.display().to_string();
         self.helm(&["upgrade", "--install", "--create-namespace", RELEASE, &chart], &[])?;
         step.done();
+        self.await_usable()
+    }
 
+    /// Makes the nodes peers of the router, and waits until nodes and DNS are ready: the product is installed.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with the words of whatever failed.
+    pub fn await_usable(&mut self) -> Result<(), LabError> {
         let step = self.progress.step("nodes ready: BGP with the router");
         self.kubectl().apply_when_known(&self.fabric().bgp_manifests())?;
         self.await_nodes()?;

@@ -27,24 +27,32 @@ pub(crate) fn learned(routes: &[Route]) -> BTreeSet<IpNet> {
     ours.filter(|route| route.kind == RouteKind::Unicast).map(|route| route.prefix).collect()
 }
 
+/// What the kernel tells of at once is put right in less.
+const RESTORED: Duration = Duration::from_secs(1);
+
 pub(crate) fn flushed_routes(cluster: &Cluster) -> Result<()> {
     let (name, namespace, _) = &cluster.nodes[0];
     let before = learned(&namespace.routes()?);
     ensure!(!before.is_empty(), "{name} has learned nothing");
-    let back = || -> Result<()> {
+    let back = |what: &str, gone: Instant| -> Result<()> {
         let back = namespace.await_routes(PATIENCE, |routes| learned(routes) == before)?;
+        let needed = gone.elapsed();
         ensure!(back, "{name} has {:?} of {before:?}", learned(&namespace.routes()?));
+        eprintln!("{what} are back after {needed:?}");
+        ensure!(needed < RESTORED, "{what} came back after {needed:?}");
         Ok(())
     };
+    let gone = Instant::now();
     for prefix in &before {
         // Those before it are coming back meanwhile.
         namespace.remove_route(*prefix)?;
     }
-    back()?;
+    back("deleted routes", gone)?;
     // And with the objects go all routes over them.
+    let gone = Instant::now();
     let flushed = cluster.lab().nodes()[0].run(&["ip", "nexthop", "flush"])?;
     ensure!(flushed.status.success(), "{}", String::from_utf8_lossy(&flushed.stderr));
-    back()?;
+    back("flushed next hops and their routes", gone)?;
     let pods = cluster.one_per_node();
     for family in FAMILIES {
         let to = (pods[1].addresses.get(family), PORT).into();

@@ -1,14 +1,18 @@
 //! A node takes no pods before its routes are there.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
 use muslin_kubernetes_lab::AGNHOST;
-use muslin_netns::Namespace;
+use muslin_netns::{Namespace, Route};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, FAMILIES, eventually};
-use crate::faults::node_works;
+use crate::cluster::{Cluster, FAMILIES, PATIENCE, eventually};
+use crate::faults::{node_blocks, node_works};
 use crate::http::{PORT, host_name, same};
 use crate::power::began_fresh;
 use crate::status;
@@ -77,6 +81,18 @@ spec:
     )
 }
 
+/// When the first ADD of a node returned: the runtime keeps what each of them answered.
+fn first_add(disk: &Path) -> Result<SystemTime> {
+    let mut times = Vec::new();
+    for entry in fs::read_dir(disk.join("lib/cni/results"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("muslin-") {
+            times.push(entry.metadata()?.modified()?);
+        }
+    }
+    times.into_iter().min().context("no ADD of ours has returned")
+}
+
 /// A machine with an empty disk comes in the place of the third node while its router does not speak to it.
 pub(crate) fn new_machine(cluster: &Cluster) -> Result<()> {
     let kubectl = &cluster.kubectl;
@@ -104,7 +120,25 @@ pub(crate) fn new_machine(cluster: &Cluster) -> Result<()> {
         "n3 is ready in silence"
     );
 
-    silence.end()?;
+    // A node's first pod is announced with its block, before its ADD returns.
+    let blocks: Vec<IpNet> = eventually(|| {
+        let blocks = node_blocks(cluster, "n3")?;
+        same("blocks of n3", &blocks.len(), &FAMILIES.len())?;
+        Ok(blocks.iter().map(|block| block.parse()).collect::<Result<_, _>>()?)
+    })?;
+    let announced =
+        |routes: &[Route]| blocks.iter().all(|block| routes.iter().any(|route| route.prefix == *block));
+    ensure!(!announced(&cluster.router.routes()?), "the router knows the blocks in silence");
+    let seen = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| {
+            let seen = cluster.router.await_routes(PATIENCE, announced)?;
+            ensure!(seen, "the router has no routes to {blocks:?}");
+            #[expect(clippy::disallowed_methods, reason = "compared with the time of a file")]
+            Ok(SystemTime::now())
+        });
+        silence.end()?;
+        seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     eventually(|| {
         let node = kubectl.json(&["get", "node", "n3"])?;
         let taints = taints(&node);
@@ -118,6 +152,10 @@ pub(crate) fn new_machine(cluster: &Cluster) -> Result<()> {
     ensure!(said["readiness"]["converged"] == true, "n3 takes pods, and is not ready: {}", said["readiness"]);
     began_fresh(cluster, 2)?;
     kubectl.run(&["wait", "pod/waiting", "--for=condition=Ready", "--timeout=60s"])?;
+    let returned = first_add(cluster.lab().nodes()[2].folder())?;
+    let before =
+        returned.duration_since(seen).context("the first pod's ADD returned before it was announced")?;
+    eprintln!("the first pod was announced {before:?} before its ADD returned");
     let waited = kubectl.pods("default", "")?.into_iter().find(|pod| pod.name == "waiting");
     let waited = waited.context("the pod that waited does not run")?;
     for family in FAMILIES {

@@ -20,7 +20,9 @@ mod join;
 mod leave;
 mod ledger;
 mod limits;
+mod manifests;
 mod memory;
+mod platforms;
 mod pods;
 mod power;
 mod release;
@@ -81,17 +83,25 @@ const LIFE: &[(&str, Test)] = &[
     ("a_filter_that_is_missing_is_told_and_costs_no_session_and_no_other_packet", truth::missing_filter),
     ("fault_21_packets_to_unused_addresses_of_a_block_do_not_loop", faults::unused_addresses),
     ("fault_47_a_hostile_pod_opens_no_session_and_is_nobody_else", hostile::hostile_pod),
-    ("fault_07_flushed_routes_are_back_at_once", faults::flushed_routes),
+    ("fault_07_flushed_routes_are_back_within_a_second", faults::flushed_routes),
     ("fault_22_pods_come_and_go_while_the_api_server_is_away", disturb::api_server_away),
     ("fault_24_a_store_that_dies_among_new_pods_gives_no_address_twice", faults::store_dies),
     ("fault_04_a_node_is_drained_and_rebooted_without_an_unanswered_question", leave::drained_and_rebooted),
     ("fault_05_and_27_a_node_comes_back_after_a_power_failure", power::power_failure),
     ("fault_32_a_node_deleted_while_alive_is_not_routed_to_until_it_is_back", faults::node_deleted_alive),
-    ("a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there", gate::new_machine),
+    (
+        "a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there_and_its_block_is_announced",
+        gate::new_machine,
+    ),
     ("a_fourth_node_joins_and_leaves_for_good", join::joins_and_leaves),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
     ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", memory::little_memory),
-    ("fault_46_an_uninstalled_release_leaves_nodes_clean_and_can_come_back", release::uninstall_and_return),
+    ("what_the_chart_makes_for_each_platform_is_taken_by_the_api_server", platforms::taken_by_the_api_server),
+    (
+        "fault_46_an_uninstalled_release_leaves_nodes_clean_and_plain_manifests_bring_it_back",
+        release::uninstall_and_return,
+    ),
+    ("what_plain_manifests_installed_they_take_away", manifests::uninstalled),
 ];
 
 /// Those of a cluster that was installed with another build than the lab's own.

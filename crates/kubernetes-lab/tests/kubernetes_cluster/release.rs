@@ -6,6 +6,7 @@ use muslin_kubernetes_lab::{NAMESPACE, RELEASE, chart};
 use crate::cluster::Cluster;
 use crate::faults::everybody_meets;
 use crate::http::same;
+use crate::manifests;
 use crate::remains;
 use crate::traffic::Traffic;
 
@@ -55,12 +56,7 @@ pub(crate) fn uninstall_and_return(cluster: &Cluster) -> Result<()> {
     let ours: Vec<&str> = definitions.lines().filter(|name| name.ends_with(".muslin.dev")).collect();
     ensure!(!ours.is_empty(), "the definitions went with the release");
     cluster.kubectl.run(&[&["delete"], &*ours].concat())?;
-    for node in cluster.lab().nodes() {
-        for (probe, left) in remains::look(node)? {
-            ensure!(left.is_empty(), "'{probe}' on {} finds:\n{}", node.name(), left.join("\n"));
-        }
-    }
-    same("objects of ours in the API", &remains::in_the_api(cluster)?, &vec![])?;
+    remains::none(cluster)?;
     remains::are_those_of_the_page(cluster)?;
     // What was left of pods has no network.
     for namespace in ["default", "kube-system"] {
@@ -74,6 +70,7 @@ pub(crate) fn uninstall_and_return(cluster: &Cluster) -> Result<()> {
             "--grace-period=0",
         ])?;
     }
-    cluster.lab().install(&chart()?)?;
+    // Somebody without Helm comes.
+    manifests::install(cluster)?;
     everybody_meets(cluster).map(drop)
 }

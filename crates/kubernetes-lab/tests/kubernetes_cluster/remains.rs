@@ -26,7 +26,8 @@ const PROBES: [Probe; 8] = [
     },
     Probe { words: &["find", "/var/lib", "/run", "-maxdepth", "1", "-name", "muslin"], is_ours: |_| true },
     Probe { words: &["ls", "/etc/cni/net.d"], is_ours: |name| name.contains("muslin") },
-    Probe { words: &["ls", "/opt/cni/bin"], is_ours: |name| name.contains("muslin") },
+    // containerd's plugin `loopback` is ours on nodes that have none.
+    Probe { words: &["ls", "/opt/cni/bin"], is_ours: |name| name.contains("muslin") || name == "loopback" },
 ];
 
 /// The kernel's and the administrator's protocols, and that of router advertisements; of other programs there are none.
@@ -50,6 +51,16 @@ pub(crate) fn look(node: &Node) -> Result<Vec<(String, Vec<String>)>> {
     Ok(all)
 }
 
+/// That nothing is left, neither on nodes nor in the API.
+pub(crate) fn none(cluster: &Cluster) -> Result<()> {
+    for node in cluster.lab().nodes() {
+        for (probe, left) in look(node)? {
+            ensure!(left.is_empty(), "'{probe}' on {} finds:\n{}", node.name(), left.join("\n"));
+        }
+    }
+    same("objects of ours in the API", &in_the_api(cluster)?, &vec![])
+}
+
 /// Objects of no namespace that the chart makes, but for the definitions.
 const KINDS: &str = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,namespaces";
 
@@ -60,7 +71,7 @@ pub(crate) fn in_the_api(cluster: &Cluster) -> Result<Vec<String>> {
 }
 
 /// The page that people uninstall by.
-const PAGE: &str = include_str!("../../../../deploy/README.md");
+pub(crate) const PAGE: &str = include_str!("../../../../deploy/README.md");
 
 /// That what stays is what the page says, no more and no less.
 pub(crate) fn are_those_of_the_page(cluster: &Cluster) -> Result<()> {
