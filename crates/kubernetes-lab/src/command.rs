@@ -8,7 +8,7 @@ use std::thread;
 
 use muslin_lab::containerlab::Then;
 use muslin_lab::standing::{self, Lock};
-use muslin_lab::{KubernetesRequest, KubernetesTopology, LabError, Output, Progress};
+use muslin_lab::{KubernetesRequest, KubernetesTopology, LabError, Output, Progress, Topology};
 use muslin_netns::{Entered, Inside, become_root_in_user_namespace};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -58,11 +58,14 @@ impl Report {
 fn build(request: &KubernetesRequest) -> Result<ExitCode, LabError> {
     let then = if request.keep { Then::Keep } else { Then::Verify };
     // Before anything is entered: a mistake in a file needs no privileges to be told.
-    let (cluster, router, scenario) = match &request.topology {
-        KubernetesTopology::Tor { nodes, router } => (ClusterShape::of(*nodes), Some(*router), None),
+    let (cluster, wiring, router, scenario) = match &request.topology {
+        KubernetesTopology::Named { wiring, nodes, router, families } => {
+            (ClusterShape::of(*nodes, *families), *wiring, Some(*router), None)
+        }
         KubernetesTopology::File(path) => {
             let scenario = Scenario::read(path, then)?;
-            (scenario.cluster().into(), None, Some(scenario))
+            // Its own routers and links are beside those by which nodes reach the API.
+            (scenario.cluster().into(), Topology::Tor, None, Some(scenario))
         }
     };
     programs::check()?;
@@ -73,6 +76,7 @@ fn build(request: &KubernetesRequest) -> Result<ExitCode, LabError> {
     };
     let options = KubernetesOptions {
         cluster,
+        wiring,
         router,
         proxy_mode: request.proxy_mode,
         programs: None,

@@ -1,16 +1,15 @@
-//! etcd, API server, controller manager and scheduler, in a network of their own behind the router.
+//! etcd, API server, controller manager and scheduler, in a network of their own beside the nodes.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use muslin_lab::daemon::Daemon;
 use muslin_lab::fabric::Fabric;
-use muslin_lab::{Dual, Family, LabError};
-use muslin_netns::{Namespace, connect};
+use muslin_lab::{Dual, LabError};
+use muslin_netns::Namespace;
 
 use crate::kubectl::Kubectl;
 use crate::pki::{Identity, Pki};
@@ -18,15 +17,14 @@ use crate::poll;
 use crate::programs::{Programs, find};
 use crate::shape::{self, ClusterShape};
 
-/// Where the API server is.
-pub(crate) const ADDRESS: Dual =
+/// Where the API server is, behind the router or on the link that nodes share.
+const ADDRESS: Dual =
     Dual { v4: Ipv4Addr::new(172, 30, 0, 2), v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, 2) };
 /// The router's end of the link.
 const GATEWAY: Dual =
     Dual { v4: Ipv4Addr::new(172, 30, 0, 1), v6: Ipv6Addr::new(0xfd30, 0, 0, 0, 0, 0, 0, 1) };
-/// Name of the namespace and of the router's link to it.
+/// Name of the namespace and of the link to it.
 pub(crate) const NAME: &str = "cp";
-const LINK: &str = "eth0";
 const STORE: &str = "http://127.0.0.1:2379";
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -46,9 +44,14 @@ pub(crate) struct ControlPlane {
     pub(crate) kubectl: Kubectl,
 }
 
+/// Where clients find the API.
+pub(crate) fn address(cluster: &ClusterShape) -> IpAddr {
+    cluster.families.all().first().map_or(ADDRESS.v4.into(), |family| ADDRESS.get(*family))
+}
+
 /// The address of the API by which clients know it.
-pub(crate) fn url() -> String {
-    format!("https://{}:6443", ADDRESS.v4)
+pub(crate) fn url(cluster: &ClusterShape) -> String {
+    format!("https://{}", SocketAddr::from((address(cluster), 6443)))
 }
 
 impl ControlPlane {
@@ -60,9 +63,10 @@ impl ControlPlane {
         programs: &Programs,
         pki: &Pki,
     ) -> Result<Self, LabError> {
-        let namespace = wire(fabric)?;
+        let namespace = Namespace::new(NAME)?;
+        fabric.join(&namespace, ADDRESS, GATEWAY)?;
         fs::create_dir_all(folder).map_err(LabError::file(folder))?;
-        let admin = pki.kubeconfig("admin", &url(), "admin", Some("system:masters"))?;
+        let admin = pki.kubeconfig("admin", &url(cluster), "admin", Some("system:masters"))?;
         let kubectl = Kubectl::new(programs.get("kubectl"), admin, namespace.clone());
         let signing = pki.signing_key()?;
         let server_arguments = server_arguments(cluster, pki, &signing)?;
@@ -139,23 +143,6 @@ impl ControlPlane {
     }
 }
 
-fn wire(fabric: &Fabric) -> Result<Namespace, LabError> {
-    let namespace = Namespace::new(NAME)?;
-    let router = fabric.router();
-    connect(&namespace, LINK, router, NAME)?;
-    for (family, length) in [(Family::V4, 24), (Family::V6, 64)] {
-        let network = |address: IpAddr| IpNet::new_assert(address, length);
-        router.add_address(NAME, network(GATEWAY.get(family)))?;
-        namespace.add_address(LINK, network(ADDRESS.get(family)))?;
-        let everywhere: IpNet = match family {
-            Family::V4 => Ipv4Net::default().into(),
-            Family::V6 => Ipv6Net::default().into(),
-        };
-        namespace.add_route(everywhere, GATEWAY.get(family))?;
-    }
-    Ok(namespace)
-}
-
 fn start_store(namespace: &Namespace, folder: &Path) -> Result<Daemon, LabError> {
     let data = folder.join("etcd");
     fs::create_dir_all(&data).map_err(LabError::file(&data))?;
@@ -183,7 +170,7 @@ fn server_arguments(cluster: &ClusterShape, pki: &Pki, signing: &Identity) -> Re
     let kubelet = pki.client("apiserver-kubelet", "kube-apiserver-kubelet-client", Some("system:masters"))?;
     let path = |path: &Path| path.display().to_string();
     Ok([
-        ("advertise-address", ADDRESS.v4.to_string()),
+        ("advertise-address", address(cluster).to_string()),
         ("allow-privileged", "true".to_owned()),
         ("authorization-mode", "Node,RBAC".to_owned()),
         ("client-ca-file", path(&pki.authority())),
@@ -210,7 +197,7 @@ fn manager_arguments(
     signing: &Identity,
 ) -> Result<Vec<(&'static str, Vec<String>)>, LabError> {
     let path = |path: PathBuf| path.display().to_string();
-    let config = |name: &str| pki.kubeconfig(name, &url(), &format!("system:{name}"), None).map(path);
+    let config = |name: &str| pki.kubeconfig(name, &url(cluster), &format!("system:{name}"), None).map(path);
     let controllers = [
         ("allocate-node-cidrs", "true".to_owned()),
         ("cluster-cidr", shape::list(&cluster.pods)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use muslin_lab::LabError;
 
-use crate::control_plane::ADDRESS;
+use crate::control_plane;
 use crate::lab::KubernetesLab;
 use crate::poll;
 use crate::shape::STARTUP_TAINT;
@@ -34,17 +34,44 @@ impl KubernetesLab {
     }
 
     /// Makes the nodes peers of the router, and waits until nodes and DNS are ready: the product is installed.
+    /// Nodes on one link are ready before there is any resource.
     ///
     /// # Errors
     /// [`LabError::Process`] with the words of whatever failed.
     pub fn await_usable(&mut self) -> Result<(), LabError> {
-        let step = self.progress.step("nodes ready: BGP with the router");
-        self.kubectl().apply_when_known(&self.fabric().bgp_manifests())?;
-        self.await_nodes()?;
-        self.times.nodes_ready_seconds = Some(self.begun.elapsed().as_secs_f64());
-        step.done();
+        if self.fabric().is_one_link() {
+            // They need nothing but that link.
+            let step = self.progress.step("nodes ready: BGP among them");
+            self.await_nodes()?;
+            self.times.nodes_ready_seconds = Some(self.begun.elapsed().as_secs_f64());
+            step.done();
+
+            let step = self.progress.step("BGP with the router");
+            self.lead_outside()?;
+            step.done();
+        } else {
+            let step = self.progress.step("nodes ready: BGP with the router");
+            self.kubectl().apply_when_known(&self.fabric().bgp_manifests())?;
+            self.await_nodes()?;
+            self.times.nodes_ready_seconds = Some(self.begun.elapsed().as_secs_f64());
+            step.done();
+        }
 
         self.install_dns()
+    }
+
+    /// Applies the resources of this network, and waits for the sessions that they ask for.
+    ///
+    /// # Errors
+    /// [`LabError::Process`] with the API server's words, or with what the peers say of themselves.
+    pub fn lead_outside(&self) -> Result<(), LabError> {
+        self.kubectl().apply_when_known(&self.fabric().bgp_manifests())?;
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        let wait = ["wait", "bgppeers.muslin.dev", "--all", "--for=condition=Established", &timeout];
+        self.kubectl().run(&wait).map(drop).map_err(|error| {
+            let log = self.kubectl().run(&["describe", "bgppeers.muslin.dev"]).unwrap_or_default();
+            LabError::Process { process: "peers".to_owned(), problem: error.to_string(), log }
+        })
     }
 
     /// Installs CoreDNS and waits until it is available.
@@ -70,7 +97,7 @@ impl KubernetesLab {
         let mut command = Command::new(self.basis.programs.get("helm"));
         command.envs(self.kubectl().environment()).args(["--namespace", NAMESPACE]).args(arguments);
         if matches!(arguments, ["upgrade" | "install" | "template", ..]) {
-            let server = format!("apiServer.host={}", ADDRESS.v4);
+            let server = format!("apiServer.host={}", control_plane::address(&self.basis.cluster));
             for setting in [&*server, "image.pullPolicy=Never"].iter().chain(settings) {
                 command.args(["--set", setting]);
             }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use muslin_lab::containerlab::Deployment;
 use muslin_lab::fabric::Fabric;
 use muslin_lab::standing::Place;
-use muslin_lab::{LabError, Progress, ProxyMode, RouterKind};
+use muslin_lab::{LabError, LabOptions, Progress, ProxyMode, RouterKind, Topology};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -27,6 +27,8 @@ use crate::shape::ClusterShape;
 pub struct KubernetesOptions {
     /// Its nodes and ranges.
     pub cluster: ClusterShape,
+    /// How nodes and router are wired: [`Topology::Tor`] or [`Topology::Mesh`].
+    pub wiring: Topology,
     /// What tells the external router where pods are; without one, it only joins the nodes' own addresses.
     pub router: Option<RouterKind>,
     /// What kube-proxy programs.
@@ -103,8 +105,13 @@ impl KubernetesLab {
 
         let step = progress.step("namespaces, links and router");
         let cluster = &options.cluster;
-        let count = u8::try_from(cluster.nodes.len()).unwrap_or(u8::MAX);
-        let mut fabric = Fabric::build(count, options.router.unwrap_or_default())?;
+        let mut fabric = Fabric::build(&LabOptions {
+            nodes: u8::try_from(cluster.nodes.len()).unwrap_or(u8::MAX),
+            router: options.router.unwrap_or_default(),
+            topology: options.wiring,
+            families: cluster.families,
+            ..LabOptions::default()
+        })?;
         if options.router.is_some() {
             fabric.start_router(&place("tor"), muslin)?;
         }

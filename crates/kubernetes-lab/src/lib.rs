@@ -1,7 +1,8 @@
 //! The lab with a real Kubernetes control plane: etcd, API server, controller manager and scheduler, and nodes in
-//! namespaces of their own, each with containerd, kubelet and kube-proxy, behind one top-of-rack router.
+//! namespaces of their own, each with containerd, kubelet and kube-proxy, behind one top-of-rack router or on one link.
 //!
-//! Each node has a link to the router and nothing else; only BGP tells the router and the nodes where pods are.
+//! Each node has a link to the router, or to all others and the router, and nothing else; only BGP tells the router and
+//! the nodes where pods are.
 //!
 //! [`run`] is the `muslin lab --kubernetes` command. [`KubernetesLab`] is the same for tests. Both need real root, for
 //! the control groups that kubelets work with. [`run_node`] is what a node runs as its process 1.

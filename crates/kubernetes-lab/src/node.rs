@@ -70,7 +70,7 @@ impl Node {
     /// Writes the node's configuration and starts it.
     pub(crate) fn start(basis: &NodeBasis, name: &str, place: FabricNode<'_>) -> Result<Self, LabError> {
         let NodeBasis { cluster, programs, pki, .. } = basis;
-        let server = &control_plane::url();
+        let server = &control_plane::url(cluster);
         let name = name.to_owned();
         let folder = basis.folder.join(&name);
         // In the node, `lib` is /var/lib and `opt` is /opt.
@@ -110,7 +110,7 @@ impl Node {
             machine: place.machine,
             running: None,
         };
-        node.write_setup(programs)?;
+        node.write_setup(programs, cluster)?;
         node.begin()?;
         Ok(node)
     }
@@ -120,7 +120,7 @@ impl Node {
         &self.name
     }
 
-    /// The node's addresses.
+    /// The node's addresses, of the families that the cluster has.
     pub fn address(&self) -> Dual {
         self.address
     }
@@ -271,7 +271,7 @@ impl Node {
         LabError::Process { process: format!("node {}", self.name), problem: problem.to_owned(), log }
     }
 
-    fn write_setup(&self, programs: &Programs) -> Result<(), LabError> {
+    fn write_setup(&self, programs: &Programs, cluster: &ClusterShape) -> Result<(), LabError> {
         let file = |name: &str| format!("{CONFIGURATION}/{name}");
         let program = |name: &str| Path::new(PROGRAMS).join(name);
         let service = |name: &str, program: PathBuf, arguments: Vec<String>, after: Option<&str>| Service {
@@ -280,7 +280,8 @@ impl Node {
             arguments,
             after: after.map(PathBuf::from),
         };
-        let Dual { v4, v6 } = self.address;
+        let addresses = cluster.families.all().iter().map(|family| self.address.get(*family).to_string());
+        let addresses = addresses.collect::<Vec<_>>().join(",");
         let setup = NodeSetup {
             name: self.name.clone(),
             folder: self.folder.clone(),
@@ -301,7 +302,7 @@ impl Node {
                         format!("--config={}", file("kubelet.yaml")),
                         format!("--kubeconfig={}", file("kubelet.kubeconfig")),
                         format!("--hostname-override={}", self.name),
-                        format!("--node-ip={v4},{v6}"),
+                        format!("--node-ip={addresses}"),
                     ],
                     Some(CONTAINERD),
                 ),

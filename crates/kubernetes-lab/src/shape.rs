@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv6Net};
 use muslin_lab::containerlab::ClusterSpec;
 use muslin_lab::fabric::{POD_RANGE, SERVICE_RANGE};
+use muslin_lab::{Families, Family};
 
 /// The host part of the address of the Service `kubernetes`.
 const API: u8 = 1;
@@ -20,6 +21,8 @@ const POD_RANGE_V6: u8 = 48;
 pub struct ClusterShape {
     /// What the nodes are called, 1 to 16.
     pub nodes: Vec<String>,
+    /// What nodes and control plane have addresses of, the one that is preferred first.
+    pub families: Families,
     /// Where pods get addresses from, a range a family.
     pub pods: Vec<IpNet>,
     /// Where Services get addresses from, a range a family.
@@ -29,12 +32,17 @@ pub struct ClusterShape {
 }
 
 impl ClusterShape {
-    /// Nodes `n1`, `n2`, …, in both families.
-    pub fn of(nodes: u8) -> Self {
+    /// Nodes `n1`, `n2`, …, and all else in these families.
+    pub fn of(nodes: u8, families: Families) -> Self {
+        let pods = |family: &Family| match family {
+            Family::V4 => POD_RANGE.v4.into(),
+            Family::V6 => Ipv6Net::new_assert(POD_RANGE.v6.addr(), POD_RANGE_V6).into(),
+        };
         Self {
             nodes: (1..=nodes).map(|number| format!("n{number}")).collect(),
-            pods: vec![POD_RANGE.v4.into(), Ipv6Net::new_assert(POD_RANGE.v6.addr(), POD_RANGE_V6).into()],
-            services: vec![SERVICE_RANGE.v4.into(), SERVICE_RANGE.v6.into()],
+            families,
+            pods: families.all().iter().map(pods).collect(),
+            services: families.all().iter().map(|family| SERVICE_RANGE.get(*family)).collect(),
             taints: vec![STARTUP_TAINT.to_owned()],
         }
     }
@@ -62,7 +70,7 @@ impl From<&ClusterSpec> for ClusterShape {
     fn from(cluster: &ClusterSpec) -> Self {
         let ClusterSpec { nodes, pods, services, .. } = cluster.clone();
         // As kind makes its nodes.
-        Self { nodes, pods, services, taints: Vec::new() }
+        Self { nodes, families: Families::Dual, pods, services, taints: Vec::new() }
     }
 }
 
@@ -80,12 +88,19 @@ mod tests {
     #[test]
     fn services_of_the_cluster_itself_have_known_addresses_in_each_family() {
         let services = vec!["10.96.0.0/16".parse().unwrap(), "fd96::/112".parse().unwrap()];
-        let cluster = ClusterShape { services, ..ClusterShape::of(2) };
+        let cluster = ClusterShape { services, ..ClusterShape::of(2, Families::Dual) };
         assert_eq!(cluster.api(), ["10.96.0.1".parse::<IpAddr>().unwrap(), "fd96::1".parse().unwrap()]);
         assert_eq!(cluster.dns(), ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd96::a".parse().unwrap()]);
         assert_eq!(
             (cluster.nodes, list(&cluster.services)),
             (vec!["n1".to_owned(), "n2".to_owned()], "10.96.0.0/16,fd96::/112".to_owned())
         );
+    }
+
+    #[test]
+    fn a_cluster_of_one_family_has_ranges_of_it_alone() {
+        let cluster = ClusterShape::of(2, Families::Ipv6);
+        assert_eq!((list(&cluster.pods), list(&cluster.services)), ("fd44::/48".into(), "fd96::/112".into()));
+        assert_eq!(cluster.api(), ["fd96::1".parse::<IpAddr>().unwrap()]);
     }
 }

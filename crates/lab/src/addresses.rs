@@ -47,9 +47,12 @@ impl Dual {
         }
     }
 
-    /// Both, as addresses of a link with the lab's usual prefix lengths.
-    pub(crate) fn on_link(self) -> [IpNet; 2] {
-        [Ipv4Net::new_assert(self.v4, 24).into(), Ipv6Net::new_assert(self.v6, 64).into()]
+    /// The one of a family, as an address of a link with the lab's usual prefix length.
+    pub(crate) fn on_link(self, family: Family) -> IpNet {
+        match family {
+            Family::V4 => Ipv4Net::new_assert(self.v4, 24).into(),
+            Family::V6 => Ipv6Net::new_assert(self.v6, 64).into(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::LabError;
-use crate::options::{LabOptions, RouterKind, Tamper, Topology};
+use crate::options::{Families, LabOptions, RouterKind, Tamper, Topology};
 
 /// Arguments of `muslin lab`.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +61,9 @@ pub(crate) struct BuildArgs {
     /// How kube-proxy programs the nodes' kernels
     #[arg(long, value_enum, default_value_t, requires = "kubernetes")]
     proxy_mode: ProxyMode,
+    /// Addresses of nodes, pods and Services; dual if it is not said
+    #[arg(long, value_enum, requires = "kubernetes")]
+    families: Option<Families>,
     /// Break one thing before the proofs, to see them fail
     #[arg(long, value_enum, hide = true)]
     tamper: Option<Tamper>,
@@ -119,12 +122,16 @@ pub struct KubernetesRequest {
 /// Nodes and routers of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KubernetesTopology {
-    /// Nodes behind one router.
-    Tor {
+    /// Nodes and one router in front of all else.
+    Named {
+        /// How they are wired: [`Topology::Tor`] or [`Topology::Mesh`].
+        wiring: Topology,
         /// Nodes, 2 to 16.
         nodes: u8,
-        /// Its program.
+        /// The router's program.
         router: RouterKind,
+        /// What all have addresses of.
+        families: Families,
     },
     /// As a topology file of containerlab with a cluster of kind says.
     File(PathBuf),
@@ -162,18 +169,22 @@ impl LabArgs {
             return Ok(None);
         };
         let usual = LabOptions::default();
+        let named = |wiring| KubernetesTopology::Named {
+            wiring,
+            nodes: build.nodes.unwrap_or(usual.nodes),
+            router: build.router.unwrap_or(usual.router),
+            families: build.families.unwrap_or(usual.families),
+        };
         let topology = match &build.topology {
-            None => KubernetesTopology::Tor {
-                nodes: build.nodes.unwrap_or(usual.nodes),
-                router: build.router.unwrap_or(usual.router),
-            },
+            None => named(usual.topology),
+            Some(Shape::Named(wiring @ (Topology::Tor | Topology::Mesh))) => named(*wiring),
             Some(Shape::File(path)) => {
                 build.says_nothing_beside(path)?;
                 KubernetesTopology::File(path.clone())
             }
             Some(Shape::Named(_)) => {
                 return Err(LabError::Missing(
-                    "a cluster is behind one router, or as a topology file says: leave the shape out, or name a file"
+                    "a cluster is behind one router (tor), on one link with it (mesh), or as a topology file says"
                         .to_owned(),
                 ));
             }
@@ -223,6 +234,7 @@ impl BuildArgs {
             (self.nodes.is_some(), "--nodes"),
             (self.pods.is_some(), "--pods"),
             (self.router.is_some(), "--router"),
+            (self.families.is_some(), "--families"),
             (self.tamper.is_some(), "--tamper"),
             (self.output != Output::default(), "--output"),
         ];

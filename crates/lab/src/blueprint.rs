@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::addresses::{Dual, DualNet, Family};
-use crate::options::{LabOptions, Topology};
+use crate::options::{Families, LabOptions, Topology};
 
 /// The AS of all nodes.
 pub(crate) const CLUSTER_ASN: u32 = 64512;
@@ -100,6 +100,7 @@ pub(crate) struct Expected {
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     pub(crate) topology: Topology,
+    pub(crate) families: Families,
     pub(crate) nodes: Vec<NodePart>,
     pub(crate) routers: Vec<RouterPart>,
     pub(crate) reflectors: Vec<ReflectorPart>,
@@ -173,6 +174,7 @@ impl Blueprint {
         };
         Self {
             topology: options.topology,
+            families: options.families,
             nodes: (1..=options.nodes).map(|number| node(options, number)).collect(),
             routers: routers.iter().enumerate().map(part).collect(),
             reflectors: match options.topology {

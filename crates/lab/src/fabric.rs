@@ -1,17 +1,16 @@
 //! The network of a lab without agents and pods, for nodes of another kind: one router with an address on a link to
-//! each node, and an outside host behind it.
+//! each node or on one that they share, and an outside host behind it.
 
 use std::path::Path;
 
-use ipnet::IpNet;
 use muslin_netns::Namespace;
 
 use crate::LabError;
-use crate::addresses::{Dual, DualNet, Family};
-use crate::blueprint::{self, Blueprint, NodePart};
+use crate::addresses::{Dual, DualNet};
+use crate::blueprint::{self, Blueprint, NodePart, Uplink};
 use crate::daemon::Daemon;
 use crate::manifests::{self, Sessions};
-use crate::options::{LabOptions, RouterKind, Topology};
+use crate::options::{Families, LabOptions};
 use crate::probe::Host;
 use crate::router::{self, Router, RouterSetup, Seat};
 use crate::topology::{self, Network};
@@ -25,7 +24,7 @@ pub const EXTERNAL_RANGE: DualNet = blueprint::EXTERNAL_RANGE;
 /// Where load-balancer IPs of Services come from.
 pub const LOAD_BALANCER_RANGE: DualNet = blueprint::LOAD_BALANCER_RANGE;
 
-/// Nodes, a top-of-rack router and an outside host, wired; the router speaks BGP once it is started.
+/// Nodes, a router and an outside host, wired; the router speaks BGP once it is started.
 #[derive(Debug)]
 pub struct Fabric {
     // Dropped before what it speaks over.
@@ -38,11 +37,11 @@ pub struct Fabric {
 /// A node's place in the network.
 #[derive(Clone, Debug)]
 pub struct FabricNode<'a> {
-    /// `n1`, `n2`, …; also the name of the router's link to it.
+    /// `n1`, `n2`, …; also the name of the router's link to it, where it has one of its own.
     pub name: &'a str,
     /// Where it is.
     pub namespace: &'a Namespace,
-    /// On its link to the router.
+    /// On that link, or the shared one.
     pub address: Dual,
     /// The router's end of that link, to which its default routes lead.
     pub gateway: Dual,
@@ -51,13 +50,13 @@ pub struct FabricNode<'a> {
 }
 
 impl<'a> FabricNode<'a> {
-    fn of(part: &'a NodePart, namespace: &'a Namespace) -> Self {
+    fn of(part: &'a NodePart, families: Families, namespace: &'a Namespace) -> Self {
         Self {
             name: &part.name,
             namespace,
             address: part.uplinks[0].address,
             gateway: part.uplinks[0].router_address,
-            machine: Machine { part: part.clone(), namespace: namespace.clone() },
+            machine: Machine { part: part.clone(), families, namespace: namespace.clone() },
         }
     }
 }
@@ -66,6 +65,7 @@ impl<'a> FabricNode<'a> {
 #[derive(Clone, Debug)]
 pub struct Machine {
     part: NodePart,
+    families: Families,
     namespace: Namespace,
 }
 
@@ -85,19 +85,19 @@ impl Machine {
     /// # Errors
     /// What the kernel refused.
     pub fn boot(&self) -> Result<(), LabError> {
-        topology::boot(&self.part, &self.namespace)
+        topology::boot(&self.part, &self.namespace, self.families)
     }
 }
 
 impl Fabric {
-    /// Makes the namespaces, links, addresses and the default routes that an administrator would set.
+    /// Makes the namespaces, links, addresses and the default routes that an administrator would set, of a topology
+    /// with one router and addresses on its links: [`Tor`](crate::Topology::Tor) or [`Mesh`](crate::Topology::Mesh).
     ///
     /// # Errors
     /// [`LabError::Missing`] if the router's program is not installed, else what the kernel refused.
-    pub fn build(nodes: u8, kind: RouterKind) -> Result<Self, LabError> {
-        router::check(kind)?;
-        let options =
-            LabOptions { nodes, pods: 0, router: kind, topology: Topology::Tor, ..LabOptions::default() };
+    pub fn build(options: &LabOptions) -> Result<Self, LabError> {
+        router::check(options.router)?;
+        let options = LabOptions { pods: 0, ..options.clone() };
         let blueprint = Blueprint::new(&options);
         let network = Network::build(&blueprint)?;
         for family in ["ipv4", "ipv6"] {
@@ -106,14 +106,14 @@ impl Fabric {
         }
         let outside = &network.outside.namespace;
         for range in [EXTERNAL_RANGE, LOAD_BALANCER_RANGE] {
-            for family in Family::BOTH {
+            for &family in options.families.all() {
                 outside.add_route(range.get(family), blueprint.routers[0].outside_address.get(family))?;
             }
         }
         Ok(Self { router: None, options, blueprint, network })
     }
 
-    /// Adds a node behind the others, wired as they are. A router that is told of its neighbours one by one speaks with
+    /// Adds a node behind the others, with a link of its own as they have. A router that is told of its neighbours one by one speaks with
     /// it when it is started again.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Fabric {
         let part = blueprint::node(&self.options, u8::try_from(index + 1).unwrap_or(u8::MAX));
         self.network.add_node(&part, &self.blueprint)?;
         self.blueprint.nodes.push(part);
-        Ok(FabricNode::of(&self.blueprint.nodes[index], &self.network.nodes[index]))
+        Ok(FabricNode::of(&self.blueprint.nodes[index], self.options.families, &self.network.nodes[index]))
     }
 
     /// Takes the last node away, with its link.
@@ -132,7 +132,7 @@ impl Fabric {
     /// What the kernel refused.
     pub fn remove_node(&mut self) -> Result<(), LabError> {
         let Some(part) = self.blueprint.nodes.pop() else { return Ok(()) };
-        self.network.remove_node(&part)
+        self.network.remove_node(&part, self.options.families)
     }
 
     /// Starts the router, or starts it again; `folder` is for its own files, `muslin` the program.
@@ -160,7 +160,7 @@ impl Fabric {
     /// The nodes, in the order of their names.
     pub fn nodes(&self) -> impl Iterator<Item = FabricNode<'_>> {
         let nodes = self.blueprint.nodes.iter().zip(&self.network.nodes);
-        nodes.map(|(part, namespace)| FabricNode::of(part, namespace))
+        nodes.map(|(part, namespace)| FabricNode::of(part, self.options.families, namespace))
     }
 
     /// The router's namespace.
@@ -183,9 +183,20 @@ impl Fabric {
         manifests::bgp(&self.blueprint, Sessions::Up)
     }
 
-    /// The networks of the links between router and nodes.
-    pub fn links(&self) -> Vec<IpNet> {
-        self.nodes().flat_map(|node| node.address.on_link()).map(|network| network.trunc()).collect()
+    /// Whether all nodes are on one link.
+    pub fn is_one_link(&self) -> bool {
+        self.blueprint.topology.is_one_link()
+    }
+
+    /// Gives a machine that is no node a link `eth0` and default routes to the router: on the link that the nodes share,
+    /// else on one of its own, named for it at the router's end. There the router has the address `gateway`, which on
+    /// a shared link is the one that nodes know it by.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn join(&self, machine: &Namespace, address: Dual, gateway: Dual) -> Result<(), LabError> {
+        let place = Uplink { router: 0, link: "eth0".to_owned(), address, router_address: gateway };
+        self.network.join(machine, &place, &self.blueprint)
     }
 
     /// Looks whether the router still runs.

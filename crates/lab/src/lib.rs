@@ -51,6 +51,6 @@ pub use args::{KubernetesRequest, KubernetesTopology, LabArgs, Output, ProxyMode
 pub use command::{complain, run};
 pub use error::LabError;
 pub use lab::{AfterProof, Lab};
-pub use options::{LabOptions, RouterKind, Tamper, Topology};
+pub use options::{Families, LabOptions, RouterKind, Tamper, Topology};
 pub use progress::Progress;
 pub use report::{Convergence, NodeReport, PodReport, Proof, ProofId, Report, Tally, Terminal};

@@ -99,17 +99,17 @@ spec:
   serviceExternalIPs:{}
   serviceLoadBalancerIPs:{}
 ",
-        items("  - ", POD_RANGE),
-        items("  - cidr: ", SERVICE_RANGE),
-        items("  - cidr: ", EXTERNAL_RANGE),
-        items("  - cidr: ", LOAD_BALANCER_RANGE),
+        items(lab, "  - ", POD_RANGE),
+        items(lab, "  - cidr: ", SERVICE_RANGE),
+        items(lab, "  - cidr: ", EXTERNAL_RANGE),
+        items(lab, "  - cidr: ", LOAD_BALANCER_RANGE),
     );
     if lab.topology == Topology::Unnumbered {
         return documents([configuration, unnumbered("tors", "eth*", sessions.shutdown())]);
     }
     let peers = lab.nodes.iter().flat_map(|node| node.uplinks.iter().map(move |uplink| (node, uplink)));
     let peers = peers.flat_map(|(node, uplink)| {
-        Family::BOTH.map(|family| {
+        lab.families.all().iter().map(move |family| {
             format!(
                 "apiVersion: muslin.dev/v1alpha1
 kind: BGPPeer
@@ -125,7 +125,7 @@ spec:
                 node = node.name,
                 router = lab.routers[uplink.router].name,
                 family = family.name().to_lowercase(),
-                address = uplink.router_address.get(family),
+                address = uplink.router_address.get(*family),
                 shutdown = sessions.shutdown(),
             )
         })
@@ -332,8 +332,9 @@ spec:
 ",
         id = part.address.v4,
     );
-    let [v4, v6] = part.address.on_link().map(|address| address.trunc());
-    let ranges = [("ipv4", v4), ("ipv6", v6)].map(|(family, range)| {
+    let ranges = Family::BOTH.map(|family| {
+        let range = part.address.on_link(family).trunc();
+        let family = family.name().to_lowercase();
         format!(
             "apiVersion: muslin.dev/v1alpha1
 kind: BGPPeer
@@ -366,8 +367,9 @@ spec:
     )
 }
 
-fn items(prefix: &str, range: DualNet) -> String {
-    Family::BOTH.map(|family| format!("\n{prefix}\"{}\"", range.get(family))).concat()
+fn items(lab: &Blueprint, prefix: &str, range: DualNet) -> String {
+    let families = lab.families.all().iter();
+    families.map(|family| format!("\n{prefix}\"{}\"", range.get(*family))).collect()
 }
 
 fn documents(documents: impl IntoIterator<Item = String>) -> String {

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::addresses::Family;
+
 /// How nodes and routers are wired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -23,6 +25,29 @@ impl Topology {
     /// Whether all nodes are on one link.
     pub(crate) fn is_one_link(self) -> bool {
         matches!(self, Self::Mesh | Self::Reflector)
+    }
+}
+
+/// In which families a network has addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Families {
+    /// IPv4 and IPv6
+    #[default]
+    Dual,
+    /// IPv4 alone
+    Ipv4,
+    /// IPv6 alone
+    Ipv6,
+}
+
+impl Families {
+    /// Each of them, the one that Kubernetes prefers first.
+    pub fn all(self) -> &'static [Family] {
+        match self {
+            Self::Dual => &Family::BOTH,
+            Self::Ipv4 => &[Family::V4],
+            Self::Ipv6 => &[Family::V6],
+        }
     }
 }
 
@@ -73,6 +98,8 @@ pub struct LabOptions {
     pub router: RouterKind,
     /// The wiring.
     pub topology: Topology,
+    /// What it has addresses of; the proofs are about both.
+    pub families: Families,
     /// Something broken on purpose.
     pub tamper: Option<Tamper>,
     /// Folder of the `muslin` and `muslin-cni` programs; `None` is that of the running program.
@@ -88,6 +115,7 @@ impl Default for LabOptions {
             pods: 2,
             router: RouterKind::default(),
             topology: Topology::default(),
+            families: Families::default(),
             tamper: None,
             programs: None,
             folder: std::env::temp_dir(),

@@ -89,7 +89,7 @@ impl RouterSetup<'_> {
             Seat::Reflector(index) => Some((node, uplink, self.lab.reflectors[index].address)),
         });
         ours.flat_map(|(node, uplink, local)| {
-            Family::BOTH.map(|family| Neighbour {
+            self.lab.families.all().iter().map(move |&family| Neighbour {
                 node,
                 family,
                 local: local.get(family),

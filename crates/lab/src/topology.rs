@@ -11,7 +11,7 @@ use crate::LabError;
 use crate::addresses::{Dual, Family};
 use crate::blueprint::{Blueprint, NODE_RANGE, NodePart, OUTSIDE, POD_RANGE, RouterPart, Uplink};
 use crate::kernel_routes::LinkLocals;
-use crate::options::Topology;
+use crate::options::{Families, Topology};
 use crate::probe::Host;
 
 /// Name of a router's link to the outside host.
@@ -69,7 +69,7 @@ impl Network {
                 if let Some(switch) = &self.switch {
                     connect(node, &uplink.link, switch, &part.name)?;
                     switch.attach(BRIDGE, &part.name)?;
-                    add_addresses(node, &uplink.link, uplink.address)?;
+                    add_addresses(node, &uplink.link, uplink.address, lab.families)?;
                 } else if part.loopback.is_some() {
                     // The kernel would make link-local addresses of its own, other ones in each lab.
                     for host in [node, router] {
@@ -80,8 +80,8 @@ impl Network {
                     add_link_local(node, &uplink.link, uplink.address)?;
                 } else {
                     connect(node, &uplink.link, router, &part.name)?;
-                    add_addresses(router, &part.name, uplink.router_address)?;
-                    add_addresses(node, &uplink.link, uplink.address)?;
+                    add_addresses(router, &part.name, uplink.router_address, lab.families)?;
+                    add_addresses(node, &uplink.link, uplink.address, lab.families)?;
                 }
             }
             if let Some(loopback) = part.loopback {
@@ -94,17 +94,17 @@ impl Network {
             for (part, router) in lab.routers.iter().zip(&self.routers) {
                 connect(router, LAN_LINK, switch, &part.name)?;
                 switch.attach(BRIDGE, &part.name)?;
-                add_addresses(router, LAN_LINK, lab.nodes[0].uplinks[0].router_address)?;
+                add_addresses(router, LAN_LINK, lab.nodes[0].uplinks[0].router_address, lab.families)?;
             }
             for (part, reflector) in lab.reflectors.iter().zip(&self.reflectors) {
                 connect(reflector, LAN_LINK, switch, &part.name)?;
                 switch.attach(BRIDGE, &part.name)?;
-                add_addresses(reflector, LAN_LINK, part.address)?;
+                add_addresses(reflector, LAN_LINK, part.address, lab.families)?;
             }
         }
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
             match part.loopback {
-                None => default_routes(part, node)?,
+                None => default_routes(part, node, lab.families)?,
                 Some(loopback) => self.routes_over_link_locals(part, node, loopback)?,
             }
         }
@@ -151,10 +151,10 @@ impl Network {
         for (part, router) in lab.routers.iter().zip(&self.routers) {
             connect(router, OUTSIDE_LINK, outside, &part.name)?;
             outside.attach(BRIDGE, &part.name)?;
-            add_addresses(router, OUTSIDE_LINK, part.outside_address)?;
+            add_addresses(router, OUTSIDE_LINK, part.outside_address, lab.families)?;
         }
-        add_addresses(outside, BRIDGE, OUTSIDE)?;
-        for family in Family::BOTH {
+        add_addresses(outside, BRIDGE, OUTSIDE, lab.families)?;
+        for &family in lab.families.all() {
             let gateway = |router: &RouterPart| router.outside_address.get(family);
             let all: Vec<IpAddr> = lab.routers.iter().map(gateway).collect();
             outside.add_multipath_route(POD_RANGE.get(family), &all)?;
@@ -168,7 +168,7 @@ impl Network {
 
     /// A node's own addresses are behind the router that it shares a link with.
     fn lead_outside_to(&self, nodes: &[NodePart], lab: &Blueprint) -> Result<(), LabError> {
-        for (link, router) in links(nodes) {
+        for (link, router) in links(nodes, lab.families) {
             let gateway = lab.routers[router].outside_address.get(Family::of(link.addr()));
             self.outside.namespace.add_route(link, gateway)?;
         }
@@ -181,17 +181,17 @@ impl Network {
         for uplink in &part.uplinks {
             let router = &self.routers[uplink.router];
             connect(&node, &uplink.link, router, &part.name)?;
-            add_addresses(router, &part.name, uplink.router_address)?;
+            add_addresses(router, &part.name, uplink.router_address, lab.families)?;
         }
-        boot(part, &node)?;
+        boot(part, &node, lab.families)?;
         self.lead_outside_to(std::slice::from_ref(part), lab)?;
         self.nodes.push(node);
         Ok(())
     }
 
     /// Takes the last node away, with its links.
-    pub(crate) fn remove_node(&mut self, part: &NodePart) -> Result<(), LabError> {
-        for (link, _) in links(std::slice::from_ref(part)) {
+    pub(crate) fn remove_node(&mut self, part: &NodePart, families: Families) -> Result<(), LabError> {
+        for (link, _) in links(std::slice::from_ref(part), families) {
             self.outside.namespace.remove_route(link)?;
         }
         for uplink in &part.uplinks {
@@ -200,12 +200,31 @@ impl Network {
         self.nodes.pop();
         Ok(())
     }
+
+    /// Gives a machine beside the nodes a link: to the one that they share, or else to the first router alone.
+    pub(crate) fn join(&self, machine: &Namespace, place: &Uplink, lab: &Blueprint) -> Result<(), LabError> {
+        let (router, name) = (&self.routers[place.router], machine.name());
+        if let Some(switch) = &self.switch {
+            connect(machine, &place.link, switch, name)?;
+            switch.attach(BRIDGE, name)?;
+        } else {
+            connect(machine, &place.link, router, name)?;
+            add_addresses(router, name, place.router_address, lab.families)?;
+        }
+        add_addresses(machine, &place.link, place.address, lab.families)?;
+        for &family in lab.families.all() {
+            machine.add_route(everywhere(family), place.router_address.get(family))?;
+        }
+        Ok(())
+    }
 }
 
 /// The networks of nodes' links, and the router that each is behind.
-fn links(nodes: &[NodePart]) -> BTreeSet<(IpNet, usize)> {
+fn links(nodes: &[NodePart], families: Families) -> BTreeSet<(IpNet, usize)> {
     let uplinks = nodes.iter().flat_map(|node| &node.uplinks);
-    let links = uplinks.flat_map(|uplink| uplink.address.on_link().map(|link| (link.trunc(), uplink.router)));
+    let links = uplinks.flat_map(|uplink| {
+        families.all().iter().map(|family| (uplink.address.on_link(*family).trunc(), uplink.router))
+    });
     links.collect()
 }
 
@@ -228,9 +247,14 @@ fn segment(name: &str) -> Result<Namespace, LabError> {
     Ok(namespace)
 }
 
-fn add_addresses(namespace: &Namespace, link: &str, addresses: Dual) -> Result<(), LabError> {
-    for address in addresses.on_link() {
-        namespace.add_address(link, address)?;
+fn add_addresses(
+    namespace: &Namespace,
+    link: &str,
+    addresses: Dual,
+    families: Families,
+) -> Result<(), LabError> {
+    for family in families.all() {
+        namespace.add_address(link, addresses.on_link(*family))?;
     }
     Ok(())
 }
@@ -249,16 +273,16 @@ fn everywhere(family: Family) -> IpNet {
 /// What an administrator's files make of a node's links when it boots; the router has its ends already.
 ///
 /// Of the topologies whose links have addresses.
-pub(crate) fn boot(part: &NodePart, node: &Namespace) -> Result<(), LabError> {
+pub(crate) fn boot(part: &NodePart, node: &Namespace, families: Families) -> Result<(), LabError> {
     for uplink in &part.uplinks {
         node.set_link(&uplink.link, LinkState::Up)?;
-        add_addresses(node, &uplink.link, uplink.address)?;
+        add_addresses(node, &uplink.link, uplink.address, families)?;
     }
-    default_routes(part, node)
+    default_routes(part, node, families)
 }
 
-fn default_routes(part: &NodePart, node: &Namespace) -> Result<(), LabError> {
-    for family in Family::BOTH {
+fn default_routes(part: &NodePart, node: &Namespace, families: Families) -> Result<(), LabError> {
+    for &family in families.all() {
         let gateways: Vec<IpAddr> =
             part.uplinks.iter().map(|uplink| uplink.router_address.get(family)).collect();
         node.add_multipath_route(everywhere(family), &gateways)?;

@@ -1,15 +1,16 @@
 //! The cluster that the tests share, and pods on every node of it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use muslin_kubernetes_lab::pod::Pod;
 use muslin_kubernetes_lab::{
     AGNHOST, ClusterShape, Kubectl, KubernetesLab, KubernetesOptions, Programs, chart, poll,
 };
-use muslin_lab::{Dual, Family, Progress, ProxyMode, RouterKind};
+use muslin_lab::{Dual, Families, Family, Progress, ProxyMode, RouterKind, Topology};
 use muslin_netns::Namespace;
 
 use crate::settings::{self, Settings};
@@ -26,6 +27,9 @@ pub(crate) struct Cluster {
     pub(crate) outside: Namespace,
     pub(crate) outside_address: Dual,
     pub(crate) router: Namespace,
+    pub(crate) router_kind: RouterKind,
+    /// Those that it has addresses of.
+    pub(crate) families: &'static [Family],
     pub(crate) proxy_mode: ProxyMode,
     pub(crate) nodes: Vec<(String, Namespace, Dual)>,
     /// The first node's kernel settings before we were installed.
@@ -49,8 +53,21 @@ pub(crate) fn options() -> Result<KubernetesOptions> {
         Some("ipvs") => ProxyMode::Ipvs,
         Some(other) => bail!("MUSLIN_PROXY_MODE is '{other}', not nftables, iptables or ipvs"),
     };
+    let (wiring, nodes) = match variable("MUSLIN_TOPOLOGY").as_deref() {
+        None | Some("tor") => (Topology::Tor, 3),
+        // Beside a pair of reflectors, two nodes that reach each other by them alone.
+        Some("mesh") => (Topology::Mesh, 4),
+        Some(other) => bail!("MUSLIN_TOPOLOGY is '{other}', not tor or mesh"),
+    };
+    let families = match variable("MUSLIN_FAMILIES").as_deref() {
+        None | Some("dual") => Families::Dual,
+        Some("ipv4") => Families::Ipv4,
+        Some("ipv6") => Families::Ipv6,
+        Some(other) => bail!("MUSLIN_FAMILIES is '{other}', not dual, ipv4 or ipv6"),
+    };
     Ok(KubernetesOptions {
-        cluster: ClusterShape::of(3),
+        cluster: ClusterShape::of(nodes, families),
+        wiring,
         router: Some(router),
         proxy_mode,
         programs,
@@ -69,7 +86,6 @@ impl Cluster {
         let first = lab.nodes().first().context("a lab without nodes")?.namespace();
         let untouched = settings::make_usual(first)?;
         lab.install(&chart()?)?;
-        lab.add_ingress_controller()?;
         let kubectl = lab.kubectl().clone();
         kubectl.apply(&web())?;
         kubectl.run(&["rollout", "status", "daemonset/web", "daemonset/second", "--timeout=120s"])?;
@@ -80,6 +96,8 @@ impl Cluster {
         Ok(Self {
             nodes: nodes.collect(),
             router: lab.fabric().router().clone(),
+            router_kind: options.router.unwrap_or_default(),
+            families: options.cluster.families.all(),
             proxy_mode: options.proxy_mode,
             untouched,
             outside: outside.namespace,
@@ -108,18 +126,25 @@ impl Cluster {
         Ok(pods)
     }
 
-    /// A Service's cluster IPs.
+    /// A Service's cluster IPs, one of each of the cluster's families.
     pub(crate) fn cluster_ips(&self, service: &str) -> Result<Dual> {
         let found = self.kubectl.json(&["get", "service", service])?;
-        let text = |index: usize| found["spec"]["clusterIPs"][index].as_str().unwrap_or_default().to_owned();
-        let (first, second) = (text(0), text(1));
-        let pair = (first.parse(), second.parse());
-        let (Ok(v4), Ok(v6)) = pair else { bail!("{service} has the cluster IPs '{first}' and '{second}'") };
-        Ok(Dual { v4, v6 })
+        let ips = found["spec"]["clusterIPs"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.as_str()?.parse().ok()).collect();
+        let families: Vec<Family> = ips.iter().copied().map(Family::of).collect();
+        ensure!(families == self.families, "{service} has the cluster IPs {ips:?}");
+        let mut dual = Dual { v4: Ipv4Addr::UNSPECIFIED, v6: Ipv6Addr::UNSPECIFIED };
+        for ip in ips {
+            match ip {
+                IpAddr::V4(address) => dual.v4 = address,
+                IpAddr::V6(address) => dual.v6 = address,
+            }
+        }
+        Ok(dual)
     }
 }
 
-/// Both families, for those that are looped over.
+/// Both families, for tests of clusters that have both.
 pub(crate) const FAMILIES: [Family; 2] = Family::BOTH;
 
 /// Asks until the answer is right; what was wrong last if it never is.

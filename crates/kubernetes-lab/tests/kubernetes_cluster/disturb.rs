@@ -52,7 +52,7 @@ pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
 }
 
 /// Kills a node's agent; when that was.
-fn kill_agent_of(cluster: &Cluster, node: usize) -> Result<Instant> {
+pub(crate) fn kill_agent_of(cluster: &Cluster, node: usize) -> Result<Instant> {
     // An agent is older than the time since then, or it is the new one.
     let killed = Instant::now();
     cluster.lab().nodes()[node].signal("muslin", Signal::SIGKILL)?;

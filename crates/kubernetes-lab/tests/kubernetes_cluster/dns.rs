@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use muslin_netns::Namespace;
 
-use crate::cluster::{Cluster, FAMILIES, eventually};
+use muslin_lab::Family;
+
+use crate::cluster::{Cluster, eventually};
 use crate::http::same;
 
 const A: u16 = 1;
@@ -32,9 +34,10 @@ pub(crate) fn names(cluster: &Cluster) -> Result<()> {
     let cluster_ips = cluster.cluster_ips("named")?;
     let servers: [IpAddr; 2] = ["10.96.0.10".parse()?, "fd96::a".parse()?];
     for pod in cluster.one_per_node() {
-        for server in servers {
+        for server in servers.into_iter().filter(|server| cluster.families.contains(&Family::of(*server))) {
             let ask = |name: &str, kind| eventually(|| query(&pod.network, server, name, kind));
-            for (family, kind) in FAMILIES.into_iter().zip([A, AAAA]) {
+            for &family in cluster.families {
+                let kind = if family == Family::V4 { A } else { AAAA };
                 let found = ask("named.default.svc.cluster.local", kind)?;
                 same("the Service's address", &found, &vec![Answer::Address(cluster_ips.get(family))])?;
                 let mut pods: Vec<Answer> =
@@ -68,7 +71,8 @@ fn names_of_pods(from: &Namespace, server: IpAddr) -> Result<BTreeSet<IpAddr>> {
 }
 
 fn addresses(cluster: &Cluster) -> BTreeSet<IpAddr> {
-    cluster.web.iter().flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family))).collect()
+    let addresses = cluster.web.iter().map(|pod| pod.addresses);
+    addresses.flat_map(|own| cluster.families.iter().map(move |family| own.get(*family))).collect()
 }
 
 const SERVICES: &str = "apiVersion: v1
@@ -77,7 +81,7 @@ metadata:
   name: named
 spec:
   selector: {app: web}
-  ipFamilyPolicy: RequireDualStack
+  ipFamilyPolicy: PreferDualStack
   ports: [{name: http, port: 80, targetPort: http}]
 ---
 apiVersion: v1
@@ -87,7 +91,7 @@ metadata:
 spec:
   clusterIP: None
   selector: {app: web}
-  ipFamilyPolicy: RequireDualStack
+  ipFamilyPolicy: PreferDualStack
   ports: [{name: http, port: 80, targetPort: http}]
 ";
 

@@ -98,6 +98,7 @@ spec:
 ";
 
 pub(crate) fn by_host_and_path(cluster: &Cluster) -> Result<()> {
+    cluster.lab().add_ingress_controller()?;
     let addresses = Dual { v4: "192.0.2.80".parse()?, v6: "2001:db8:2::80".parse()? };
     cluster.kubectl.apply(&MANIFESTS.replace("IMAGE", INGRESS))?;
     publish(cluster, "ingress", addresses)?;

@@ -1,7 +1,7 @@
 //! The product on a real Kubernetes cluster: one cluster for all tests of a run, whose order is that of the list.
 //!
-//! `cargo xtask test --tier kubernetes` says by the environment where the programs and the image are, which router and
-//! kube-proxy mode it is to be, and which of the tests.
+//! `cargo xtask test --tier kubernetes` says by the environment where the programs and the image are, which wiring, router,
+//! families and kube-proxy mode it is to be, and which of the tests.
 
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
@@ -22,9 +22,11 @@ mod ledger;
 mod limits;
 mod manifests;
 mod memory;
+mod mesh;
 mod platforms;
 mod pods;
 mod power;
+mod reflectors;
 mod release;
 mod remains;
 mod services;
@@ -110,6 +112,25 @@ const BUILDS: &[(&str, Test)] = &[(
     builds::upgrade,
 )];
 
+/// Those of nodes on one link with a router that leads outside, instead of the first: what such a wiring, or families,
+/// could change, and what there is with it alone.
+const MESH: &[(&str, Test)] = &[
+    ("addresses_are_of_the_families_that_were_asked_for_alone", mesh::families),
+    ("nodes_on_one_link_are_a_mesh_without_any_resource", mesh::without_resources),
+    ("pods_across_nodes_see_each_others_addresses_with_no_router_between", mesh::straight),
+    ("nothing_but_bgp_told_the_kernels_where_pods_are", pods::routes_are_learned),
+    ("pods_reach_outside_with_their_nodes_address", pods::egress),
+    ("pods_are_reached_from_outside", pods::from_outside),
+    ("a_cluster_ip_reaches_every_endpoint_from_pods_and_hosts", services::cluster_ip),
+    ("a_load_balancer_ip_is_reached_from_outside_over_all_nodes", services::load_balancer_cluster),
+    ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
+    ("names_of_services_and_pods_resolve", dns::names),
+    ("fault_01_a_killed_agent_loses_no_packet", disturb::kill_agent),
+    ("nodes_labelled_as_reflectors_take_the_mesh_over_without_a_lost_packet", reflectors::take_over),
+    ("fault_44_reflectors_killed_at_once_lose_no_packet", reflectors::killed),
+    ("the_mesh_is_back_without_a_lost_packet_when_the_labels_go", reflectors::give_back),
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let before = Trace::before();
@@ -128,12 +149,13 @@ fn main() -> ExitCode {
             test(&cluster).map_err(|error| format!("{error:#}").into())
         })
     };
-    let more: &[(&str, Test)] = match std::env::var("MUSLIN_TESTS").as_deref() {
-        Ok("packets") => &[],
-        Ok("builds") => BUILDS,
-        Ok(_) | Err(_) => LIFE,
+    let lists: &[&[(&str, Test)]] = match std::env::var("MUSLIN_TESTS").as_deref() {
+        Ok("packets") => &[PACKETS],
+        Ok("builds") => &[PACKETS, BUILDS],
+        Ok("mesh") => &[MESH],
+        Ok(_) | Err(_) => &[PACKETS, LIFE],
     };
-    let mut trials: Vec<Trial> = PACKETS.iter().chain(more).map(trial).collect();
+    let mut trials: Vec<Trial> = lists.iter().copied().flatten().map(trial).collect();
     // Last: nobody has the cluster after it. Without it, the lab ends with the last of the others.
     trials.push(Trial::test("a_lab_that_ends_or_never_gets_up_leaves_nothing", move || {
         let Some(cluster) = cluster else { return Ok(()) };

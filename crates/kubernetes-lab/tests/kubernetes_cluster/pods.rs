@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use muslin_kubernetes_lab::AGNHOST;
 use muslin_kubernetes_lab::pod::Pod;
+use muslin_lab::RouterKind;
 use muslin_netns::{Namespace, RouteKind};
 
 use crate::cluster::{Cluster, FAMILIES, eventually};
@@ -18,8 +19,6 @@ use crate::traffic::Traffic;
 const BESIDE: u16 = 8090;
 /// What our routes carry in the kernel.
 pub(crate) const OUR_PROTOCOL: u8 = 77;
-/// The kernel's own routes, and those that an administrator set.
-const KERNEL_AND_ADMINISTRATOR: [u8; 3] = [2, 3, 4];
 
 pub(crate) fn localhost(cluster: &Cluster) -> Result<()> {
     for pod in &cluster.web {
@@ -44,7 +43,7 @@ fn meet(cluster: &Cluster, chosen: impl Fn(&Pod, &Pod) -> bool) -> Result<()> {
     let mut pairs = 0;
     for a in &cluster.web {
         for b in cluster.web.iter().filter(|b| b.name != a.name && chosen(a, b)) {
-            for family in FAMILIES {
+            for &family in cluster.families {
                 let (from, to) = (a.addresses.get(family), b.addresses.get(family));
                 same("the source", &client_address(&a.network, (to, PORT).into())?, &from)?;
                 same("who answers", &udp_host_name(&a.network, (to, UDP_PORT).into())?, &b.name)?;
@@ -61,7 +60,8 @@ pub(crate) fn routes_are_learned(cluster: &Cluster) -> Result<()> {
     for (name, namespace, _) in &cluster.nodes {
         for route in namespace.routes()?.iter().filter(|route| route.kind == RouteKind::Unicast) {
             let to_pods = cluster.web.iter().filter(|pod| pod.node != *name);
-            let to_pods = to_pods.flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family)));
+            let to_pods =
+                to_pods.flat_map(|pod| cluster.families.iter().map(|family| pod.addresses.get(*family)));
             let is_default = route.prefix.prefix_len() == 0;
             if is_default || !to_pods.into_iter().any(|address| route.prefix.contains(&address)) {
                 continue;
@@ -70,15 +70,34 @@ pub(crate) fn routes_are_learned(cluster: &Cluster) -> Result<()> {
             learned += 1;
         }
     }
-    ensure!(learned >= 12, "nodes hold only {learned} routes to others' pods");
+    let blocks = cluster.families.len() * cluster.nodes.len();
+    ensure!(
+        learned >= blocks * (cluster.nodes.len() - 1),
+        "nodes hold only {learned} routes to others' pods"
+    );
+    let mut known = 0;
     for route in cluster.router.routes()? {
-        let pods = cluster.web.iter().flat_map(|pod| FAMILIES.map(|family| pod.addresses.get(family)));
+        let pods = cluster
+            .web
+            .iter()
+            .flat_map(|pod| cluster.families.iter().map(|family| pod.addresses.get(*family)));
         if pods.into_iter().any(|address| route.prefix.contains(&address)) {
-            let by_hand = KERNEL_AND_ADMINISTRATOR.contains(&route.protocol);
-            ensure!(!by_hand, "the router was told of {} by protocol {}", route.prefix, route.protocol);
+            let what = format!("the router's protocol of {}", route.prefix);
+            same(what, &route.protocol, &protocol(cluster.router_kind))?;
+            known += 1;
         }
     }
+    ensure!(known >= blocks, "the router holds only {known} routes to pods");
     Ok(())
+}
+
+/// What a router's routes carry in its kernel.
+fn protocol(router: RouterKind) -> u8 {
+    match router {
+        RouterKind::Muslin => OUR_PROTOCOL,
+        RouterKind::Bird => 12,
+        RouterKind::Frr => 186,
+    }
 }
 
 /// Octets that one node's link carries in the middle of the test.
@@ -156,7 +175,7 @@ pub(crate) fn egress(cluster: &Cluster) -> Result<()> {
     for pod in &cluster.web {
         let (name, _, addresses) =
             cluster.nodes.iter().find(|(name, ..)| *name == pod.node).context("the pod's node")?;
-        for family in FAMILIES {
+        for &family in cluster.families {
             let outside = cluster.outside_address.get(family);
             let seen = seen_by_listener(&pod.network, &cluster.outside, outside)?;
             same(format!("a pod of {name}, as seen outside"), &seen, &addresses.get(family))?;
@@ -164,6 +183,18 @@ pub(crate) fn egress(cluster: &Cluster) -> Result<()> {
                 let seen = seen_by_listener(&pod.network, namespace, addresses.get(family))?;
                 same(format!("{}, as seen by {node}", pod.name), &seen, &pod.addresses.get(family))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Nobody translates what comes from there.
+pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
+    for pod in &cluster.web {
+        for &family in cluster.families {
+            let to = (pod.addresses.get(family), PORT).into();
+            let seen = client_address(&cluster.outside, to)?;
+            same("the source outside", &seen, &cluster.outside_address.get(family))?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use muslin_lab::{Dual, ProxyMode};
 use muslin_netns::Namespace;
 
-use crate::cluster::{Cluster, FAMILIES, eventually};
+use crate::cluster::{Cluster, eventually};
 use crate::http::{client_address, get, host_name, name_and_client, same};
 
 /// Most questions until every endpoint has answered one.
@@ -34,7 +34,7 @@ metadata:
   name: {name}
 spec:
   selector: {{{selector}}}
-  ipFamilyPolicy: RequireDualStack
+  ipFamilyPolicy: PreferDualStack
   ports: [{{name: http, port: 80, targetPort: http}}]
 {more}"
     )
@@ -43,7 +43,7 @@ spec:
 pub(crate) fn cluster_ip(cluster: &Cluster) -> Result<()> {
     cluster.kubectl.apply(&service("plain", "app: web", ""))?;
     let addresses = cluster.cluster_ips("plain")?;
-    for family in FAMILIES {
+    for &family in cluster.families {
         let to: SocketAddr = (addresses.get(family), 80).into();
         let pods = cluster.one_per_node();
         let pods = pods.iter().map(|pod| &pod.network);
@@ -60,7 +60,7 @@ pub(crate) fn node_port(cluster: &Cluster) -> Result<()> {
     cluster.kubectl.apply(&service("node-port", "app: web", "  type: NodePort\n"))?;
     let port = port_of_nodes(cluster, "node-port")?;
     for (_, _, addresses) in &cluster.nodes {
-        for family in FAMILIES {
+        for &family in cluster.families {
             let to: SocketAddr = (addresses.get(family), port).into();
             eventually(|| host_name(&cluster.outside, to))?;
             everybody(&cluster.outside, to, cluster.web.len())?;
@@ -81,13 +81,13 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
     let ips = format!("  externalIPs: [\"{}\", \"{}\"]\n", external.v4, external.v6);
     cluster.kubectl.apply(&service("external", "app: web", &ips))?;
     for addresses in [external, cluster.cluster_ips("external")?] {
-        for family in FAMILIES {
+        for &family in cluster.families {
             let to: SocketAddr = (addresses.get(family), 80).into();
             // Every kube-proxy has to know it: which node a question comes to, is the router's choice.
             eventually(|| everybody(&cluster.outside, to, cluster.web.len()))?;
         }
     }
-    for family in FAMILIES {
+    for &family in cluster.families {
         same("ways to an external IP", &ways(cluster, external.get(family))?.len(), &cluster.nodes.len())?;
     }
     cluster.kubectl.run(&["delete", "service", "external"])?;
@@ -96,10 +96,9 @@ pub(crate) fn from_outside(cluster: &Cluster) -> Result<()> {
 
 /// Gives a Service the addresses that a controller of others would.
 pub(crate) fn publish(cluster: &Cluster, service: &str, addresses: Dual) -> Result<()> {
-    let status = serde_json::json!({"status": {"loadBalancer": {"ingress": [
-        {"ip": addresses.v4}, {"ip": addresses.v6},
-    ]}}})
-    .to_string();
+    let ingress = cluster.families.iter().map(|family| serde_json::json!({"ip": addresses.get(*family)}));
+    let ingress: Vec<_> = ingress.collect();
+    let status = serde_json::json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
     let patch = ["patch", "service", service, "--subresource=status", "--type=merge", "--patch", &status];
     cluster.kubectl.run(&patch)?;
     Ok(())
@@ -114,17 +113,30 @@ pub(crate) fn ways(cluster: &Cluster, address: IpAddr) -> Result<BTreeSet<String
 pub(crate) fn ways_to(cluster: &Cluster, prefix: IpNet) -> Result<BTreeSet<String>> {
     let routes = cluster.router.routes()?;
     let hops = routes.iter().filter(|route| route.prefix == prefix).flat_map(|route| &route.next_hops);
+    if cluster.lab().fabric().is_one_link() {
+        return hops.filter_map(|hop| hop.gateway).map(|gateway| whose(cluster, gateway)).collect();
+    }
     let links: BTreeSet<u32> = hops.map(|hop| hop.interface).collect();
     // Its links are named for the nodes. Of IPv6 a gateway may be a link-local address, which tells nothing.
     let names = cluster.router.links()?.into_iter().filter(|link| links.contains(&link.index));
     Ok(names.map(|link| link.name).collect())
 }
 
+/// The node with this address on the link that all share.
+pub(crate) fn whose(cluster: &Cluster, address: IpAddr) -> Result<String> {
+    for (name, node, _) in &cluster.nodes {
+        if node.addresses("eth0")?.iter().any(|own| own.addr() == address) {
+            return Ok(name.clone());
+        }
+    }
+    anyhow::bail!("{address} is no node's")
+}
+
 pub(crate) fn load_balancer_cluster(cluster: &Cluster) -> Result<()> {
     let addresses = Dual { v4: "192.0.2.20".parse()?, v6: "2001:db8:2::20".parse()? };
     cluster.kubectl.apply(&service("balanced", "app: web", "  type: LoadBalancer\n"))?;
     publish(cluster, "balanced", addresses)?;
-    for family in FAMILIES {
+    for &family in cluster.families {
         let to: SocketAddr = (addresses.get(family), 80).into();
         eventually(|| {
             same("ways to a load-balancer IP", &ways(cluster, to.ip())?.len(), &cluster.nodes.len())
@@ -143,7 +155,7 @@ pub(crate) fn load_balancer_local(cluster: &Cluster) -> Result<()> {
     let local = "  type: LoadBalancer\n  externalTrafficPolicy: Local\n";
     cluster.kubectl.apply(&service("local", "chosen: \"yes\"", local))?;
     publish(cluster, "local", addresses)?;
-    for family in FAMILIES {
+    for &family in cluster.families {
         let to: SocketAddr = (addresses.get(family), 80).into();
         let way = BTreeSet::from([pod.node.clone()]);
         eventually(|| same("ways to a local load-balancer IP", &ways(cluster, to.ip())?, &way))?;
@@ -180,7 +192,7 @@ pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
     let local = "  type: LoadBalancer\n  externalTrafficPolicy: Local\n";
     cluster.kubectl.apply(&service("local-everywhere", "app: web", local))?;
     publish(cluster, "local-everywhere", addresses)?;
-    for family in FAMILIES {
+    for &family in cluster.families {
         let to: SocketAddr = (addresses.get(family), 80).into();
         eventually(|| same("ways to a local Service", &ways(cluster, to.ip())?.len(), &cluster.nodes.len()))?;
         // A kube-proxy knows the Service some time after the router does.
@@ -197,7 +209,7 @@ pub(crate) fn local_everywhere(cluster: &Cluster) -> Result<()> {
     // A node that is to get no traffic of load balancers is no way any more, for as long as it has the label.
     let await_ways = |count: usize| {
         eventually(|| {
-            for family in FAMILIES {
+            for &family in cluster.families {
                 same("ways to a local Service", &ways(cluster, addresses.get(family))?.len(), &count)?;
             }
             Ok(())
@@ -222,7 +234,7 @@ pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
     let by_node = cluster.nodes.iter().map(|(_, _, node)| (&cluster.outside, *node, port));
     let mut asked = 0;
     for (from, addresses, port) in by_cluster_ip.chain(by_node) {
-        for family in FAMILIES {
+        for &family in cluster.families {
             let to: SocketAddr = (addresses.get(family), port).into();
             let first = eventually(|| host_name(from, to))?;
             for _ in 0..20 {
@@ -231,5 +243,5 @@ pub(crate) fn affinity(cluster: &Cluster) -> Result<()> {
             asked += 1;
         }
     }
-    same("who asked", &asked, &(4 * cluster.nodes.len()))
+    same("who asked", &asked, &(2 * cluster.families.len() * cluster.nodes.len()))
 }

@@ -31,9 +31,11 @@ struct Flow {
 }
 
 impl Traffic {
-    /// Begins to send from `a` to an echo in `b` in both families: everything goes both ways.
+    /// Begins to send from `a` to an echo in `b` in the families that it has: everything goes both ways.
     pub(crate) fn start(a: &Pod, b: &Pod) -> Result<Self> {
-        Self::of(a, b, &FAMILIES)
+        let has = |family: &Family| !b.addresses.get(*family).is_unspecified();
+        let families: Vec<Family> = FAMILIES.into_iter().filter(has).collect();
+        Self::of(a, b, &families)
     }
 
     /// The same in some families.

@@ -26,7 +26,7 @@ const SAME_AGAIN: Duration = Duration::from_mins(1);
 const WRONG_ASN: u32 = 64999;
 
 /// What `kubectl get` prints for people: for each object, its cells by their headings.
-fn table(cluster: &Cluster, kind: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+pub(crate) fn table(cluster: &Cluster, kind: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let text = cluster.kubectl.run(&["get", kind])?;
     let mut lines = text.lines();
     let headings: Vec<&str> = lines.next().context("kubectl prints nothing")?.split_whitespace().collect();
@@ -41,12 +41,12 @@ fn table(cluster: &Cluster, kind: &str) -> Result<BTreeMap<String, BTreeMap<Stri
     rows.collect()
 }
 
-fn cell<'a>(row: &'a BTreeMap<String, String>, heading: &str) -> Result<&'a str> {
+pub(crate) fn cell<'a>(row: &'a BTreeMap<String, String>, heading: &str) -> Result<&'a str> {
     row.get(heading).map(String::as_str).with_context(|| format!("no column {heading} in {row:?}"))
 }
 
 /// The row of each node agrees with the node's agent.
-fn rows_agree(cluster: &Cluster) -> Result<()> {
+pub(crate) fn rows_agree(cluster: &Cluster) -> Result<()> {
     let rows = table(cluster, "nodenetworkstatuses.muslin.dev")?;
     same(
         "rows",
