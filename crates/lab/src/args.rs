@@ -247,3 +247,53 @@ impl BuildArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        lab: LabArgs,
+    }
+
+    fn asked(words: &str) -> Result<KubernetesRequest, String> {
+        let words = ["lab", "--kubernetes"].into_iter().chain(words.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        line.lab.kubernetes().map(Option::unwrap).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_cluster_is_behind_one_router_or_on_one_link_in_the_families_that_were_asked_for() {
+        let usual = KubernetesTopology::Named {
+            wiring: Topology::Tor,
+            nodes: 3,
+            router: RouterKind::Muslin,
+            families: Families::Dual,
+        };
+        assert_eq!(asked("").unwrap().topology, usual);
+        let mesh = KubernetesTopology::Named {
+            wiring: Topology::Mesh,
+            nodes: 4,
+            router: RouterKind::Bird,
+            families: Families::Ipv6,
+        };
+        let words = "--topology mesh --nodes 4 --router bird --families ipv6";
+        assert_eq!(asked(words).unwrap().topology, mesh);
+    }
+
+    #[test]
+    fn what_does_not_go_with_a_cluster_is_refused_with_what_does() {
+        for shape in ["dual-tor", "reflector", "unnumbered"] {
+            let error = asked(&format!("--topology {shape}")).unwrap_err();
+            assert!(error.contains("tor") && error.contains("mesh"), "{error}");
+        }
+        let error = asked("--topology a.clab.yml --families ipv6").unwrap_err();
+        assert!(error.contains("--families does not go with a topology file"), "{error}");
+    }
+}

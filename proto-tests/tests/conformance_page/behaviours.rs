@@ -158,6 +158,7 @@ pub(crate) const FAULTS: &[(u8, &str)] = &[
     (41, "Memory runs out"),
     (42, "One of five thousand Services flaps"),
     (43, "The last local endpoint of a Service goes"),
+    (44, "Both route reflectors are killed"),
     (45, "Peers do not come back after a restart"),
     (46, "Muslin is removed"),
     (47, "A hostile pod"),

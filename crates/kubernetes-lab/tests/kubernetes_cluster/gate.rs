@@ -45,7 +45,7 @@ impl<'a> Silence<'a> {
     }
 }
 
-fn nft(at: &Namespace, rules: &str) -> Result<()> {
+pub(crate) fn nft(at: &Namespace, rules: &str) -> Result<()> {
     let mut child = at.spawn(Command::new("nft").arg(rules))?;
     ensure!(child.wait()?.success(), "nft refused: {rules}");
     Ok(())

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "what was counted is said beside the verdict")]
 
 mod advertise;
+mod alone;
 mod builds;
 mod cluster;
 mod disturb;
@@ -125,7 +126,7 @@ const MESH: &[(&str, Test)] = &[
     ("a_load_balancer_ip_is_reached_from_outside_over_all_nodes", services::load_balancer_cluster),
     ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
     ("names_of_services_and_pods_resolve", dns::names),
-    ("fault_01_a_killed_agent_loses_no_packet", disturb::kill_agent),
+    ("fault_01_a_killed_agent_of_a_mesh_loses_no_packet", mesh::kill_agent),
     ("nodes_labelled_as_reflectors_take_the_mesh_over_without_a_lost_packet", reflectors::take_over),
     ("fault_44_reflectors_killed_at_once_lose_no_packet", reflectors::killed),
     ("the_mesh_is_back_without_a_lost_packet_when_the_labels_go", reflectors::give_back),

@@ -9,7 +9,9 @@ use muslin_lab::Family;
 use muslin_netns::Namespace;
 use serde_json::Value;
 
+use crate::alone::Alone;
 use crate::cluster::{Cluster, eventually};
+use crate::disturb;
 use crate::faults::node_blocks;
 use crate::http::same;
 use crate::pods::{self, OUR_PROTOCOL};
@@ -139,6 +141,11 @@ pub(crate) fn straight(cluster: &Cluster) -> Result<()> {
         }
     }
     pods::across_nodes(cluster)
+}
+
+pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
+    let _alone = Alone::begin(cluster)?;
+    disturb::kill_agent(cluster)
 }
 
 /// On nodes and pods, and in what is told of them; each node has an identifier of its own, whatever its addresses are.

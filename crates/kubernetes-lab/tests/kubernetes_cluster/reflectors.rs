@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use muslin_kubernetes_lab::poll::{self, rest};
 
+use crate::alone::Alone;
 use crate::cluster::{Cluster, eventually};
 use crate::disturb::{CALM, agents_ready, kill_agent_of, restarts};
 use crate::http::same;
@@ -18,45 +19,6 @@ const PAIR: [&str; 2] = ["n3", "n4"];
 const HANDOVER: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The router on the link tells every node of the others' pods as well, and would be the way where a node's is missing.
-const FILTER: &str = "apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata:
-  name: nothing-back
-spec:
-  import:
-  - action: Reject
-";
-
-/// Nobody knows the way to pods but by sessions between nodes, until this is undone.
-fn alone(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl.apply(FILTER)?;
-    filter_peers(cluster, &serde_json::json!(["nothing-back"]))?;
-    for index in 0..cluster.nodes.len() {
-        eventually(|| {
-            let said = status::agent(cluster, index)?;
-            let peers = said["peers"].as_array().context("the agent has no peers")?;
-            let router =
-                peers.iter().filter(|peer| peer["key"].as_str().is_some_and(|key| key.contains("gateway")));
-            for peer in router {
-                let families = peer["families"].as_array().context("a session without families")?;
-                let accepted: u64 = families.iter().filter_map(|family| family["accepted"].as_u64()).sum();
-                same("accepted routes of the router", &accepted, &0)?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-fn filter_peers(cluster: &Cluster, filters: &serde_json::Value) -> Result<()> {
-    let peers = cluster.kubectl.run(&["get", "bgppeers.muslin.dev", "--output=name"])?;
-    let patch = serde_json::json!({"spec": {"filters": filters}}).to_string();
-    let peers: Vec<&str> = peers.lines().collect();
-    cluster.kubectl.run(&[&["patch"], &*peers, &["--type=merge", "--patch", &patch]].concat())?;
-    Ok(())
-}
 
 /// Between clients, between a client and a reflector, and between reflectors.
 fn everywhere(cluster: &Cluster) -> Result<Vec<Traffic>> {
@@ -118,8 +80,8 @@ fn all_restarts(cluster: &Cluster) -> Result<Vec<u64>> {
 }
 
 pub(crate) fn take_over(cluster: &Cluster) -> Result<()> {
+    let _alone = Alone::begin(cluster)?;
     reflect(cluster, &[])?;
-    alone(cluster)?;
     let before = all_restarts(cluster)?;
     let traffic = everywhere(cluster)?;
     rest(CALM);
@@ -130,7 +92,7 @@ pub(crate) fn take_over(cluster: &Cluster) -> Result<()> {
 }
 
 pub(crate) fn killed(cluster: &Cluster) -> Result<()> {
-    alone(cluster)?;
+    let _alone = Alone::begin(cluster)?;
     reflect(cluster, &PAIR)?;
     let traffic = everywhere(cluster)?;
     rest(CALM);
@@ -146,13 +108,12 @@ pub(crate) fn killed(cluster: &Cluster) -> Result<()> {
 }
 
 pub(crate) fn give_back(cluster: &Cluster) -> Result<()> {
-    alone(cluster)?;
+    let _alone = Alone::begin(cluster)?;
     reflect(cluster, &PAIR)?;
     let before = all_restarts(cluster)?;
     let traffic = everywhere(cluster)?;
     rest(CALM);
     reflect(cluster, &[])?;
     finish(traffic)?;
-    same("restarts of agents", &all_restarts(cluster)?, &before)?;
-    filter_peers(cluster, &serde_json::Value::Null)
+    same("restarts of agents", &all_restarts(cluster)?, &before)
 }

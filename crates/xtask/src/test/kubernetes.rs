@@ -1,5 +1,6 @@
 //! The Kubernetes tier: the product, as its users get it, on a real control plane with real nodes.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -9,10 +10,10 @@ use anyhow::{Result, bail};
 use super::ahead::Ahead;
 use super::{NEEDS_HELM, Tier, integration_tests};
 use crate::image;
-use crate::packages::{self, CNI_PLUGINS, ETCD, FAKETIME, FRR, NFTABLES, Package};
+use crate::packages::{self, BIRD, CNI_PLUGINS, ETCD, FAKETIME, FRR, NFTABLES, Package};
 use crate::shell::{self, Count, Enter, cargo};
 
-const PACKAGES: [Package; 12] = [
+const PACKAGES: [Package; 13] = [
     // Kubernetes' own tests call these in pods.
     Package { name: "bind9-dnsutils", file: "/usr/bin/dig" },
     Package { name: "netcat-openbsd", file: "/usr/bin/nc.openbsd" },
@@ -21,6 +22,7 @@ const PACKAGES: [Package; 12] = [
     Package { name: "iproute2", file: "/usr/bin/ip" },
     Package { name: "iptables", file: "/usr/sbin/iptables" },
     Package { name: "runc", file: "/usr/sbin/runc" },
+    BIRD,
     CNI_PLUGINS,
     ETCD,
     FAKETIME,
@@ -30,10 +32,13 @@ const PACKAGES: [Package; 12] = [
 
 /// What a cluster is made of, and how many of the tests are run on it.
 struct Shape {
+    topology: &'static str,
     router: &'static str,
+    families: &'static str,
     proxy_mode: &'static str,
     /// `all`, or `packets` for those whose outcome another router, kube-proxy mode or build of ours could change, or
-    /// `builds` for these and an upgrade from the image to the lab's own build.
+    /// `builds` for these and an upgrade from the image to the lab's own build, or `mesh` for what nodes on one link and
+    /// route reflectors have of their own, and packets.
     tests: &'static str,
     build: Build,
 }
@@ -47,10 +52,22 @@ enum Build {
     GivenAway,
 }
 
-const SHAPES: [Shape; 3] = [
-    Shape { router: "muslin", proxy_mode: "nftables", tests: "all", build: Build::Lab },
-    Shape { router: "frr", proxy_mode: "iptables", tests: "builds", build: Build::GivenAway },
-    Shape { router: "muslin", proxy_mode: "ipvs", tests: "packets", build: Build::Lab },
+/// Every node behind our router, as most tests want it.
+const TOR: Shape = Shape {
+    topology: "tor",
+    router: "muslin",
+    families: "dual",
+    proxy_mode: "nftables",
+    tests: "all",
+    build: Build::Lab,
+};
+
+const SHAPES: [Shape; 4] = [
+    TOR,
+    Shape { router: "frr", proxy_mode: "iptables", tests: "builds", build: Build::GivenAway, ..TOR },
+    // Without IPv4 nothing can be there by it: what holds here, holds by IPv6.
+    Shape { topology: "mesh", router: "bird", families: "ipv6", tests: "mesh", ..TOR },
+    Shape { proxy_mode: "ipvs", tests: "packets", ..TOR },
 ];
 
 /// What `cargo xtask e2e` may be told.
@@ -95,7 +112,7 @@ pub(super) fn run(count: &mut Count, ahead: &mut Ahead) -> Result<()> {
             continue;
         }
         let start = Instant::now();
-        println!("router {}, kube-proxy with {}, {} tests", shape.router, shape.proxy_mode, shape.tests);
+        println!("{shape}");
         let tested = shape.image(&lab).and_then(|image| shape.run(&lab.muslin, &image, count));
         if let Err(error) = tested {
             failed = Some(error);
@@ -106,6 +123,13 @@ pub(super) fn run(count: &mut Count, ahead: &mut Ahead) -> Result<()> {
     let mut chart = cargo(["test", "--workspace", "--locked", "--bin", "xtask", NEEDS_HELM]);
     let chart = shell::run_tests(&mut chart, count);
     failed.map_or(chart, Err)
+}
+
+impl Display for Shape {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { topology, router, families, proxy_mode, tests, .. } = self;
+        write!(f, "{topology} with the router {router}, {families}, kube-proxy with {proxy_mode}, {tests} tests")
+    }
 }
 
 impl Shape {
@@ -132,6 +156,7 @@ impl Shape {
         };
         tests.env("MUSLIN_BIN", muslin).env("MUSLIN_IMAGE", image).env("RUST_LIB_BACKTRACE", "0");
         tests.env("MUSLIN_ROUTER", self.router).env("MUSLIN_PROXY_MODE", self.proxy_mode);
+        tests.env("MUSLIN_TOPOLOGY", self.topology).env("MUSLIN_FAMILIES", self.families);
         tests.env("MUSLIN_TESTS", self.tests);
         Ok(tests)
     }
