@@ -369,7 +369,8 @@ spec:
 
 fn items(lab: &Blueprint, prefix: &str, range: DualNet) -> String {
     let families = lab.families.all().iter();
-    families.map(|family| format!("\n{prefix}\"{}\"", range.get(*family))).collect()
+    let items = families.map(|family| format!("\n{prefix}\"{}\"", range.get(*family)));
+    items.collect::<Vec<_>>().concat()
 }
 
 fn documents(documents: impl IntoIterator<Item = String>) -> String {

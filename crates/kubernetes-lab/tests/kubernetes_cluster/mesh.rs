@@ -117,7 +117,7 @@ fn is_a_mesh(cluster: &Cluster) -> Result<()> {
     let wanted = wanted(cluster, &[]);
     eventually(|| same("sessions", &sessions(cluster)?, &wanted))?;
     eventually(|| same("sessions that are told", &told(cluster)?, &wanted))?;
-    rows_agree(cluster)?;
+    eventually(|| rows_agree(cluster))?;
     for (name, row) in table(cluster, "nodenetworkstatuses.muslin.dev")? {
         same(format!("READY of {name}"), &cell(&row, "READY")?, &"True")?;
     }
@@ -150,7 +150,7 @@ pub(crate) fn kill_agent(cluster: &Cluster) -> Result<()> {
 
 /// On nodes and pods, and in what is told of them; each node has an identifier of its own, whatever its addresses are.
 pub(crate) fn families(cluster: &Cluster) -> Result<()> {
-    let wanted = BTreeSet::from_iter(cluster.families.iter().copied());
+    let wanted: BTreeSet<Family> = cluster.families.iter().copied().collect();
     let of = |found: &[IpAddr]| found.iter().copied().map(Family::of).collect::<BTreeSet<_>>();
     let nodes = cluster.nodes.iter().map(|(_, namespace, _)| namespace);
     for host in nodes.chain(cluster.web.iter().map(|pod| &pod.network)) {

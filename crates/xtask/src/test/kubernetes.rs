@@ -128,7 +128,10 @@ pub(super) fn run(count: &mut Count, ahead: &mut Ahead) -> Result<()> {
 impl Display for Shape {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { topology, router, families, proxy_mode, tests, .. } = self;
-        write!(f, "{topology} with the router {router}, {families}, kube-proxy with {proxy_mode}, {tests} tests")
+        write!(
+            f,
+            "{topology} with the router {router}, {families}, kube-proxy with {proxy_mode}, {tests} tests"
+        )
     }
 }
 
