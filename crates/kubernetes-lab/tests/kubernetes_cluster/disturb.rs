@@ -158,7 +158,7 @@ fn goes_on_without(cluster: &Cluster, balanced: Dual) -> Result<()> {
         let Ok(looked) = watch.join() else { bail!("the watching thread panicked") };
         Ok::<_, anyhow::Error>((made?, looked?))
     })?;
-    fs::write(static_pods(cluster, 0).join("static.yaml"), of_the_node())?;
+    fs::write(static_pods(cluster, 0).join("static.yaml"), of_the_node("static"))?;
     let pods = cluster.one_per_node();
     for family in FAMILIES {
         for (a, b) in [(0, 1), (1, 2), (2, 0)] {
@@ -198,7 +198,7 @@ fn pods_come_and_go(
     killed: Instant,
     all_is_there: impl Fn() -> Result<()>,
 ) -> Result<u32> {
-    comes_and_goes(cluster, 0)?;
+    comes_and_goes(cluster, 0, 0)?;
     status::converged(cluster, 1, || killed.elapsed())?;
     for session in eventually(|| status::established(cluster, 1))? {
         let peer = &session["gracefulRestart"]["peer"];
@@ -210,7 +210,7 @@ fn pods_come_and_go(
     let mut made = 1;
     // The new agent's node takes pods as well.
     for node in (0..cluster.nodes.len()).cycle().skip(1) {
-        comes_and_goes(cluster, node)?;
+        comes_and_goes(cluster, node, made)?;
         all_is_there()?;
         made += 1;
         if killed.elapsed() > AWAY {
@@ -221,12 +221,12 @@ fn pods_come_and_go(
 }
 
 /// A pod that a kubelet knows without the API server.
-fn of_the_node() -> String {
+fn of_the_node(name: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Pod
 metadata:
-  name: static
+  name: {name}
   labels: {{app: static}}
 spec:
   terminationGracePeriodSeconds: 0
@@ -245,10 +245,12 @@ fn static_pods(cluster: &Cluster, node: usize) -> PathBuf {
 }
 
 /// A pod of a node's own is made, answers a pod of the next node, and is removed.
-fn comes_and_goes(cluster: &Cluster, node: usize) -> Result<()> {
-    let file = static_pods(cluster, node).join("static.yaml");
+fn comes_and_goes(cluster: &Cluster, node: usize, number: u32) -> Result<()> {
+    // Never the one before: a kubelet lets a container that comes again wait for longer each time.
+    let name = format!("static-{number}");
+    let file = static_pods(cluster, node).join(format!("{name}.yaml"));
     let before = single_routes(cluster, node)?;
-    fs::write(&file, of_the_node())?;
+    fs::write(&file, of_the_node(&name))?;
     let new = eventually(|| {
         let now = single_routes(cluster, node)?;
         let new: Vec<IpAddr> = now.difference(&before).copied().collect();
@@ -257,7 +259,7 @@ fn comes_and_goes(cluster: &Cluster, node: usize) -> Result<()> {
     })?;
     let asks = cluster.one_per_node()[(node + 1) % cluster.nodes.len()];
     for address in new {
-        eventually(|| host_name(&asks.network, (address, PORT).into()))?;
+        eventually(|| host_name(&asks.network, (address, PORT).into())).context(name.clone())?;
     }
     fs::remove_file(file)?;
     eventually(|| same("addresses of pods", &single_routes(cluster, node)?, &before))
