@@ -41,6 +41,11 @@ impl Mirror {
         self.view = view;
     }
 
+    /// Whether the view is this one.
+    pub(crate) fn has(&self, view: &KernelView) -> bool {
+        self.view == *view
+    }
+
     /// An empty mirror, to be filled by a full read.
     pub(crate) fn fresh(&self) -> Self {
         Self::new(self.protocol)

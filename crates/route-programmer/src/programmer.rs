@@ -11,6 +11,7 @@
 //! A full command channel makes callers wait. Nothing queues behind it: changes are taken into the
 //! desired set at once, where a later one for the same prefix takes the place of an earlier one.
 
+mod audit;
 mod intake;
 mod task;
 

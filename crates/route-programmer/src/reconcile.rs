@@ -9,10 +9,12 @@
 //!
 //! Each prefix has a slot with both sides; a slot whose sides differ is queued, and one look at it gives at
 //! most one operation. What is not known for certain (a refusal that contradicts what we believe, a link
-//! that took routes with it in silence) asks for a full read instead of a guess.
+//! that took routes with it in silence) asks for a full read instead of a guess. An audit asks for one too, if it finds
+//! what is not as it is known to be.
 //!
 //! Outcomes of a batch are handed back before the next input.
 
+mod audit;
 mod events;
 mod foreign;
 mod objects;
@@ -32,6 +34,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+pub(crate) use audit::Audit;
 pub(crate) use events::Change;
 pub(crate) use operation::{Operation, Outcome};
 pub(crate) use resync::Resync;
@@ -43,7 +46,7 @@ use crate::status::{Adopted, Clash, Counters, ProgrammerEvent};
 use crate::wire::constants::IP6_RT_PRIO_USER;
 use foreign::Foreign;
 use paths::{PathId, Paths};
-use slot::{Actual, Entry, RouteRefusal, Slot};
+use slot::{Actual, CHANGED, Entry, RouteRefusal, Slot};
 
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 pub(crate) type Set<K> = hashbrown::HashSet<K, foldhash::fast::RandomState>;
@@ -69,6 +72,9 @@ pub(crate) struct Reconciler {
     started: bool,
     generation: u32,
     wants_resync: bool,
+    wants_audit: bool,
+    /// An audit is under way: what was deleted since may still be told of, so it is not forgotten.
+    auditing: bool,
     next_audit: Instant,
     desired: usize,
     present: usize,
@@ -101,6 +107,8 @@ impl Reconciler {
             started: false,
             generation: 0,
             wants_resync: true,
+            wants_audit: false,
+            auditing: false,
             desired: 0,
             present: 0,
             unclaimed: 0,
@@ -231,6 +239,11 @@ impl Reconciler {
         self.config.resilience
     }
 
+    /// Whether what is known is to be compared with the kernel's state.
+    pub(crate) fn wants_audit(&self) -> bool {
+        self.wants_audit
+    }
+
     /// Whether the kernel's state must be read before anything else is done.
     pub(crate) fn wants_resync(&self) -> bool {
         self.wants_resync
@@ -258,8 +271,12 @@ impl Reconciler {
         }
     }
 
-    /// True when the slot rests with it.
+    /// Something became of a route; true when the slot rests with it.
     fn set_actual(&mut self, prefix: IpNet, actual: Actual) -> bool {
+        self.place(prefix, actual, self.generation.wrapping_add(CHANGED))
+    }
+
+    fn place(&mut self, prefix: IpNet, actual: Actual, generation: u32) -> bool {
         let Some(slot) = self.slots.get_mut(&prefix) else { return true };
         if let Actual::Present(entry) = actual {
             self.paths.retain(entry.path);
@@ -270,6 +287,7 @@ impl Reconciler {
         self.present -= usize::from(slot.actual != Actual::Absent);
         self.present += usize::from(actual != Actual::Absent);
         slot.actual = actual;
+        slot.generation = generation;
         if actual == Actual::Absent && std::mem::take(&mut slot.unclaimed) {
             self.unclaimed -= 1;
         }

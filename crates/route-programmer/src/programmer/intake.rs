@@ -48,6 +48,7 @@ impl Task {
 
     /// Reads everything: the view and our own routes and next-hop objects.
     pub(super) async fn resync(&mut self) -> io::Result<()> {
+        self.abandon_audit()?;
         for attempt in 1..=READS {
             if self.read_all().await? == End::Complete {
                 return Ok(());
@@ -60,45 +61,52 @@ impl Task {
 
     async fn read_all(&mut self) -> io::Result<End> {
         let mut mirror = self.mirror.fresh();
-        let mut interrupted = false;
-        let mut note = |end: End| {
-            interrupted |= end == End::Interrupted;
-            end != End::Unsupported
-        };
+        let (surroundings, objects) = self.read_surroundings(&mut mirror).await?;
+        let mut interrupted = surroundings == End::Interrupted;
+
+        let mut resync = self.reconciler.begin_resync(objects.as_deref());
+        match self.read_routes(&mut mirror, &mut resync).await {
+            Ok(end) => interrupted |= end == End::Interrupted,
+            Err(error) => {
+                self.reconciler.abandon_resync(resync);
+                return Err(error);
+            }
+        }
+        self.reconciler.end_resync(resync);
+        self.mirror.replace(mirror.into_view());
+        Ok(if interrupted { End::Interrupted } else { End::Complete })
+    }
+
+    /// Reads all but routes: for the view, and the kernel's next-hop objects; nothing when it has no such thing.
+    pub(super) async fn read_surroundings(
+        &mut self,
+        mirror: &mut Mirror,
+    ) -> io::Result<(End, Option<Vec<NextHopMessage>>)> {
         let links = self.reader.dump(Dump::Links, |message| {
             if let Some(link) = parse_link(message.body) {
                 mirror.link(&link, Presence::Here);
             }
         });
-        note(links.await?);
+        let mut interrupted = links.await? == End::Interrupted;
         let addresses = self.reader.dump(Dump::Addresses, |message| {
             if let Some(address) = parse_address(message.body) {
                 mirror.address(address, Presence::Here);
             }
         });
-        note(addresses.await?);
+        interrupted |= addresses.await? == End::Interrupted;
         let neighbours = self.reader.dump(Dump::Neighbours, |message| {
             if let Some(router) = parse_router(message.body) {
                 mirror.router(router, Presence::Here);
             }
         });
-        note(neighbours.await?);
+        interrupted |= neighbours.await? == End::Interrupted;
         let mut objects = Vec::new();
         let next_hops =
             self.reader.dump(Dump::NextHops, |message| objects.extend(NextHopMessage::parse(message.body)));
-        let supported = note(next_hops.await?);
-
-        let mut resync = self.reconciler.begin_resync(supported.then_some(&objects));
-        match self.read_routes(&mut mirror, &mut resync).await {
-            Ok(end) => note(end),
-            Err(error) => {
-                self.reconciler.abandon_resync(resync);
-                return Err(error);
-            }
-        };
-        self.reconciler.end_resync(resync);
-        self.mirror.replace(mirror.into_view());
-        Ok(if interrupted { End::Interrupted } else { End::Complete })
+        let next_hops = next_hops.await?;
+        interrupted |= next_hops == End::Interrupted;
+        let end = if interrupted { End::Interrupted } else { End::Complete };
+        Ok((end, (next_hops != End::Unsupported).then_some(objects)))
     }
 
     async fn read_routes(&mut self, mirror: &mut Mirror, resync: &mut Resync) -> io::Result<End> {

@@ -9,6 +9,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Command;
+use super::audit::Auditing;
 use crate::config::ProgrammerConfig;
 use crate::dump::Reader;
 use crate::mirror::Mirror;
@@ -27,6 +28,8 @@ const COMMANDS_AT_ONCE: usize = 16;
 const REST: u32 = 4;
 /// Rest after a read or a write that failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// Batches between two stretches of an audit while there is much to do.
+const BATCHES_PER_STRETCH: u32 = 16;
 /// Batches between two publications of the status while there is much to do.
 const BATCHES_PER_STATUS: u32 = 64;
 
@@ -45,6 +48,8 @@ pub(super) struct Task {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) monitor: AsyncFd<RouteSocket>,
+    /// The audit under way.
+    pub(super) auditing: Option<Auditing>,
     commands: mpsc::Receiver<Command>,
     outputs: Outputs,
     settling: Vec<oneshot::Sender<Arc<Status>>>,
@@ -78,6 +83,7 @@ impl Task {
             monitor,
             writer,
             reader: Reader::open()?,
+            auditing: None,
             commands,
             outputs,
             settling: Vec::new(),
@@ -128,6 +134,9 @@ impl Task {
                 if self.batches.is_multiple_of(BATCHES_PER_STATUS) {
                     self.publish_status();
                 }
+                if self.batches.is_multiple_of(BATCHES_PER_STRETCH) {
+                    self.audit().await;
+                }
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -137,6 +146,10 @@ impl Task {
             self.publish_status();
             if !self.reconciler.wants_resync() {
                 self.answer_settling();
+            }
+            if self.audit().await {
+                tokio::task::yield_now().await;
+                continue;
             }
             if self.wait().await.is_err() {
                 return;

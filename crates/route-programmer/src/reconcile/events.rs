@@ -103,7 +103,7 @@ impl Reconciler {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if now >= self.next_audit {
             self.next_audit = now + self.config.audit_interval;
-            self.wants_resync = true;
+            self.wants_audit = true;
         }
     }
 }

@@ -96,6 +96,11 @@ impl Foreign {
         self.routes.get(&prefix).is_some_and(|keys| keys.iter().any(|key| key.metric == metric))
     }
 
+    /// Whether others have the same routes here and there.
+    pub(crate) fn has_the_routes_of(&self, other: &Self) -> bool {
+        self.routes == other.routes
+    }
+
     pub(crate) fn clear(&mut self) {
         self.routes.clear();
         self.objects.clear();

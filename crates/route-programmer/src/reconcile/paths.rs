@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Map;
 use super::objects::{ObjectKey, Objects, Spec};
 use crate::path::Path;
+use crate::wire::route::RouteMessage;
 
 /// Place of a path in the table.
 pub(crate) type PathId = u32;
@@ -89,6 +90,19 @@ impl Paths {
             }
         };
         Some(Path::unicast(hops, source))
+    }
+
+    /// Whether the kernel tells of a route with this path so.
+    pub(crate) fn is_of(&self, id: PathId, route: &RouteMessage) -> bool {
+        let Some(entry) = self.slots.get(id as usize).and_then(Option::as_ref) else { return false };
+        match route.object {
+            Some(object) => {
+                entry.object.is_some()
+                    && entry.object == self.objects.by_id(object)
+                    && entry.path.source() == route.source
+            }
+            None => route.path().is_some_and(|path| path == *entry.path),
+        }
     }
 
     /// Whether any path that is in use leads through the interface.

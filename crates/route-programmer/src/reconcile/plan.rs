@@ -282,6 +282,9 @@ impl Reconciler {
     }
 
     fn forget_if_empty(&mut self, prefix: IpNet) {
+        if self.auditing {
+            return;
+        }
         let empty = |slot: &Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;
         if self.slots.get(&prefix).is_some_and(empty) && !self.strays.contains_key(&prefix) {
             self.slots.remove(&prefix);

@@ -1,4 +1,4 @@
-//! Taking in a full read of the kernel's state: on start, after lost events, at every audit.
+//! Taking in a full read of the kernel's state: on start, after lost events, when an audit found something.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::objects::{ObjectKey, Objects, Spec, State};
 use super::paths::PathId;
-use super::slot::{Actual, Entry, Slot, Stage};
+use super::slot::{Actual, Entry, GENERATION, Slot, Stage};
 use super::{Map, Reconciler};
 use crate::path::Hop;
 use crate::status::{Adopted, ProgrammerEvent};
@@ -27,7 +27,9 @@ impl Reconciler {
     /// Begins, with all next-hop objects of the kernel; nothing when it has no such thing.
     pub(crate) fn begin_resync(&mut self, next_hops: Option<&[NextHopMessage]>) -> Resync {
         self.wants_resync = false;
-        self.generation = self.generation.wrapping_add(1);
+        self.wants_audit = false;
+        self.auditing = false;
+        self.begin_generation();
         self.foreign.clear();
         self.strays.clear();
         match next_hops {
@@ -62,11 +64,10 @@ impl Reconciler {
         let first = slot.generation != self.generation;
         if first || route.metric == wanted {
             let stray = slot.actual.metric().filter(|_| !first);
-            slot.generation = self.generation;
             if first && slot.actual != actual {
                 self.drifted += 1;
             }
-            self.set_actual(route.prefix, actual);
+            self.place(route.prefix, actual, self.generation);
             if let Some(stray) = stray {
                 self.strays.entry(route.prefix).or_default().push(stray);
             }
@@ -118,14 +119,7 @@ impl Reconciler {
                 self.unclaimed += usize::from(slot.unclaimed);
             }
         }
-        let slots = &self.slots;
-        self.refusals.retain(|prefix, _| slots.get(prefix).is_some_and(|slot| !slot.rests()));
-        for refused in self.refusals.values_mut() {
-            refused.stage = Stage::Retry;
-        }
-        self.retry_objects();
-        self.enqueue_differing();
-        self.recheck_clashes();
+        self.try_refused_again();
         self.counters.resyncs += 1;
         let drifted = std::mem::take(&mut self.drifted);
         if self.started {
@@ -148,6 +142,23 @@ impl Reconciler {
             self.paths.release(path);
         }
         self.wants_resync = true;
+    }
+
+    /// What was refused may be possible by now.
+    pub(super) fn try_refused_again(&mut self) {
+        let slots = &self.slots;
+        self.refusals.retain(|prefix, _| slots.get(prefix).is_some_and(|slot| !slot.rests()));
+        for refused in self.refusals.values_mut() {
+            refused.stage = Stage::Retry;
+        }
+        self.retry_objects();
+        self.enqueue_differing();
+        self.recheck_clashes();
+    }
+
+    /// From now on it is noted of each route whether it was seen, or changed.
+    pub(super) fn begin_generation(&mut self) {
+        self.generation = self.generation.wrapping_add(GENERATION);
     }
 
     fn recheck_clashes(&mut self) {

@@ -3,6 +3,11 @@
 use super::paths::PathId;
 use crate::wire::refusal::KernelRefusal;
 
+/// From one full read or audit to the next.
+pub(super) const GENERATION: u32 = 2;
+/// On top of a generation.
+pub(super) const CHANGED: u32 = 1;
+
 /// One of our routes, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -39,7 +44,7 @@ pub(super) struct Slot {
     pub(super) queued: bool,
     /// Found on start, not asked for, and not yet synced.
     pub(super) unclaimed: bool,
-    /// Of the last full read that saw it.
+    /// The last full read or audit that saw it, and [`CHANGED`] if something became of it since that one began.
     pub(super) generation: u32,
 }
 

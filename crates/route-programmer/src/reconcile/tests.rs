@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::{Operation, Outcome, Reconciler};
 use crate::config::{NextHopObjects, ProgrammerConfig};
 use crate::route::{DesiredRoute, NextHop, RouteChange};
+use crate::wire::route::RouteMessage;
 use model::{Kernel, KernelEvent};
 
 const OURS: u8 = ProgrammerConfig::DEFAULT_PROTOCOL;
@@ -69,37 +70,53 @@ impl Machine {
     /// Runs until nothing is left to do; fails when that does not come.
     fn settle(&mut self) {
         for _ in 0..500 {
-            while let Some(event) = self.kernel.events.pop_front() {
-                match event {
-                    KernelEvent::Route(route, change) => self.reconciler.handle_route(&route, change),
-                    KernelEvent::NextHop(object, change) => self.reconciler.handle_next_hop(&object, change),
-                    KernelEvent::Link(index) => self.reconciler.handle_interface(index),
-                    KernelEvent::Overrun => self.reconciler.handle_overrun(),
-                }
-            }
+            self.take_events();
             if self.reconciler.wants_resync() {
                 self.resync();
                 continue;
             }
-            let mut batch = Vec::new();
-            self.reconciler.next_batch(BATCH, &mut batch);
-            if batch.is_empty() {
+            if self.reconciler.wants_audit() {
+                self.audit();
+                continue;
+            }
+            if !self.write_batch() {
                 return;
             }
-            let foreign = self.kernel.foreign_routes();
-            match std::mem::take(&mut self.answers) {
-                Answers::Unknown => {
-                    for operation in batch.iter().take(batch.len() / 2) {
-                        self.kernel.execute(operation);
-                    }
-                    self.reconciler.handle_batch_lost(&batch);
-                }
-                answers => self.execute(&batch, answers),
-            }
-            assert_eq!(self.kernel.foreign_routes(), foreign, "{batch:?} touched a foreign route");
-            self.sent.extend(batch);
         }
         panic!("no rest after 500 rounds: {:#?}", self.reconciler.status());
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.kernel.events.pop_front() {
+            match event {
+                KernelEvent::Route(route, change) => self.reconciler.handle_route(&route, change),
+                KernelEvent::NextHop(object, change) => self.reconciler.handle_next_hop(&object, change),
+                KernelEvent::Link(index) => self.reconciler.handle_interface(index),
+                KernelEvent::Overrun => self.reconciler.handle_overrun(),
+            }
+        }
+    }
+
+    /// Says whether there was anything to write.
+    fn write_batch(&mut self) -> bool {
+        let mut batch = Vec::new();
+        self.reconciler.next_batch(BATCH, &mut batch);
+        if batch.is_empty() {
+            return false;
+        }
+        let foreign = self.kernel.foreign_routes();
+        match std::mem::take(&mut self.answers) {
+            Answers::Unknown => {
+                for operation in batch.iter().take(batch.len() / 2) {
+                    self.kernel.execute(operation);
+                }
+                self.reconciler.handle_batch_lost(&batch);
+            }
+            answers => self.execute(&batch, answers),
+        }
+        assert_eq!(self.kernel.foreign_routes(), foreign, "{batch:?} touched a foreign route");
+        self.sent.extend(batch);
+        true
     }
 
     fn execute(&mut self, batch: &[Operation], answers: Answers) {
@@ -127,6 +144,26 @@ impl Machine {
             return self.reconciler.abandon_resync(resync);
         }
         self.reconciler.end_resync(resync);
+    }
+
+    /// An audit in three parts. Everything is written between the first and the second, when the kernel has the second ready.
+    fn audit(&mut self) {
+        let next_hops = self.kernel.dump_next_hops();
+        let mut audit = self.reconciler.begin_audit(next_hops.as_deref());
+        let key = |route: &RouteMessage| (route.prefix, route.metric);
+        let routes = self.kernel.dump_routes();
+        let [second, third] = [1, 2].map(|part| routes.get(routes.len() * part / 3).map(key));
+        let mut compare = |reconciler: &mut Reconciler, routes: &[RouteMessage], part: &dyn Fn(_) -> bool| {
+            for route in routes.iter().filter(|route| part(Some(key(route)))) {
+                reconciler.audit_route(&mut audit, route);
+            }
+        };
+        compare(&mut self.reconciler, &routes, &|key| key < second);
+        while !self.reconciler.wants_resync() && self.write_batch() {}
+        compare(&mut self.reconciler, &routes, &|key| second <= key && key < third);
+        compare(&mut self.reconciler, &self.kernel.dump_routes(), &|key| third <= key);
+        self.take_events();
+        self.reconciler.end_audit(&audit);
     }
 
     /// Hops of our route as the kernel would use them; nothing without a route, empty for a blackhole.

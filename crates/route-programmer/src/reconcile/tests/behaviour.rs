@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::status::{ClashEffect, RouteState};
+use crate::wire::nexthop::Members;
 use crate::wire::route::{RouteWrite, Write};
 
 const NET: &str = "10.244.1.0/24";
@@ -271,10 +272,79 @@ fn fault_07_the_audit_comes_within_half_a_minute_and_not_before_its_time() {
     let due = machine.reconciler.poll_timeout();
     assert!(due <= Instant::now() + std::time::Duration::from_secs(30));
     machine.reconciler.handle_timeout(due.checked_sub(std::time::Duration::from_millis(1)).unwrap());
-    assert!(!machine.reconciler.wants_resync());
+    assert!(!machine.reconciler.wants_audit());
     machine.reconciler.handle_timeout(due);
-    assert!(machine.reconciler.wants_resync());
+    assert!(machine.reconciler.wants_audit());
     assert!(machine.reconciler.poll_timeout() > due);
+    machine.settle();
+    assert!(!machine.reconciler.wants_audit());
+}
+
+#[test]
+fn fault_07_an_audit_finds_what_no_event_told() {
+    const OTHER: &str = "10.2.0.0/16";
+    let net = |text: &str| text.parse::<IpNet>().unwrap();
+    type Disturb<'a> = &'a dyn Fn(&mut Kernel);
+    let disturbances: [Disturb<'_>; 6] = [
+        &|kernel| kernel.steal(net(NET), METRIC),
+        &|kernel| kernel.steal_object(0),
+        &|kernel| kernel.steal_object(2),
+        &|kernel| drop(kernel.execute(&Operation::CreateGroup { object: 9, members: Members::new() })),
+        &|kernel| kernel.foreign(net(NET), 1000, super::super::Change::Added),
+        &|kernel| kernel.foreign(net("10.9.0.0/16"), 1000, super::super::Change::Deleted),
+    ];
+    let (a, b) = (gateway(1, 1), gateway(2, 1));
+    for disturb in disturbances {
+        let mut machine = settled(NextHopObjects::WherePossible, &[(NET, &[a, b]), (OTHER, &[a])]);
+        machine.kernel.foreign(net("10.9.0.0/16"), 1000, super::super::Change::Added);
+        machine.settle();
+        disturb(&mut machine.kernel);
+        machine.kernel.events.clear();
+        machine.audit();
+        assert!(machine.reconciler.wants_resync());
+        machine.settle();
+        assert_eq!((machine.hops(NET), machine.hops(OTHER)), (Some(vec![a, b]), Some(vec![a])));
+        machine.audit();
+        assert!(!machine.reconciler.wants_resync());
+    }
+}
+
+#[test]
+fn work_goes_on_beside_an_audit_and_is_no_difference() {
+    let nets: Vec<_> = (0..40).map(|number| format!("10.{number}.0.0/16")).collect();
+    let (a, b) = (gateway(1, 1), gateway(2, 1));
+    let over_a = [a];
+    let routes: Vec<(&str, &[NextHop])> = nets.iter().map(|net| (net.as_str(), &over_a[..])).collect();
+    for objects in [NextHopObjects::WherePossible, NextHopObjects::Never] {
+        let mut machine = settled(objects, &routes);
+        // In each part.
+        for changed in [3, 20, 35] {
+            machine.apply(&nets[changed], Some(over(&[b])));
+            machine.apply(&nets[changed + 1], None);
+            machine.apply(&format!("10.{changed}.1.0/24"), Some(over(&[a, b])));
+        }
+        let before = machine.reconciler.status().counters;
+        machine.audit();
+        assert!(!machine.sent.is_empty());
+        assert!(!machine.reconciler.wants_resync());
+        let after = machine.reconciler.status().counters;
+        assert_eq!((after.resyncs, after.drifted), (before.resyncs + 1, before.drifted));
+    }
+}
+
+#[test]
+fn an_audit_has_what_was_refused_tried_again() {
+    let mut machine = settled(NextHopObjects::Never, &[]);
+    machine.kernel.link_down(1);
+    machine.apply(NET, Some(over(&[gateway(1, 1)])));
+    machine.settle();
+    assert_eq!(machine.hops(NET), None);
+    machine.kernel.link_up(1);
+    machine.kernel.events.clear();
+    machine.audit();
+    assert!(!machine.reconciler.wants_resync());
+    machine.settle();
+    assert!(machine.hops(NET).is_some());
 }
 
 #[test]

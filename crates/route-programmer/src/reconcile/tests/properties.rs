@@ -18,6 +18,7 @@ enum Action {
     LoseEvents,
     LoseAnswers(Answers),
     FailRead,
+    Audit,
     NextHopLost(u32, u8),
     MarkSynced,
     Settle,
@@ -43,6 +44,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::LoseEvents),
         1 => prop_oneof![Just(Answers::Lost), Just(Answers::Unknown)].prop_map(Action::LoseAnswers),
         1 => Just(Action::FailRead),
+        2 => Just(Action::Audit),
         1 => hop.prop_map(|(link, last)| Action::NextHopLost(link, last)),
         1 => Just(Action::MarkSynced),
         4 => Just(Action::Settle),
@@ -81,6 +83,7 @@ fn run(actions: Vec<Action>, objects: NextHopObjects, without_objects: bool) {
             Action::LoseEvents => machine.kernel.lose_events(),
             Action::LoseAnswers(answers) => machine.answers = answers,
             Action::FailRead => machine.read_fails = true,
+            Action::Audit => machine.reconciler.handle_timeout(machine.reconciler.poll_timeout()),
             Action::NextHopLost(link, last) => {
                 machine.reconciler.next_hop_lost(&gateway(link, last));
                 lost.push((link, last));
