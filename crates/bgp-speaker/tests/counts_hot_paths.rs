@@ -15,7 +15,7 @@ use muslin_bgp_packet::{
     PeerKind, UpdateEncoder, UpdateView, next_frame, parse_attributes,
 };
 use muslin_bgp_speaker::rib::{PeerIndex, PeerLoss, Pull, Rib};
-use muslin_counts::Paths;
+use muslin_counts::{Paths, tell_times, timed};
 
 use rib_support::{address, rib, view};
 
@@ -120,15 +120,16 @@ fn hot_paths() {
     for index in [1, 2, 9] {
         rib.peer_up(now, PeerIndex(index), view(index, PeerKind::External));
     }
-    let (first, second) = (encode(1), encode(2));
-    assert!(decode(&first) > 0);
-    learn(&mut rib, now, &first);
-    assert!(send(&mut rib) > 0);
-    elect(&mut rib, now, &second);
-    assert!(send(&mut rib) > 0);
+    let (first, second) = timed("encode", || (encode(1), encode(2)));
+    assert!(timed("decode", || decode(&first)) > 0);
+    timed("learn", || learn(&mut rib, now, &first));
+    assert!(timed("send", || send(&mut rib)) > 0);
+    timed("elect", || elect(&mut rib, now, &second));
+    assert!(timed("send", || send(&mut rib)) > 0);
     assert_eq!(rib.summary().paths, 2 * PREFIXES as usize);
-    assert!(lose(&mut rib, now) > 0);
+    assert!(timed("lose", || lose(&mut rib, now)) > 0);
     assert_eq!((rib.summary().destinations, rib.summary().attributes), (0, 0));
+    tell_times(PREFIXES);
 }
 
 // The development profile counts other things: checks, and calls that a release has none of.

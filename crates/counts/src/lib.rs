@@ -29,11 +29,15 @@
 //! `cargo xtask test --tier counts` runs all such tests, built as the image is but for symbols; with
 //! `MUSLIN_WRITE_BUDGETS=1` it writes the budgets anew, after a change that is meant. Tables are hashed with seeds of
 //! their own in each run, which moves the counts by far less than [`TOLERANCE`].
+//!
+//! `cargo xtask bench --paths` has the same tests tell how long their paths take, by [`timed`] and [`tell_times`].
 #![allow(
     clippy::expect_used,
     clippy::cast_precision_loss,
     reason = "for tests alone, where a failure is to be seen at once"
 )]
+
+mod times;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,6 +45,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+pub use times::{tell_times, timed};
 
 /// How much more than its budget a path may take. One that takes this much less is told to have its budget lowered,
 /// and fails nothing.

@@ -14,7 +14,7 @@ pub(crate) const OWN_AS: Asn = Asn(65000);
 pub(crate) const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 
 /// Everything is a neighbour.
-struct OnLink;
+pub(crate) struct OnLink;
 
 impl NextHopResolver for OnLink {
     fn resolve(&self, next_hop: IpAddr, _: Option<u32>) -> Option<Resolution> {

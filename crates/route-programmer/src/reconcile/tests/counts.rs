@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
-use muslin_counts::Paths;
+use muslin_counts::{Paths, tell_times, timed};
 
 use super::{METRIC, OURS};
 use crate::config::ProgrammerConfig;
@@ -74,18 +74,18 @@ fn decode(buffer: &MessageBuffer) -> usize {
 }
 
 fn bring_about(reconciler: &mut Reconciler, changes: &[RouteChange], ids: &mut u32) -> usize {
-    apply(reconciler, changes);
+    timed("apply", || apply(reconciler, changes));
     let (mut batch, mut routes) = (Vec::new(), 0);
     loop {
         batch.clear();
-        plan(reconciler, &mut batch);
+        timed("plan", || plan(reconciler, &mut batch));
         if batch.is_empty() {
             return routes;
         }
         let mut buffer = MessageBuffer::default();
-        encode(&batch, &mut buffer);
-        settle(reconciler, &batch, ids);
-        routes += decode(&buffer);
+        timed("encode", || encode(&batch, &mut buffer));
+        timed("settle", || settle(reconciler, &batch, ids));
+        routes += timed("decode", || decode(&buffer));
     }
 }
 
@@ -102,6 +102,7 @@ fn ways_of_routes() {
     assert_eq!(reconciler.route(prefix(7)).map(|report| report.metric), Some(METRIC));
     let withdraw: Vec<_> = (0..ROUTES).map(|number| RouteChange::withdraw(prefix(number))).collect();
     assert!(bring_about(&mut reconciler, &withdraw, &mut ids) >= ROUTES as usize);
+    tell_times(ROUTES);
 }
 
 // The development profile counts other things: checks, and calls that a release has none of.
