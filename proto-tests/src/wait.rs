@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 /// How long a daemon may take for anything. Far beyond what any of them needs on a busy machine: a GoBGP that was frozen
 /// leaves connections that came meanwhile unanswered, each of which is given up after 15 s.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Pause between two questions: their command-line clients take about as long to start.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -15,10 +15,10 @@ use muslin_bgp_packet::frame::encode_keepalive;
 use muslin_bgp_packet::{
     AsPath, AsWidth, Asn, Capability, Family, NextHop, Nlri, Open, PathAttributes, UpdateEncoder,
 };
+use muslin_bgp_speaker::Speaker;
 use muslin_bgp_speaker::config::{ConnectMode, PeerConfig, Policy, RemoteAs, SessionConfig, SpeakerConfig};
 use muslin_bgp_speaker::session::ConnId;
 use muslin_bgp_speaker::speaker::{Input, Output};
-use muslin_bgp_speaker::Speaker;
 use muslin_counts::{Paths, tell_times, timed};
 
 use rib_support::{OWN_ADDRESS, OWN_AS, OnLink, address};
@@ -79,8 +79,11 @@ fn table() -> Vec<BytesMut> {
     for set in 0..PREFIXES / SHARING {
         let path: Vec<_> =
             std::iter::once(asn(FEEDER)).chain((0..2 + set % 4).map(|hop| Asn(1000 + set + hop))).collect();
-        let attributes =
-            PathAttributes { as_path: AsPath::from_sequence(&path), med: Some(set), ..PathAttributes::default() };
+        let attributes = PathAttributes {
+            as_path: AsPath::from_sequence(&path),
+            med: Some(set),
+            ..PathAttributes::default()
+        };
         let routes = (set * SHARING..(set + 1) * SHARING).map(|number| {
             Nlri::new(Ipv4Net::new(Ipv4Addr::from_bits((20 << 24) + (number << 8)), 24).unwrap())
         });

@@ -44,6 +44,7 @@ use crate::path::{Family, Path};
 use crate::route::{NextHop, RouteChange};
 use crate::status::{Adopted, Clash, Counters, ProgrammerEvent};
 use crate::wire::constants::IP6_RT_PRIO_USER;
+use audit::Stand;
 use foreign::Foreign;
 use paths::{PathId, Paths};
 use slot::{Actual, CHANGED, Entry, RouteRefusal, Slot};
@@ -72,9 +73,7 @@ pub(crate) struct Reconciler {
     started: bool,
     generation: u32,
     wants_resync: bool,
-    wants_audit: bool,
-    /// An audit is under way: what was deleted since may still be told of, so it is not forgotten.
-    auditing: bool,
+    audit: Stand,
     next_audit: Instant,
     desired: usize,
     present: usize,
@@ -107,8 +106,7 @@ impl Reconciler {
             started: false,
             generation: 0,
             wants_resync: true,
-            wants_audit: false,
-            auditing: false,
+            audit: Stand::Over,
             desired: 0,
             present: 0,
             unclaimed: 0,
@@ -241,7 +239,7 @@ impl Reconciler {
 
     /// Whether what is known is to be compared with the kernel's state.
     pub(crate) fn wants_audit(&self) -> bool {
-        self.wants_audit
+        self.audit == Stand::Wanted
     }
 
     /// Whether the kernel's state must be read before anything else is done.

@@ -10,6 +10,14 @@ use crate::status::ProgrammerEvent;
 use crate::wire::nexthop::{Content, NextHopMessage};
 use crate::wire::route::RouteMessage;
 
+/// Where an audit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    Over,
+    Wanted,
+    UnderWay,
+}
+
 /// An audit under way.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
@@ -22,8 +30,7 @@ pub(crate) struct Audit {
 impl Reconciler {
     /// Begins, with all next-hop objects of the kernel; nothing when it has no such thing.
     pub(crate) fn begin_audit(&mut self, next_hops: Option<&[NextHopMessage]>) -> Audit {
-        self.wants_audit = false;
-        self.auditing = true;
+        self.audit = Stand::UnderWay;
         self.begin_generation();
         Audit { differs: !self.knows_next_hops(next_hops.unwrap_or_default()), ..Audit::default() }
     }
@@ -42,7 +49,7 @@ impl Reconciler {
 
     /// Ends it: what was not seen is not there, and what was refused may be tried again.
     pub(crate) fn end_audit(&mut self, audit: &Audit) {
-        self.auditing = false;
+        self.audit = Stand::Over;
         let (seen, changed) = (self.generation, self.generation.wrapping_add(CHANGED));
         let mut there = self.slots.values().filter(|slot| slot.actual != Actual::Absent);
         let all_seen = there.all(|slot| [seen, changed].contains(&slot.generation));

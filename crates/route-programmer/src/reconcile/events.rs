@@ -5,6 +5,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::Reconciler;
+use super::audit::Stand;
 use super::slot::Actual;
 use crate::status::ProgrammerEvent;
 use crate::wire::nexthop::NextHopMessage;
@@ -103,7 +104,9 @@ impl Reconciler {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if now >= self.next_audit {
             self.next_audit = now + self.config.audit_interval;
-            self.wants_audit = true;
+            if self.audit == Stand::Over {
+                self.audit = Stand::Wanted;
+            }
         }
     }
 }

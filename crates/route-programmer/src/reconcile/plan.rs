@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
+use super::audit::Stand;
 use super::objects::{ObjectKey, Spec, State};
 use super::paths::PathId;
 use super::slot::{Actual, Entry, Slot, Stage};
@@ -282,7 +283,8 @@ impl Reconciler {
     }
 
     fn forget_if_empty(&mut self, prefix: IpNet) {
-        if self.auditing {
+        // What was deleted since an audit began may still be told of.
+        if self.audit == Stand::UnderWay {
             return;
         }
         let empty = |slot: &Slot| slot.desired.is_none() && slot.actual == Actual::Absent && !slot.queued;

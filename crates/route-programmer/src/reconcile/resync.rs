@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::audit::Stand;
 use super::objects::{ObjectKey, Objects, Spec, State};
 use super::paths::PathId;
 use super::slot::{Actual, Entry, GENERATION, Slot, Stage};
@@ -27,8 +28,7 @@ impl Reconciler {
     /// Begins, with all next-hop objects of the kernel; nothing when it has no such thing.
     pub(crate) fn begin_resync(&mut self, next_hops: Option<&[NextHopMessage]>) -> Resync {
         self.wants_resync = false;
-        self.wants_audit = false;
-        self.auditing = false;
+        self.audit = Stand::Over;
         self.begin_generation();
         self.foreign.clear();
         self.strays.clear();

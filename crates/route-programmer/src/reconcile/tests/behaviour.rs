@@ -284,8 +284,7 @@ fn fault_07_the_audit_comes_within_half_a_minute_and_not_before_its_time() {
 fn fault_07_an_audit_finds_what_no_event_told() {
     const OTHER: &str = "10.2.0.0/16";
     let net = |text: &str| text.parse::<IpNet>().unwrap();
-    type Disturb<'a> = &'a dyn Fn(&mut Kernel);
-    let disturbances: [Disturb<'_>; 6] = [
+    let disturbances: [&dyn Fn(&mut Kernel); 6] = [
         &|kernel| kernel.steal(net(NET), METRIC),
         &|kernel| kernel.steal_object(0),
         &|kernel| kernel.steal_object(2),
