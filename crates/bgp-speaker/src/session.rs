@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use muslin_bgp_packet::{Cease, FamilySet, Notification, RouteRefresh};
 use smallvec::SmallVec;
 
@@ -245,32 +245,6 @@ impl Session {
             self.attempt_failed(now, EndReason::ConnectFailed { error });
         }
         self.note_state(now);
-    }
-
-    /// Octets of a connection arrived; call [`next_message`](Self::next_message) until it is empty.
-    pub fn received(&mut self, id: ConnId, octets: BytesMut) {
-        if let Some(connection) = self.connection_mut(id) {
-            connection.append(octets);
-        }
-    }
-
-    /// Octets of a connection have arrived but were not handed in yet: its hold timer does not expire over them.
-    pub fn octets_wait(&mut self, now: Instant, id: ConnId) {
-        if let Some(connection) = self.connection_mut(id) {
-            connection.spare_hold_timer(now);
-        }
-    }
-
-    /// Nothing has come on a connection for so long: its hold timer runs since then.
-    pub fn silent(&mut self, now: Instant, id: ConnId, time: Duration) {
-        if let Some(connection) = self.connection_mut(id) {
-            connection.backdate_hold_timer(now, time);
-        }
-    }
-
-    /// Whether nothing of a message was received on an established connection that still lacks its end.
-    pub fn is_between_messages(&self, id: ConnId) -> bool {
-        self.established().is_some_and(|connection| connection.id() == id && connection.unread().is_empty())
     }
 
     /// Octets were given to the connection.

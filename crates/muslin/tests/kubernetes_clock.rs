@@ -9,6 +9,8 @@ mod control_plane;
 mod daemon;
 #[path = "../../cluster/tests/support/objects.rs"]
 mod objects;
+#[path = "support/pair.rs"]
+mod pair;
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,24 +27,8 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use muslin_netns::{Namespace, connect};
 use objects::{install_crds, resource, resources};
+use pair::ROUTER;
 use serde_json::{Value, json};
-
-const ROUTER: &str = "
-apiVersion: muslin.dev/v1alpha1
-kind: BGPConfiguration
-metadata: {name: default}
-spec: {asn: 65000, routerID: 172.30.1.1, originate: [{cidr: 10.50.0.0/16}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPFilter
-metadata: {name: everything}
-spec: {import: [{action: Accept}], export: [{action: Accept}]}
----
-apiVersion: muslin.dev/v1alpha1
-kind: BGPPeer
-metadata: {name: n1}
-spec: {peerAddress: 172.30.1.2, peerASN: 64512, filters: [everything]}
-";
 
 /// The agent's service account.
 const NAMESPACE: &str = "default";

@@ -1,9 +1,9 @@
-//! What each message does in each state (RFC 4271 §8.2.2).
+//! What comes on a connection, or does not, and what each message does in each state (RFC 4271 §8.2.2).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use muslin_bgp_packet::{Frame, MessageType, Notification, Open, RouteRefresh, UnexpectedIn};
 
 use super::collision::Collision;
@@ -21,6 +21,27 @@ pub enum Message {
 }
 
 impl Session {
+    /// Octets of a connection arrived; call [`next_message`](Self::next_message) until it is empty.
+    pub fn received(&mut self, id: ConnId, octets: BytesMut) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.append(octets);
+        }
+    }
+
+    /// Octets of a connection have arrived but were not handed in yet: its hold timer does not expire over them.
+    pub fn octets_wait(&mut self, now: Instant, id: ConnId) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.spare_hold_timer(now);
+        }
+    }
+
+    /// Nothing has come on a connection for so long: its hold timer runs since then.
+    pub fn silent(&mut self, now: Instant, id: ConnId, time: Duration) {
+        if let Some(connection) = self.connection_mut(id) {
+            connection.backdate_hold_timer(now, time);
+        }
+    }
+
     /// Deals with the octets received on a connection up to its next UPDATE or ROUTE-REFRESH; `None` when
     /// no whole message is left or the connection is gone.
     pub fn next_message(&mut self, now: Instant, id: ConnId) -> Option<Message> {

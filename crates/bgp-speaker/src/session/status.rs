@@ -135,6 +135,11 @@ impl Session {
         self.established().map(Connection::id)
     }
 
+    /// Whether nothing of a message was received on an established connection that still lacks its end.
+    pub fn is_between_messages(&self, id: ConnId) -> bool {
+        self.established().is_some_and(|connection| connection.id() == id && connection.unread().is_empty())
+    }
+
     /// Both ends of the established connection: ours, the peer's.
     pub fn addresses(&self) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
         self.established().map(|connection| (connection.local(), connection.remote()))
