@@ -9,6 +9,8 @@ mod control_plane;
 mod daemon;
 #[path = "../../cluster/tests/support/objects.rs"]
 mod objects;
+#[path = "support/one_node.rs"]
+mod one_node;
 #[path = "support/pair.rs"]
 mod pair;
 
@@ -20,14 +22,15 @@ use control_plane::ControlPlane;
 use daemon::{Daemon, OURS, PATIENCE};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
-use muslin_netns::{Namespace, connect};
-use objects::{install_crds, resource, resources};
-use pair::ROUTER;
+use muslin_netns::Namespace;
+use objects::resources;
+use one_node::make_cluster;
+use pair::{ROUTER, Rack};
 use serde_json::{Value, json};
 
 /// The agent's service account.
@@ -42,28 +45,11 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(folder: &std::path::Path) -> Self {
+    async fn start(token: PathBuf) -> Self {
         let plane = ControlPlane::start().await;
         let client = plane.client().await;
-        install_crds(&client).await;
-        let nodes: Api<Node> = Api::all(client.clone());
-        let block = "10.244.1.0/24";
-        let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": block, "podCIDRs": [block]}});
-        nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-        let address = json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.30.1.2"}]}});
-        nodes.patch_status("n1", &PatchParams::default(), &Patch::Merge(address)).await.unwrap();
-        for (kind, name, spec) in [
-            ("BGPConfiguration", "default", json!({"import": {"cidrs": ["10.50.0.0/16"]}})),
-            ("BGPFilter", "everything", json!({"import": [{"action": "Accept"}]})),
-            (
-                "BGPPeer",
-                "tor",
-                json!({"peerAddress": "172.30.1.1", "peerASN": 65000, "filters": ["everything"]}),
-            ),
-        ] {
-            let made = resource(kind, name, &spec);
-            resources(&client, kind).create(&PostParams::default(), &made).await.unwrap();
-        }
+        let tor = json!({"peerAddress": "172.30.1.1", "peerASN": 65000, "filters": ["everything"]});
+        make_cluster(&client, &tor).await;
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
         let account = serde_json::from_value(json!({"metadata": {"name": ACCOUNT}})).unwrap();
         accounts.create(&PostParams::default(), &account).await.unwrap();
@@ -74,7 +60,7 @@ impl Cluster {
             "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
         });
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-        Self { plane, client, token: folder.join("token") }
+        Self { plane, client, token }
     }
 
     /// A token in the agent's file that is good for as long as there is a Secret of this name.
@@ -156,20 +142,9 @@ fn established(agent: &Daemon) -> u64 {
 #[test]
 fn fault_25_a_clock_that_jumps_a_day_ends_neither_watches_nor_leases_nor_the_agents_rights() {
     let Some(library) = clock::library() else { return clock::skipped() };
-    let folder = tempfile::tempdir().unwrap();
-    let (gateway, node) = (Namespace::new("tor").unwrap(), Namespace::new("n1").unwrap());
-    connect(&node, "eth0", &gateway, "n1").unwrap();
-    gateway.add_address("n1", "172.30.1.1/24".parse().unwrap()).unwrap();
-    node.add_address("eth0", "172.30.1.2/24".parse().unwrap()).unwrap();
-    node.add_route("0.0.0.0/0".parse().unwrap(), "172.30.1.1".parse().unwrap()).unwrap();
-    let [router_state, of_router, of_agent] = ["state", "tor", "n1"].map(|name| {
-        let path = folder.path().join(name);
-        fs::create_dir(&path).unwrap();
-        path
-    });
-    fs::write(router_state.join("state.yaml"), ROUTER).unwrap();
-    let _router = Daemon::start(&gateway, &of_router, &["speaker"], &router_state);
-    let clock = of_agent.join("clock");
+    let rack = Rack::start(ROUTER);
+    let own = rack.folder("n1");
+    let clock = own.join("clock");
     let set = |jump: &str| fs::write(&clock, jump).unwrap();
     set("+0");
     let variables = [
@@ -178,23 +153,23 @@ fn fault_25_a_clock_that_jumps_a_day_ends_neither_watches_nor_leases_nor_the_age
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
-    let within = node.block_on(async {
-        let mut cluster = Cluster::start(folder.path()).await;
+    let within = rack.node.block_on(async {
+        let mut cluster = Cluster::start(own.join("token")).await;
         cluster.give_token("first").await;
         let kubeconfig = cluster.plane.kubeconfig_with_token(&cluster.token);
-        let kept = of_agent.join("last-known-good").display().to_string();
+        let kept = own.join("last-known-good").display().to_string();
         let arguments = ["agent", "--node", "n1", "--last-known-good", &kept];
         let agent =
-            Daemon::start_from(&node, &of_agent, &arguments, ("--kubeconfig", &kubeconfig), &variables);
+            Daemon::start_from(&rack.node, &own, &arguments, ("--kubeconfig", &kubeconfig), &variables);
         agent.await_log("session established");
-        await_route(&gateway, "10.244.1.0/24");
+        await_route(&rack.gateway, "10.244.1.0/24");
         cluster.told(|told| days_ahead(told) == 0).await;
 
         for (jump, days, prefix) in [("+1d", 1, "10.60.1.0/24"), ("-1d", -1, "10.60.2.0/24")] {
             set(jump);
             // By the watch that is under way; and the agent tells, with its own time, how old its session is.
             cluster.announce(prefix).await;
-            await_route(&gateway, prefix);
+            await_route(&rack.gateway, prefix);
             let status = cluster.told(|told| days_ahead(told) == days).await;
             let since = time(&status["sessions"][0]["since"]).unwrap();
             let age = time(&status["heartbeat"]).unwrap().as_second() - since.as_second();
@@ -203,18 +178,18 @@ fn fault_25_a_clock_that_jumps_a_day_ends_neither_watches_nor_leases_nor_the_age
         // A new connection is another matter: by this clock the API server's certificate is of tomorrow. What stands stays.
         cluster.restart().await;
         agent.await_log("certificate");
-        await_route(&gateway, "10.60.2.0/24");
+        await_route(&rack.gateway, "10.60.2.0/24");
 
         // The clock is right again, and ahead of it the time at which the token was read last.
         set("+1d");
         cluster.announce("10.60.3.0/24").await;
-        await_route(&gateway, "10.60.3.0/24");
+        await_route(&rack.gateway, "10.60.3.0/24");
         set("+0");
         cluster.give_token("second").await;
         cluster.revoke_token("first").await;
         cluster.restart().await;
         cluster.announce("10.60.4.0/24").await;
-        await_route(&gateway, "10.60.4.0/24");
+        await_route(&rack.gateway, "10.60.4.0/24");
         cluster.told(|told| days_ahead(told) == 0).await;
 
         assert_eq!(established(&agent), 1, "the session was lost: {}", agent.text(&["peers", "tor"]));

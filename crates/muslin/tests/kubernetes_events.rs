@@ -8,18 +8,21 @@ mod control_plane;
 mod daemon;
 #[path = "../../cluster/tests/support/objects.rs"]
 mod objects;
+#[path = "support/one_node.rs"]
+mod one_node;
+#[path = "support/pair.rs"]
+mod pair;
 
-use std::fs;
 use std::time::Duration;
 
 use control_plane::ControlPlane;
 use daemon::Daemon;
-use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
-use muslin_netns::{Namespace, connect};
-use objects::{install_crds, resource, resources};
+use objects::resources;
+use one_node::make_cluster;
+use pair::Rack;
 use serde_json::{Value, json};
 
 /// Three prefixes where two are allowed, and a default route. Its routes outlive it for a second or two, then as a last
@@ -60,24 +63,6 @@ fn tor() -> Value {
     })
 }
 
-async fn make_cluster(client: &Client) {
-    install_crds(client).await;
-    let nodes: Api<Node> = Api::all(client.clone());
-    let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}});
-    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-    let address =
-        Patch::Merge(json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.30.1.2"}]}}));
-    nodes.patch_status("n1", &PatchParams::default(), &address).await.unwrap();
-    for (kind, name, spec) in [
-        ("BGPConfiguration", "default", json!({"import": {"cidrs": ["10.50.0.0/16"]}})),
-        ("BGPFilter", "everything", json!({"import": [{"action": "Accept"}]})),
-        ("BGPPeer", "tor", tor()),
-    ] {
-        let object = resource(kind, name, &spec);
-        resources(client, kind).create(&PostParams::default(), &object).await.unwrap();
-    }
-}
-
 /// Waits for the event of this reason, and looks that it is a warning about the peer whose note has these words.
 async fn warned(client: &Client, reason: &str, words: &str) {
     let events: Api<Event> = Api::all(client.clone());
@@ -108,32 +93,21 @@ async fn warned(client: &Client, reason: &str, words: &str) {
 
 #[test]
 fn refused_routes_a_limit_and_routes_that_outlive_their_router_are_events_of_the_peer() {
-    let folder = tempfile::tempdir().unwrap();
-    let (gateway, node) = (Namespace::new("tor").unwrap(), Namespace::new("n1").unwrap());
-    connect(&node, "eth0", &gateway, "n1").unwrap();
-    gateway.add_address("n1", "172.30.1.1/24".parse().unwrap()).unwrap();
-    node.add_address("eth0", "172.30.1.2/24".parse().unwrap()).unwrap();
-    node.add_route("0.0.0.0/0".parse().unwrap(), "172.30.1.1".parse().unwrap()).unwrap();
-    let [router_state, of_router, of_agent] = ["state", "tor", "n1"].map(|name| {
-        let path = folder.path().join(name);
-        fs::create_dir(&path).unwrap();
-        path
-    });
-    fs::write(router_state.join("state.yaml"), ROUTER).unwrap();
-    let mut router = Daemon::start(&gateway, &of_router, &["speaker"], &router_state);
-    let within = node.block_on(async {
+    let mut rack = Rack::start(ROUTER);
+    let own = rack.folder("n1");
+    let within = rack.node.block_on(async {
         let plane = ControlPlane::start().await;
         let client = plane.client().await;
-        make_cluster(&client).await;
-        let kept = of_agent.join("last-known-good").display().to_string();
+        make_cluster(&client, &tor()).await;
+        let kept = own.join("last-known-good").display().to_string();
         let arguments = ["agent", "--node", "n1", "--last-known-good", &kept];
         let agent =
-            Daemon::start_from(&node, &of_agent, &arguments, ("--kubeconfig", &plane.kubeconfig()), &[]);
+            Daemon::start_from(&rack.node, &own, &arguments, ("--kubeconfig", &plane.kubeconfig()), &[]);
 
         warned(&client, "PrefixLimitExceeded", "more than 2").await;
         warned(&client, "RoutesRefused", "routes of tor are refused").await;
-        router.child.kill().unwrap();
-        router.child.wait().unwrap();
+        rack.router.child.kill().unwrap();
+        rack.router.child.wait().unwrap();
         warned(&client, "SessionDown", "the session with tor went down").await;
         warned(&client, "RoutesStale", "are a last resort now").await;
         warned(&client, "RoutesExpired", "its routes are removed").await;

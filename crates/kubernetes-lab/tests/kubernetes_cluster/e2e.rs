@@ -51,7 +51,8 @@ const PARTS: [Part; 2] = [
     },
 ];
 
-/// The core by itself, or with `MUSLIN_E2E=all` everything; `MUSLIN_E2E_PAGE` is where to write what came out.
+/// The core by itself, or with `MUSLIN_E2E=all` everything; `MUSLIN_E2E_PAGE` is where to write what came out, of
+/// the sources that `MUSLIN_E2E_SOURCES` names.
 pub(crate) fn own_tests(cluster: &Cluster) -> Result<()> {
     let wanted: Vec<&str> = CORE.lines().collect();
     // The suite's own name stands before that of each spec.
@@ -156,9 +157,10 @@ and NetworkPolicy, which are others' to provide, features beyond the stable ones
         // Writing to a String cannot fail.
         let _ = writeln!(page, "| {name} | {what} |");
     };
-    // With a word of its own if it is not what was committed.
-    let sources = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12"];
-    row("Muslin", format!("{} at {}", env!("CARGO_PKG_VERSION"), first_line("git", &sources)?));
+    row(
+        "Muslin",
+        format!("{} at {}", env!("CARGO_PKG_VERSION"), variable("MUSLIN_E2E_SOURCES", "what stood there")),
+    );
     row("Kubernetes", KUBERNETES.to_owned());
     row("kube-proxy", variable("MUSLIN_PROXY_MODE", "nftables"));
     row("Router", variable("MUSLIN_ROUTER", "muslin"));

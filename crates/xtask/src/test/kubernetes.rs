@@ -81,10 +81,14 @@ pub(crate) struct EndToEnd {
 /// Runs Kubernetes' own tests on a cluster of the first shape and writes what came out to `docs/kubernetes.md`.
 pub(crate) fn end_to_end(options: &EndToEnd) -> Result<()> {
     prepare()?;
+    // Before anything is built of them; with a word of its own if they are not what was committed.
+    let sources =
+        shell::read(shell::command("git").args(["describe", "--always", "--dirty", "--abbrev=12"]))?;
     let image::ForLab { image, muslin } = image::for_lab()?;
     let page = shell::workspace().join("docs/kubernetes.md");
     let mut tests = SHAPES[0].command(&muslin, &image)?;
     tests.env("MUSLIN_E2E", if options.all { "all" } else { "core" }).env("MUSLIN_E2E_PAGE", page);
+    tests.env("MUSLIN_E2E_SOURCES", sources.trim());
     tests.args(["--", "kubernetes_own_tests", "--nocapture"]);
     shell::run_tests(&mut Enter::wrap(&tests)?, &mut Count::default())
 }
