@@ -7,7 +7,8 @@
 //! Each run is in fresh network namespaces: all routes are added, half of them changed to two next hops and back, and all
 //! deleted. The floor is what the kernel itself needs: messages that were encoded beforehand, 256 in a system call, only
 //! the last one acknowledged; over next-hop objects or with the next hop in each route, in ascending order or scattered
-//! over the table. Prints one line of JSON with the medians.
+//! over the table, with nobody who listens or, as whoever wants to know of others' changes has to, with a socket that the
+//! kernel tells of each route and whose filter drops it. Prints one line of JSON with the medians.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -20,12 +21,16 @@ use muslin_netns::{Namespace, connect};
 use muslin_route_programmer::{DesiredRoute, NextHop, Programmer, ProgrammerConfig, RouteChange};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use socket2::{SockFilter, SockRef};
 
 /// Next hops that the routes take turns over.
 const NEXT_HOPS: u32 = 16;
 /// Changes in one call, as a speaker hands them over.
 const CHANGES: usize = 1024;
 const BATCH: usize = 256;
+const RTNLGRP_IPV4_ROUTE: u32 = 7;
+/// A program of classic BPF that takes nothing.
+const RETURN_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -44,15 +49,16 @@ fn main() -> Result<(), Failure> {
     let routes: u32 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
     let runs: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let floors = [
-        ("scattered", Over::Objects, Order::Scattered),
-        ("ascending", Over::Objects, Order::Ascending),
-        ("gateways", Over::Gateways, Order::Ascending),
+        ("scattered", Over::Objects, Order::Scattered, Listener::None),
+        ("watched", Over::Objects, Order::Scattered, Listener::ThatWantsNone),
+        ("ascending", Over::Objects, Order::Ascending, Listener::None),
+        ("gateways", Over::Gateways, Order::Ascending, Listener::None),
     ];
-    let mut times: [Vec<Times>; 4] = Default::default();
+    let mut times: [Vec<Times>; 5] = Default::default();
     for _ in 0..runs {
-        for ((_, over, order), times) in floors.iter().zip(&mut times) {
+        for ((_, over, order, listener), times) in floors.iter().zip(&mut times) {
             let (host, _router) = new_host()?;
-            times.push(run_floor(&host, routes, *over, *order)?);
+            times.push(run_floor(&host, routes, *over, *order, *listener)?);
         }
         let (host, _router) = new_host()?;
         times[floors.len()].push(run_programmer(&host, routes)?);
@@ -167,12 +173,31 @@ enum Order {
     Scattered,
 }
 
-fn run_floor(host: &Namespace, routes: u32, over: Over, order: Order) -> Result<Times, Failure> {
+/// Whom the kernel tells of routes.
+#[derive(Clone, Copy, PartialEq)]
+enum Listener {
+    None,
+    ThatWantsNone,
+}
+
+fn run_floor(
+    host: &Namespace,
+    routes: u32,
+    over: Over,
+    order: Order,
+    listener: Listener,
+) -> Result<Times, Failure> {
     let links = host.links()?;
     let interface = links.iter().find(|link| link.name == "eth0").ok_or("no uplink")?.index;
     host.run(|| {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
+        let mut watcher = Socket::new(NETLINK_ROUTE)?;
+        watcher.bind_auto()?;
+        if listener == Listener::ThatWantsNone {
+            SockRef::from(&watcher).attach_filter(&[RETURN_NOTHING])?;
+            watcher.add_membership(RTNLGRP_IPV4_ROUTE)?;
+        }
         let objects = (0..2 * NEXT_HOPS).map(|number| next_hop(number, interface));
         send(&socket, &objects.chain((0..NEXT_HOPS).map(group)).collect::<Vec<_>>())?;
         let mut numbers: Vec<u32> = (0..routes).collect();

@@ -19,6 +19,8 @@ use crate::report::{Column, Row, Samples, Section, Target};
 
 /// The one that counts: in ascending order, the kernel halves the nodes of its table over and over.
 const FLOOR: &str = "raw netlink: 256 a batch, next-hop objects, scattered order";
+/// What whoever notices others' changes has to pay: the kernel tells of every route.
+const WATCHED: &str = "the same, beside a socket that is told of routes and drops it";
 const ASCENDING: &str = "raw netlink: 256 a batch, next-hop objects, ascending order";
 const GATEWAYS: &str = "raw netlink: 256 a batch, gateways in the routes, ascending order";
 const PROGRAMMER: &str = "Muslin's route programmer";
@@ -44,8 +46,9 @@ struct Tables {
 pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Section> {
     let tables = Tables { routes, first: feeder::encode(routes), second: feeder::encode_half(routes) };
     let learners = Learner::all();
-    let names =
-        [FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].into_iter().chain(learners.iter().map(Learner::name));
+    let names = [FLOOR, WATCHED, ASCENDING, GATEWAYS, PROGRAMMER]
+        .into_iter()
+        .chain(learners.iter().map(Learner::name));
     let mut rows: Vec<Row> = names
         .map(|name| Row { name: name.to_owned(), values: vec![Samples::default(); COLUMNS.len()] })
         .collect();
@@ -92,7 +95,7 @@ pub(crate) fn measure(binaries: &Path, routes: u32, runs: usize) -> Result<Secti
 }
 
 fn targets(section: &Section) -> Vec<Target> {
-    let is_rival = |name: &str| ![FLOOR, ASCENDING, GATEWAYS, PROGRAMMER].contains(&name);
+    let is_rival = |name: &str| ![FLOOR, WATCHED, ASCENDING, GATEWAYS, PROGRAMMER].contains(&name);
     let to_best = |column: &str, limit: f64| {
         let (found, best) = section.worst_to_best(SPEAKER, column, is_rival)?;
         let statement = format!("{SPEAKER}, {column}: worst at most {limit:.2} of {best}'s median");
@@ -123,7 +126,7 @@ fn libraries_alone(binaries: &Path, routes: u32, rows: &mut [Row]) -> Result<()>
     let told =
         ask(Command::new(binaries.join("examples/program_routes")).args([routes.to_string(), "1".into()]))?;
     let told: Value = serde_json::from_str(&told).context("program_routes")?;
-    for (name, row) in ["scattered", "ascending", "gateways", "programmer"].into_iter().zip(rows) {
+    for (name, row) in ["scattered", "watched", "ascending", "gateways", "programmer"].into_iter().zip(rows) {
         let columns = ["add", "double", "single", "delete", "adopt"];
         // Floors adopt nothing.
         let columns = columns.iter().filter(|column| **column != "adopt" || row.name == PROGRAMMER);
