@@ -165,6 +165,25 @@ fn applying_again_replaces_the_table_and_nothing_else() {
     assert_eq!(nft(&node, &["list", "tables"]).trim(), "table inet somebody-elses");
 }
 
+/// A chain costs every packet that passes its hook, also when it says nothing.
+#[test]
+fn a_chain_without_anything_to_look_for_is_left_out() {
+    let node = Namespace::new("node").unwrap();
+    let chains = |plan: &FirewallPlan| {
+        apply(&node, plan);
+        let objects = table(&node);
+        let names = objects.iter().filter_map(|object| object["chain"]["name"].as_str().map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    let whole = plan();
+    assert_eq!(chains(&whole), ["pods-in", "node-guard", "untranslated", "masquerade"]);
+    let no_services = FirewallPlan { service_ranges_to_drop: vec![], ..plan() };
+    assert_eq!(chains(&no_services), ["pods-in", "node-guard", "masquerade"]);
+    let routed = Masquerade { pod_ranges: vec![], ..whole.masquerade.clone() };
+    assert_eq!(chains(&FirewallPlan { masquerade: routed, ..no_services }), ["pods-in", "node-guard"]);
+    assert_eq!(chains(&whole).len(), 4, "and comes back");
+}
+
 #[test]
 fn five_thousand_scattered_nodes_fit() {
     let node = Namespace::new("node").unwrap();
