@@ -80,9 +80,11 @@ fn untranslated(table: &mut Transaction) {
     table.chain(&Chain { name: "untranslated", kind: "filter", hook: FORWARD, priority: behind_filter });
     // Most packets are of connections whose first one passed: no set is asked for their address.
     table.rule("untranslated", "what passed before", &[Expression::Established, Expression::Accept]);
+    // What connection tracking calls invalid has no status to ask for, and is translated by nobody.
+    table.rule("untranslated", "what was translated", &[Expression::Translated, Expression::Accept]);
     for (family, set) in Family::BOTH.into_iter().zip(SERVICES) {
         let to_service = Expression::Address { family, which: End::Destination, set, is: Membership::In };
-        let rule = [to_service, Expression::NotTranslated, Expression::Count, Expression::Drop];
+        let rule = [to_service, Expression::Count, Expression::Drop];
         table.rule("untranslated", "a Service address that nothing translated", &rule);
     }
 }

@@ -126,8 +126,9 @@ ip6 saddr @all-pods-v6 udp dport 4784 counter packets 0 bytes 0 drop comment "no
 chain untranslated {
 type filter hook forward priority filter + 10; policy accept;
 ct state established accept comment "what passed before"
-ip daddr @services-v4 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
-ip6 daddr @services-v6 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
+ct status dnat accept comment "what was translated"
+ip daddr @services-v4 counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
+ip6 daddr @services-v6 counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
 }
 chain masquerade {
 type nat hook postrouting priority srcnat; policy accept;
