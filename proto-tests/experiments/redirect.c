@@ -106,4 +106,5 @@ section("tc/uplink") int uplink(struct __sk_buff *skb)
 	return way ? redirect_peer(way, 0) : TC_ACT_OK;
 }
 
+// The kernel gives these helpers to nobody else.
 char _license[] section("license") = "GPL";

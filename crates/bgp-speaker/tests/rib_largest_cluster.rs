@@ -43,7 +43,7 @@ fn announcement(index: u16) -> Bytes {
     let first = Ipv4Addr::from_bits((20 << 24) + (u32::from(index) << 8));
     let route = Nlri::new(Ipv4Net::new(first, 24).unwrap());
     let next_hop = NextHop::new(address(index).into());
-    UpdateEncoder::new(4096).announce(&mut out, &block, &next_hop, [route].into_iter()).unwrap();
+    UpdateEncoder::new(4096).announce(&mut out, &block, &next_hop, [route]).unwrap();
     next_frame(&mut out, 4096).unwrap().unwrap().body
 }
 
