@@ -17,7 +17,7 @@ use muslin_bgp_packet::{
 use muslin_bgp_speaker::rib::{PeerIndex, PeerLoss, Pull, Rib};
 use muslin_counts::{Paths, tell_times, timed};
 
-use rib_support::{address, rib, view};
+use rib_support::{OWN_ADDRESS, address, rib, view};
 
 /// Prefixes of the table.
 const PREFIXES: u32 = 12_000;
@@ -116,7 +116,7 @@ fn lose(rib: &mut Rib, now: Instant) -> usize {
 #[test]
 fn hot_paths() {
     let now = Instant::now();
-    let mut rib = rib(now);
+    let mut rib = rib(now, OWN_ADDRESS);
     for index in [1, 2, 9] {
         rib.peer_up(now, PeerIndex(index), view(index, PeerKind::External));
     }

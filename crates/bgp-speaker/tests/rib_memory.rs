@@ -3,6 +3,8 @@
 //! One test in a process of its own, so that the resident set is that of the RIB.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
+#[path = "support/resident.rs"]
+mod resident;
 #[path = "support/rib.rs"]
 mod rib_support;
 
@@ -16,7 +18,8 @@ use muslin_bgp_packet::{
 };
 use muslin_bgp_speaker::rib::{PeerIndex, PeerLoss, Pull, Rib, UpdateOutcome};
 
-use rib_support::{address, rib, view};
+use resident::resident;
+use rib_support::{OWN_ADDRESS, address, rib, view};
 
 /// Prefixes of the table; without optimisation a fifth of a full one is enough to see the slope.
 const PREFIXES: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
@@ -55,13 +58,6 @@ fn table(index: u16) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// Octets of data that are resident now.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    1024 * line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-}
-
 /// Feeds the table of a peer while the sink reads and the kernel's changes are taken.
 fn feed(rib: &mut Rib, now: Instant, index: u16) -> usize {
     let (mut out, mut changes) = (Vec::new(), Vec::new());
@@ -89,7 +85,7 @@ fn feed(rib: &mut Rib, now: Instant, index: u16) -> usize {
 #[test]
 fn a_full_table_stays_within_its_budget() {
     let now = Instant::now();
-    let mut rib = rib(now);
+    let mut rib = rib(now, OWN_ADDRESS);
     for index in [1, 2, 9] {
         rib.peer_up(now, PeerIndex(index), view(index, PeerKind::External));
     }

@@ -16,7 +16,7 @@ use muslin_bgp_packet::{
 };
 use muslin_bgp_speaker::rib::{PeerIndex, PeerLoss, Pull, Rib};
 
-use rib_support::{address, rib, view};
+use rib_support::{OWN_ADDRESS, address, rib, view};
 
 const CLIENTS: u16 = if cfg!(debug_assertions) { 300 } else { 1000 };
 /// Prefixes of a client.
@@ -82,7 +82,7 @@ fn encoded(sent: &HashMap<PeerIndex, Vec<Bytes>>) -> usize {
 #[test]
 fn each_change_is_encoded_once_for_all_clients() {
     let now = Instant::now();
-    let mut rib = rib(now);
+    let mut rib = rib(now, OWN_ADDRESS);
     for index in 0..CLIENTS {
         rib.peer_up(now, PeerIndex(index), view(index, PeerKind::Internal));
     }

@@ -9,6 +9,8 @@
 //! }
 //! ```
 //!
+//! The last two are there only for a plan that has ranges for them: packets between pods pay for every chain on their way.
+//!
 //! Every [`apply`] replaces the whole table in one transaction: packets see the old rules or the new ones. It
 //! speaks the netlink of `nf_tables` itself, because the image has no `nft`. Tables of others are never looked at.
 

@@ -26,14 +26,10 @@ impl NextHopResolver for OnLink {
     }
 }
 
-pub(crate) fn rib(now: Instant) -> Rib {
-    let config = RibConfig {
-        asn: OWN_AS,
-        router_id: OWN_ADDRESS,
-        cluster_id: None,
-        max_paths: 16,
-        guard: ImportGuard::open(),
-    };
+/// A RIB of the speaker with this identifier.
+pub(crate) fn rib(now: Instant, router_id: Ipv4Addr) -> Rib {
+    let config =
+        RibConfig { asn: OWN_AS, router_id, cluster_id: None, max_paths: 16, guard: ImportGuard::open() };
     Rib::new(now, config, Box::new(OnLink))
 }
 

@@ -27,8 +27,8 @@ pub(super) enum Expression<'a> {
     SourceBelongsElsewhere,
     /// `ct state established`: the kernel has seen packets of the connection in both directions.
     Established,
-    /// `ct status & dnat == 0`
-    NotTranslated,
+    /// `ct status dnat`: never so of a packet whose connection the kernel does not follow.
+    Translated,
     /// `meta l4proto … th dport …`
     ToPort { protocol: u8, port: u16 },
     /// `icmpv6 type …`
@@ -84,10 +84,10 @@ pub(super) fn write(m: &mut Attributes<'_>, expression: Expression<'_>) {
             mask(m, STATE_ESTABLISHED);
             compare_by(m, NFT_CMP_NEQ, &0u32.to_ne_bytes());
         }
-        Expression::NotTranslated => {
+        Expression::Translated => {
             load_connection(m, NFT_CT_STATUS);
             mask(m, IPS_DST_NAT);
-            compare(m, &0u32.to_ne_bytes());
+            compare_by(m, NFT_CMP_NEQ, &0u32.to_ne_bytes());
         }
         Expression::ToPort { protocol, port } => {
             load_meta(m, NFT_META_L4PROTO);

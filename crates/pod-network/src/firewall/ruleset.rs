@@ -64,30 +64,44 @@ pub(super) fn replace(plan: &FirewallPlan) -> Batch {
         }
     }
 
+    // Packets between pods pay for each chain on their way, whether or not it has something to say.
+    if !plan.service_ranges_to_drop.is_empty() {
+        untranslated(&mut table);
+    }
+    if !plan.masquerade.pod_ranges.is_empty() {
+        masquerade(&mut table);
+    }
+    table.end()
+}
+
+fn untranslated(table: &mut Transaction) {
     // Behind kube-proxy's own chains of this hook, which refuse connections to Services without endpoints.
     let behind_filter = libc::NF_IP_PRI_FILTER + 10;
     table.chain(&Chain { name: "untranslated", kind: "filter", hook: FORWARD, priority: behind_filter });
     // Most packets are of connections whose first one passed: no set is asked for their address.
     table.rule("untranslated", "what passed before", &[Expression::Established, Expression::Accept]);
-    table.chain(&Chain {
-        name: "masquerade",
-        kind: "nat",
-        hook: POSTROUTING,
-        priority: libc::NF_IP_PRI_NAT_SRC,
-    });
+    // What connection tracking calls invalid has no status to ask for, and is translated by nobody.
+    table.rule("untranslated", "what was translated", &[Expression::Translated, Expression::Accept]);
+    for (family, set) in Family::BOTH.into_iter().zip(SERVICES) {
+        let to_service = Expression::Address { family, which: End::Destination, set, is: Membership::In };
+        let rule = [to_service, Expression::Count, Expression::Drop];
+        table.rule("untranslated", "a Service address that nothing translated", &rule);
+    }
+}
+
+/// With this chain the kernel follows every connection of the node.
+fn masquerade(table: &mut Transaction) {
+    let (kind, hook, priority) = ("nat", POSTROUTING, libc::NF_IP_PRI_NAT_SRC);
+    table.chain(&Chain { name: "masquerade", kind, hook, priority });
     for (family, names) in Family::BOTH.into_iter().zip(0..) {
         let address = |which, set, is| Expression::Address { family, which, set, is };
-        let to_service = address(End::Destination, SERVICES[names], Membership::In);
-        let untranslated = [&[to_service, Expression::NotTranslated], &drop[..]].concat();
-        table.rule("untranslated", "a Service address that nothing translated", &untranslated);
-        let masquerade = [
+        let rule = [
             address(End::Source, PODS[names], Membership::In),
             address(End::Destination, CLUSTER[names], Membership::NotIn),
             Expression::Masquerade,
         ];
-        table.rule("masquerade", "from a pod to outside the cluster", &masquerade);
+        table.rule("masquerade", "from a pod to outside the cluster", &rule);
     }
-    table.end()
 }
 
 /// Removes the table, whether or not it is there.

@@ -126,8 +126,9 @@ ip6 saddr @all-pods-v6 udp dport 4784 counter packets 0 bytes 0 drop comment "no
 chain untranslated {
 type filter hook forward priority filter + 10; policy accept;
 ct state established accept comment "what passed before"
-ip daddr @services-v4 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
-ip6 daddr @services-v6 ct status ! dnat counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
+ct status dnat accept comment "what was translated"
+ip daddr @services-v4 counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
+ip6 daddr @services-v6 counter packets 0 bytes 0 drop comment "a Service address that nothing translated"
 }
 chain masquerade {
 type nat hook postrouting priority srcnat; policy accept;
@@ -163,6 +164,25 @@ fn applying_again_replaces_the_table_and_nothing_else() {
     node.run(firewall::remove).unwrap().unwrap();
     node.run(firewall::remove).unwrap().unwrap();
     assert_eq!(nft(&node, &["list", "tables"]).trim(), "table inet somebody-elses");
+}
+
+/// A chain costs every packet that passes its hook, also when it says nothing.
+#[test]
+fn a_chain_without_anything_to_look_for_is_left_out() {
+    let node = Namespace::new("node").unwrap();
+    let chains = |plan: &FirewallPlan| {
+        apply(&node, plan);
+        let objects = table(&node);
+        let names = objects.iter().filter_map(|object| object["chain"]["name"].as_str().map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    let whole = plan();
+    assert_eq!(chains(&whole), ["pods-in", "node-guard", "untranslated", "masquerade"]);
+    let no_services = FirewallPlan { service_ranges_to_drop: vec![], ..plan() };
+    assert_eq!(chains(&no_services), ["pods-in", "node-guard", "masquerade"]);
+    let routed = Masquerade { pod_ranges: vec![], ..whole.masquerade.clone() };
+    assert_eq!(chains(&FirewallPlan { masquerade: routed, ..no_services }), ["pods-in", "node-guard"]);
+    assert_eq!(chains(&whole).len(), 4, "and comes back");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use ipnet::IpNet;
 use muslin_netns::{Namespace, connect};
 use muslin_pod_network::firewall;
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use crate::firewall::plan;
 use crate::node::{Node, PATIENCE, Pod, await_local, is_tracked, nft};
@@ -176,6 +177,28 @@ fn fault_21_a_service_address_that_nothing_translates_goes_nowhere() {
         // The node's own conversations do not pass the forward hook.
         send(&site.node.host, node, "from the node", service);
         assert_eq!(receive(&at_service).0, "from the node", "the pod's packet left the node");
+    }
+    assert_eq!(site.dropped("a Service address that nothing translated"), 2);
+}
+
+#[test]
+fn fault_21_what_connection_tracking_calls_invalid_goes_to_no_service_either() {
+    let site = Site::new();
+    for Addresses { a, inside, service, .. } in site.families {
+        let (at_inside, inside) = receiver(&site.outside, inside);
+        let domain = if service.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        // A reset of no connection; nothing translates it.
+        let mut reset = [0; 20];
+        (reset[1], reset[3], reset[12], reset[13]) = (80, 80, 5 << 4, 4);
+        site.a
+            .netns
+            .run(|| {
+                let raw = socket(domain, SocketType::RAW, Some(ipproto::TCP)).unwrap();
+                sendto(&raw, &reset, SendFlags::empty(), &SocketAddr::new(service, 0)).unwrap();
+            })
+            .unwrap();
+        send(&site.a.netns, a, "behind it", inside);
+        assert_eq!(receive(&at_inside).0, "behind it");
     }
     assert_eq!(site.dropped("a Service address that nothing translated"), 2);
 }

@@ -12,6 +12,11 @@ use crate::start::Started;
 const BEGIN: &str = "<!-- costs, written by `cargo xtask bench --only sizing --write` -->\n";
 const END: &str = "<!-- end of costs -->";
 
+/// What is behind the columns.
+const ORIGIN: &str = "\nPods and Services are assumed. Measured are one reflector with the sessions of all nodes, every one of them a real \
+                      one, and one agent with the whole cluster in its state. How many reflectors there are is computed from \
+                      the time that the one took.\n";
+
 const AGENT_COSTS: [Column; 4] = [
     Column { name: "agent: ready", unit: "s" },
     Column { name: "agent: processor", unit: "s" },
@@ -89,6 +94,7 @@ fn table(section: &Section) -> Result<String> {
             number(median("agent: processor")?),
         );
     }
+    text += ORIGIN;
     Ok(text)
 }
 
@@ -121,6 +127,10 @@ mod tests {
         assert!(page.contains("\n| 100 | 11000 | 200 | 0 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |\n"), "{page}");
         assert!(page.contains("\n| 1000 | 110000 | 2000 | 2 |"), "{page}");
         assert!(page.contains("\n| 15000 | 1650000 | 30000 | 4 |"), "{page}");
+        assert!(
+            page.contains("\n\nPods and Services are assumed."),
+            "the table ends before what is said of it: {page}"
+        );
         assert_eq!(with_costs(&page, &section).unwrap(), page, "nothing changes by a second time");
         assert_eq!(with_costs("no place", &section).unwrap(), "no place");
     }
