@@ -30,9 +30,14 @@ pub fn binary() -> Result<PathBuf> {
 /// # Errors
 /// When there is no binary.
 pub fn speaker(state: &Path, run: &Path) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+    Ok(speaker_by(&binary()?, state, run))
+}
+
+/// As [`speaker`], with this binary.
+pub fn speaker_by(binary: &Path, state: &Path, run: &Path) -> Command {
+    let mut command = Command::new(binary);
     command.arg("speaker").arg("--state").arg(state).arg("--run-dir").arg(run);
-    Ok(command)
+    command
 }
 
 /// A running `muslin speaker` with these manifests, whose socket is there.

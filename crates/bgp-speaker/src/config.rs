@@ -21,6 +21,7 @@ mod policy;
 mod prefix_set;
 mod secret;
 mod session;
+mod shared;
 mod sharing;
 mod validate;
 
@@ -36,6 +37,8 @@ pub use self::secret::Secret;
 pub use self::session::{
     Identification, LocalAs, LocalAsPrepend, OverLimit, PrefixLimit, RoleConfig, TcpAo, TcpAoAlgorithm,
 };
+pub use self::shared::Shared;
+pub use self::sharing::SharedPolicies;
 pub use self::validate::{ConfigError, PolicyError};
 
 /// Why something is configured: the object and field, as text for people ("`Node n1 .spec.podCIDRs[0]`").
@@ -88,7 +91,7 @@ pub struct PeerConfig {
     /// TCP port that the peer listens on.
     pub port: u16,
     /// What all peers, also those of a listen range, share.
-    pub session: SessionConfig,
+    pub session: Shared<SessionConfig>,
     /// The object and field that asked for this peer.
     pub cause: Cause,
 }

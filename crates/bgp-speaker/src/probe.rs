@@ -240,7 +240,7 @@ fn is_internal(config: &SpeakerConfig, session: &SessionConfig) -> bool {
 
 /// Peers and ranges: name, address, session.
 fn ends(config: &SpeakerConfig) -> Vec<(String, IpAddr, &SessionConfig)> {
-    let peers = config.peers.iter().map(|peer| (peer.key.to_string(), peer.address, &peer.session));
+    let peers = config.peers.iter().map(|peer| (peer.key.to_string(), peer.address, &*peer.session));
     let ranges = config.listen_ranges.iter();
     peers.chain(ranges.map(|range| (range.key.to_string(), range.range.addr(), &range.session))).collect()
 }

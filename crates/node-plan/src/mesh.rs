@@ -11,7 +11,7 @@ use muslin_cluster::{ClusterState, Effect, Problem};
 
 use crate::blocks::Ownership;
 use crate::causes::Caused;
-use crate::peers::{Local, restart_time, stale_time, transport_family, usual};
+use crate::peers::{Local, alike, restart_time, stale_time, transport_family, usual};
 use crate::policy::reflecting;
 use crate::reflectors::{self, Reflectors, Standing};
 use crate::settings::{BGP_PORT, Settings};
@@ -92,28 +92,31 @@ impl Mesh {
                     address: address.value,
                     interface: None,
                     port: theirs.listen_port.unwrap_or(BGP_PORT),
-                    session: SessionConfig {
-                        local_address: local.address_towards(address.value),
-                        connect: match theirs.listen_port {
-                            Some(_) => ConnectMode::Both,
-                            None => ConnectMode::Passive,
+                    session: alike(
+                        &mesh.peers,
+                        SessionConfig {
+                            local_address: local.address_towards(address.value),
+                            connect: match theirs.listen_port {
+                                Some(_) => ConnectMode::Both,
+                                None => ConnectMode::Passive,
+                            },
+                            graceful_restart: restart_time(settings.mesh.graceful_restart),
+                            long_lived: stale_time(settings.mesh.graceful_restart),
+                            hold_time: settings.mesh.hold_time.unwrap_or(usual.hold_time),
+                            families: vec![transport_family(is_v4)],
+                            password: password.clone(),
+                            import: import.clone(),
+                            export: match (standing, &reflected) {
+                                (Standing::Fellow | Standing::Client, Some(reflected)) => reflected.clone(),
+                                _ => export.clone(),
+                            },
+                            reflector: match standing {
+                                Standing::Client => ReflectorRole::Client,
+                                _ => ReflectorRole::NonClient,
+                            },
+                            ..usual
                         },
-                        graceful_restart: restart_time(settings.mesh.graceful_restart),
-                        long_lived: stale_time(settings.mesh.graceful_restart),
-                        hold_time: settings.mesh.hold_time.unwrap_or(usual.hold_time),
-                        families: vec![transport_family(is_v4)],
-                        password: password.clone(),
-                        import: import.clone(),
-                        export: match (standing, &reflected) {
-                            (Standing::Fellow | Standing::Client, Some(reflected)) => reflected.clone(),
-                            _ => export.clone(),
-                        },
-                        reflector: match standing {
-                            Standing::Client => ReflectorRole::Client,
-                            _ => ReflectorRole::NonClient,
-                        },
-                        ..usual
-                    },
+                    ),
                     cause: format!("Node {name} {}, {cause}", address.path).into(),
                 });
             }

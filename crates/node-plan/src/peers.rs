@@ -12,7 +12,7 @@ use muslin_bgp_packet::{Asn, Family, FamilySet, Role};
 use muslin_bgp_speaker::config::{
     AddPathConfig, ConnectMode, ListenRange, LocalAs, LocalAsPrepend, NextHopMode, OverLimit, PeerConfig,
     PeerKey, Policy, PrefixLimit, ReflectorRole, RemoteAs, RoleConfig, Secret, SentPaths, SessionConfig,
-    TcpAo, TcpAoAlgorithm, TtlMode,
+    Shared, SharedPolicies, TcpAo, TcpAoAlgorithm, TtlMode,
 };
 use muslin_cluster::resources::{
     self, AddPath, AddressFamily, BgpPeer, BgpPeerSpec, GracefulRestart, MaxPrefixesAction, NextHop,
@@ -40,6 +40,13 @@ pub(crate) struct Policies {
     pub(crate) export: Arc<Policy>,
     /// How often our own AS may stand in a received path.
     pub(crate) allowed_own_as: u8,
+}
+
+impl Policies {
+    /// The same with one value for equal policies: a thousand peers have few that differ.
+    fn shared(self, shared: &mut SharedPolicies) -> Self {
+        Self { import: shared.share(&self.import), export: shared.share(&self.export), ..self }
+    }
 }
 
 /// Whose peers they are.
@@ -71,6 +78,7 @@ impl Peers {
     ) -> Self {
         let mut peers = Self::default();
         let mut taken = Taken::new();
+        let mut shared = SharedPolicies::default();
         // Whoever is written out is not displaced by one who is found.
         let (written, found): (Vec<_>, Vec<_>) =
             wanted.partition(|(_, object)| object.spec.peer_address.is_some());
@@ -109,7 +117,7 @@ impl Peers {
             };
             let relation = local.relation(&peer);
             let kinship = relation.kinship;
-            let policies = policies(&peer, relation, &mut peers.problems);
+            let policies = policies(&peer, relation, &mut peers.problems).shared(&mut shared);
             let session = |place: Option<&Place>| SessionConfig {
                 tcp_ao: tcp_ao.clone(),
                 local_address: source.or_else(|| local.own_address(place?.address)),
@@ -120,7 +128,7 @@ impl Peers {
             peers.problems.extend(no_client(&peer, kinship));
             let cause: Arc<str> = peer.reference.to_string().into();
             for place in places {
-                let session = session(Some(&place));
+                let session = alike(&peers.named, session(Some(&place)));
                 peers.named.push(PeerConfig {
                     key: place.key,
                     address: place.address,
@@ -139,6 +147,12 @@ impl Peers {
         }
         peers
     }
+}
+
+/// A session, one with that of a neighbour if it is equal: most are, and those of IPv4 and IPv6 take turns.
+pub(crate) fn alike(before: &[PeerConfig], session: SessionConfig) -> Shared<SessionConfig> {
+    let mut neighbours = before.iter().rev().take(2).map(|peer| &peer.session);
+    neighbours.find(|neighbour| ***neighbour == session).cloned().unwrap_or_else(|| session.into())
 }
 
 /// What is written for an external peer and asked of an internal one.

@@ -176,7 +176,7 @@ impl PlanView {
         let named = speaker.peers.iter().map(PeerView::from);
         let ranges = speaker.listen_ranges.iter().map(PeerView::from);
         let guard = &speaker.guard;
-        let sessions = speaker.peers.iter().map(|peer| &peer.session);
+        let sessions = speaker.peers.iter().map(|peer| &*peer.session);
         let sessions = sessions.chain(speaker.listen_ranges.iter().map(|range| &range.session));
         let mut policies: Vec<PolicyView> = Vec::new();
         for policy in sessions.flat_map(|session| [&*session.import, &*session.export]) {

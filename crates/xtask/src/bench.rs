@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
+use crate::image;
 use crate::metadata::Metadata;
 use crate::packages::{self, BIRD, CNI_PLUGINS, ETCD, FRR, GOBGP, IPROUTE, NFTABLES, OPENBGPD};
 use crate::shell::{self, cargo, command, workspace};
@@ -66,6 +67,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut bench = command(binaries.join("bench"));
     bench.env("MUSLIN_BIN", binaries.join("muslin")).arg("--binaries").arg(&binaries);
     bench.args(options.only.iter().flat_map(|subject| ["--only", subject]));
+    let everybody_is_idle = options.only.is_empty() || options.only.iter().any(|subject| subject == "s6");
+    if everybody_is_idle && options.with.is_empty() && !options.quick {
+        // What users run is built otherwise than what is measured, and smaller: S6 has both.
+        bench.env("MUSLIN_IMAGE_PROGRAM", image::program_given_away()?);
+    }
     if shell::is_root() {
         bench.env("MUSLIN_LATER_DAEMONS", packages::later::require(&packages::later::SPEAKERS)?);
     } else {

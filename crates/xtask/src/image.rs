@@ -137,6 +137,13 @@ pub(crate) fn given_away() -> Result<PathBuf> {
     Ok(image)
 }
 
+/// The program `muslin` of the image that is given away, which needs no image to run.
+pub(crate) fn program_given_away() -> Result<PathBuf> {
+    let (target, architecture) = (Metadata::read()?.target_directory, Architecture::of_this_machine());
+    build(architecture, GIVEN_AWAY, &target)?;
+    Ok(target.join(architecture.target()).join(GIVEN_AWAY).join("muslin"))
+}
+
 /// Builds the programs, packs them, and says how large the image is.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let here = [Architecture::of_this_machine()];

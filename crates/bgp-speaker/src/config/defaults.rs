@@ -9,7 +9,7 @@ use muslin_bgp_packet::{Asn, Family, FamilySet};
 
 use super::{
     AddPathConfig, ConnectMode, Identification, ImportGuard, ListenRange, NextHopMode, OriginatedRoute,
-    PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig,
+    PeerConfig, PeerKey, Policy, ReflectorRole, RemoteAs, RouteSource, SentPaths, SessionConfig, Shared,
     SpeakerConfig, TtlMode, Verdict,
 };
 
@@ -42,13 +42,13 @@ impl SpeakerConfig {
 
 impl PeerConfig {
     /// A peer at `address`, named by it, on the BGP port.
-    pub fn new(address: IpAddr, session: SessionConfig) -> Self {
+    pub fn new(address: IpAddr, session: impl Into<Shared<SessionConfig>>) -> Self {
         Self {
             key: PeerKey(address.to_string().into()),
             address,
             interface: None,
             port: BGP_PORT,
-            session,
+            session: session.into(),
             cause: "configuration".into(),
         }
     }

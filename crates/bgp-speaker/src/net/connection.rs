@@ -192,14 +192,19 @@ pub(super) async fn pump(
     incoming: mpsc::Sender<Incoming>,
     lingerers: Arc<Semaphore>,
 ) {
+    let write = async {
+        // What writing needs is made when a socket was full for the first time: those of idle peers never are.
+        line.changed.notified().await;
+        Box::pin(write_all(&stream, conn, &line, &incoming)).await
+    };
     let ended = tokio::select! {
         error = read_all(&stream, conn, &line, &incoming) => Some(error),
-        result = write_all(&stream, conn, &line, &incoming) => result.err().map(Some),
+        result = write => result.err().map(Some),
     };
     match ended {
         // The driver does not listen if it closed the connection meanwhile.
         Some(error) => drop(incoming.send(Incoming::Closed { conn, error }).await),
-        None => linger(&stream, &lingerers).await,
+        None => Box::pin(linger(&stream, &lingerers)).await,
     }
 }
 

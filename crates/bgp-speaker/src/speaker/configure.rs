@@ -10,7 +10,7 @@ use super::peer::{Peer, Standing, min_ttl, settings};
 use super::peers::scope;
 use super::{ListenPlan, Output, Speaker};
 use crate::config::{
-    ConfigError, ConnectMode, ListenRange, PeerConfig, PeerKey, SessionConfig, SpeakerConfig,
+    ConfigError, ConnectMode, ListenRange, PeerConfig, PeerKey, SessionConfig, Shared, SpeakerConfig,
 };
 use crate::rib::{PeerIndex, Refusal};
 use crate::session::Stop;
@@ -100,7 +100,7 @@ impl Speaker {
         for range in &ranges {
             for index in self.peers.indexes() {
                 if self.peers.get(index).is_some_and(|peer| peer.range.as_ref() == Some(&range.key)) {
-                    self.change_peer(now, index, range_session(range), range.cause.clone());
+                    self.change_peer(now, index, range_session(range).into(), range.cause.clone());
                 }
             }
         }
@@ -118,7 +118,7 @@ impl Speaker {
         let config = PeerConfig {
             key: PeerKey(format!("{}/{address}{place}", range.key).into()),
             interface,
-            session: range_session(range),
+            session: range_session(range).into(),
             cause: range.cause.clone(),
             ..PeerConfig::new(address, range.session.clone())
         };
@@ -133,7 +133,7 @@ impl Speaker {
         &mut self,
         now: Instant,
         index: PeerIndex,
-        wanted: SessionConfig,
+        wanted: Shared<SessionConfig>,
         cause: crate::config::Cause,
     ) {
         let Some(peer) = self.peers.get_mut(index) else { return };
@@ -186,7 +186,7 @@ fn range_session(range: &ListenRange) -> SessionConfig {
 }
 
 fn listen_plan(config: &SpeakerConfig) -> ListenPlan {
-    let peers = config.peers.iter().map(|peer| (IpNet::from(peer.address), &peer.session));
+    let peers = config.peers.iter().map(|peer| (IpNet::from(peer.address), &*peer.session));
     let ranges = config.listen_ranges.iter().map(|range| (range.range, &range.session));
     let sessions: Vec<_> = peers.chain(ranges).collect();
     let keys = sessions.iter().filter_map(|(from, session)| Some((*from, session.password.clone()?)));

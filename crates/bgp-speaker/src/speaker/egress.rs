@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::peer::Standing;
+use super::peer::{Peer, Standing};
 use super::{Output, Speaker, SpeakerEvent};
 use crate::config::PeerKey;
 use crate::rib::{PeerIndex, Pull};
@@ -25,9 +25,13 @@ impl Speaker {
     pub(super) fn written(&mut self, now: Instant, conn: ConnId, octets: usize) {
         let Some((index, peer)) = self.peer_of(conn) else { return };
         if peer.session.established_connection() == Some(conn) {
+            let waited_for_room = room(peer) < LEAST_ROOM;
             peer.in_flight = peer.in_flight.saturating_sub(octets);
             peer.session.sent(now, conn, peer.in_flight);
-            self.queue_for_feeding(index);
+            // The RIB says by itself who else has something to get: a thousand KEEPALIVEs are no reason to ask.
+            if waited_for_room {
+                self.queue_for_feeding(index);
+            }
         }
     }
 
@@ -73,7 +77,7 @@ impl Speaker {
     fn feed(&mut self, now: Instant, index: PeerIndex) -> usize {
         let Some(peer) = self.peers.get_mut(index) else { return 0 };
         peer.queued = false;
-        let room = WINDOW.saturating_sub(peer.in_flight);
+        let room = room(peer);
         let Some(conn) = peer.session.established_connection().filter(|_| room >= LEAST_ROOM) else {
             return 0;
         };
@@ -191,4 +195,9 @@ impl Speaker {
         self.forget_routes(index);
         self.peers.remove(index);
     }
+}
+
+/// Octets that a peer's connection may be given.
+fn room(peer: &Peer) -> usize {
+    WINDOW.saturating_sub(peer.in_flight)
 }

@@ -30,7 +30,7 @@ impl Speaker {
     pub fn foresee(&self, wanted: &SpeakerConfig) -> Forecast {
         let mut forecast = foresee(&self.config, wanted);
         let judges = Judges::new(&wanted.guard);
-        let peers = wanted.peers.iter().map(|peer| (&peer.key, &peer.session));
+        let peers = wanted.peers.iter().map(|peer| (&peer.key, &*peer.session));
         let ranges = wanted.listen_ranges.iter().map(|range| (&range.key, &range.session));
         let sessions: BTreeMap<&PeerKey, &SessionConfig> = peers.chain(ranges).collect();
         let (mut stay, mut gone) = (Vec::new(), HashSet::new());

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use muslin_bgp_packet::FamilySet;
 
 use super::SocketOptions;
-use crate::config::{Cause, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig, SpeakerConfig, TtlMode};
+use crate::config::{
+    Cause, PeerConfig, PeerKey, Policy, RemoteAs, SessionConfig, Shared, SpeakerConfig, TtlMode,
+};
 use crate::session::{ConnId, EndReason, Session, Settings};
 
 /// The send hold timer goes first: it can say why.
@@ -31,7 +33,7 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     pub(super) interface: Option<Arc<str>>,
     pub(super) port: u16,
-    pub(super) config: SessionConfig,
+    pub(super) config: Shared<SessionConfig>,
     /// The policies, shared with the RIB.
     pub(super) import: Arc<Policy>,
     pub(super) export: Arc<Policy>,

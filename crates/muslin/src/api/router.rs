@@ -83,7 +83,7 @@ async fn received(speaker: &SpeakerHandle, peer: PeerKey) -> Result<Vec<RouteVie
 
 /// What was configured for the peer, or for its range.
 fn wanted<'a>(config: &'a SpeakerConfig, status: &PeerStatus) -> Option<&'a SessionConfig> {
-    let peer = config.peers.iter().find(|peer| peer.key == status.key).map(|peer| &peer.session);
+    let peer = config.peers.iter().find(|peer| peer.key == status.key).map(|peer| &*peer.session);
     let range = || config.listen_ranges.iter().find(|range| Some(&range.key) == status.range.as_ref());
     peer.or_else(|| range().map(|range| &range.session))
 }

@@ -63,8 +63,11 @@ pub(crate) async fn run(
         daemon.pulse.beat();
         let cluster = state.borrow_and_update().clone();
         let kernel = facts(&view.borrow_and_update(), &found.borrow_and_update());
-        let before = daemon.plan.borrow().clone();
-        let plan = Plan::after(before.as_deref(), &mut lingering, &daemon.role, &cluster, &kernel);
+        let plan = {
+            // Let go of before anything is awaited: nobody needs a plan that another one has replaced.
+            let before = daemon.plan.borrow().clone();
+            Plan::after(before.as_deref(), &mut lingering, &daemon.role, &cluster, &kernel)
+        };
         if let Role::Node(node) = &daemon.role
             && let Some(node) = cluster.nodes.get(node.name.as_str())
         {

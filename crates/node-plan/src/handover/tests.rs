@@ -12,7 +12,7 @@ fn peer(name: &str, reflector: ReflectorRole) -> PeerConfig {
         address: Ipv4Addr::new(10, 0, 0, octet).into(),
         interface: None,
         port: 179,
-        session: SessionConfig { reflector, ..SessionConfig::external(RemoteAs::Internal) },
+        session: SessionConfig { reflector, ..SessionConfig::external(RemoteAs::Internal) }.into(),
         cause: "test".into(),
     }
 }
@@ -94,7 +94,11 @@ fn without_a_single_reflector_the_mesh_stays_for_good_and_with_one_of_a_pair_for
 #[test]
 fn who_ceases_to_reflect_goes_on_until_the_mesh_is_there() {
     let client = |name: &str| PeerConfig {
-        session: SessionConfig { reflector: ReflectorRole::Client, ..node_peer(name).session },
+        session: SessionConfig {
+            reflector: ReflectorRole::Client,
+            ..SessionConfig::clone(&node_peer(name).session)
+        }
+        .into(),
         ..node_peer(name)
     };
     let mut node = Node::in_mesh();

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use muslin_bgp_speaker::config::Verdict;
 
 use super::{resource, state, uplink};
@@ -49,4 +51,17 @@ fn the_router_id_is_the_lowest_address_unless_it_is_written() {
         "BGPConfiguration default .spec.routerID: there is none, and no interface has an IPv4 address to take it from; \
          write one that no other speaker has",
     );
+}
+
+#[test]
+fn peers_that_differ_in_their_addresses_only_have_one_session_configuration() {
+    let peer = |host: u8, rest: &str| {
+        let spec = format!("peerAddress: 10.1.1.{host}, peerASN: 65001, filters: [f]{rest}");
+        resource("BGPPeer", &format!("p{host}"), &spec)
+    };
+    let filter = resource("BGPFilter", "f", "import: [{action: Accept}]");
+    let plan = plan_of(&[filter, peer(2, ""), peer(3, ""), peer(4, ", holdTime: 9s")]);
+    let [one, same, other] = &plan.speaker.peers[..] else { panic!("{:?}", plan.problems) };
+    assert!(one.session.is_one_with(&same.session) && !one.session.is_one_with(&other.session));
+    assert!(Arc::ptr_eq(&one.session.import, &other.session.import), "equal policies are one all the same");
 }

@@ -7,6 +7,7 @@ use muslin_bgp_packet::{Capability, Open};
 use super::lone::*;
 use crate::config::{OriginatedRoute, RouteSource, SpeakerConfig};
 use crate::session::State;
+use crate::speaker::Input;
 use crate::speaker::egress::WINDOW;
 
 /// A speaker that originates so many prefixes, each with a community of its own, so that nothing is packed.
@@ -40,6 +41,14 @@ fn fault_40_a_peer_that_reads_again_gets_the_rest_and_the_end_of_rib() {
     lone.resume();
     let updates = lone.kinds(conn).into_iter().filter(|kind| *kind == muslin_bgp_packet::MessageType::Update);
     assert_eq!(updates.count(), 20_000 + 2, "every route, and the ends of both families");
+}
+
+#[test]
+fn octets_that_left_are_no_reason_to_ask_for_more_where_there_was_room() {
+    let mut lone = Lone::new(open_session());
+    let conn = lone.establish();
+    lone.speaker.handle_input(lone.now, Input::Written { conn, octets: 19 });
+    assert!(!lone.speaker.advance(lone.now), "a KEEPALIVE was all");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn another_way_to_prepend_changes_what_the_peer_is_sent() {
     up(&mut lone, 11, NEIGHBOUR);
     lone.send(other, &route(1, &[OTHER.0], &[]));
     let mut config = lone.speaker.config().clone();
-    config.peers[0].session = towards_neighbour(LocalAsPrepend::NoPrepend);
+    config.peers[0].session = towards_neighbour(LocalAsPrepend::NoPrepend).into();
     lone.configure(config);
     let neighbour = up(&mut lone, 11, NEIGHBOUR);
     assert_eq!(path_of(&mut lone, neighbour), [65200, 65001, 65012]);

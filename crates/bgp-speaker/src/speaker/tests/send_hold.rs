@@ -60,7 +60,7 @@ fn fault_40_the_time_can_be_configured_and_changes_under_a_running_session() {
     alive(&mut lone, conn, MINUTE);
     let longer = SessionConfig { send_hold: Some(3 * MINUTE), ..open_session() };
     let mut config = lone.speaker.config().clone();
-    config.peers[0].session = longer;
+    config.peers[0].session = longer.into();
     lone.configure(config);
     assert_eq!(lone.state(), State::Established);
     alive(&mut lone, conn, 3 * MINUTE);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -20,6 +21,9 @@ use super::rig::{ASN, SPEAKER};
 /// Name of the floor.
 pub(crate) const FLOOR: &str = "floor: a null relay";
 
+/// Name of ours as the image has it.
+pub(crate) const OF_IMAGE: &str = "Muslin, the image's program";
+
 /// A speaker that is measured.
 #[derive(Clone, Debug)]
 pub(crate) enum Contender {
@@ -27,6 +31,8 @@ pub(crate) enum Contender {
     Muslin,
     /// Ours, with one processor to run on.
     MuslinOnOneCore,
+    /// Ours, as the image has it.
+    MuslinOfImage(PathBuf),
     /// Somebody else's.
     Rival(Candidate),
     /// One that keeps sessions and copies UPDATEs, and does nothing else.
@@ -50,6 +56,11 @@ impl Contender {
         all
     }
 
+    /// Ours as the image has it, where `cargo xtask bench` has built that program.
+    pub(crate) fn of_image() -> Option<Self> {
+        std::env::var_os("MUSLIN_IMAGE_PROGRAM").map(|program| Self::MuslinOfImage(program.into()))
+    }
+
     /// Whether it is somebody else's.
     pub(crate) fn is_rival(&self) -> bool {
         matches!(self, Self::Rival(_))
@@ -65,6 +76,7 @@ impl Contender {
         match self {
             Self::Muslin => "Muslin",
             Self::MuslinOnOneCore => "Muslin on one core",
+            Self::MuslinOfImage(_) => OF_IMAGE,
             Self::Floor => FLOOR,
             Self::Rival(Candidate { kind: Kind::Bird, .. }) => "BIRD 2",
             Self::Rival(Candidate { kind: Kind::Bird3, .. }) => "BIRD 3",
@@ -75,7 +87,7 @@ impl Contender {
     /// Its version; `None` of ours.
     pub(crate) fn version(&self) -> Option<String> {
         match self {
-            Self::Muslin | Self::MuslinOnOneCore | Self::Floor => None,
+            Self::Muslin | Self::MuslinOnOneCore | Self::MuslinOfImage(_) | Self::Floor => None,
             Self::Rival(candidate) => candidate.version().ok(),
         }
     }
@@ -85,6 +97,7 @@ impl Contender {
         match self {
             Self::Muslin => "`--no-install`",
             Self::MuslinOnOneCore => "`--no-install`, `taskset -c 0`",
+            Self::MuslinOfImage(_) => "`--no-install`, static, built small",
             Self::Floor => "copies UPDATEs as they come",
             Self::Rival(Candidate { kind, .. }) => match kind {
                 Kind::Bird | Kind::ExaBgp => "no kernel protocol",
@@ -101,8 +114,9 @@ impl Contender {
     /// Starts it with these peers, which all connect to it; those of its own AS are its reflection's clients.
     pub(crate) fn start(&self, host: &Namespace, peers: &[Peer]) -> Result<Process> {
         match self {
-            Self::Muslin => start_muslin(host, peers, &[]),
-            Self::MuslinOnOneCore => start_muslin(host, peers, &["taskset", "-c", "0"]),
+            Self::Muslin => start_muslin(host, peers, &[], &muslin::binary()?),
+            Self::MuslinOnOneCore => start_muslin(host, peers, &["taskset", "-c", "0"], &muslin::binary()?),
+            Self::MuslinOfImage(program) => start_muslin(host, peers, &[], program),
             Self::Floor => start_relay(host, peers),
             Self::Rival(Candidate { kind, release }) => match kind {
                 Kind::Frr => start_frr(release, host, peers),
@@ -131,7 +145,7 @@ fn start_relay(host: &Namespace, peers: &[Peer]) -> Result<Process> {
 }
 
 /// `wrapper` is a command that runs another one.
-fn start_muslin(host: &Namespace, peers: &[Peer], wrapper: &[&str]) -> Result<Process> {
+fn start_muslin(host: &Namespace, peers: &[Peer], wrapper: &[&str], program: &Path) -> Result<Process> {
     let folder = Process::folder()?;
     let state = folder.path().join("state");
     fs::create_dir(&state)?;
@@ -151,7 +165,7 @@ fn start_muslin(host: &Namespace, peers: &[Peer], wrapper: &[&str]) -> Result<Pr
         );
     }
     fs::write(state.join("all.yaml"), text)?;
-    let mut command = muslin::speaker(&state, folder.path())?;
+    let mut command = muslin::speaker_by(program, &state, folder.path());
     command.args(["--no-install", "--log", "warn"]);
     if let [program, arguments @ ..] = wrapper {
         let mut wrapped = Command::new(program);

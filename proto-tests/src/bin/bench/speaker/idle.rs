@@ -24,7 +24,7 @@ pub(super) fn measure(extent: &Extent) -> Result<Section> {
     let sessions = extent.size(1000, 200);
     let settling = Duration::from_secs(if extent.quick { 1 } else { 3 });
     let window = Duration::from_secs(if extent.quick { 2 } else { 20 });
-    let rounds = extent.rounds(5)?;
+    let rounds = extent.rounds(5)?.with_image();
     let method = format!(
         "{sessions} established sessions without routes, hold time 9 s and a KEEPALIVE every 3 s both ways, watched for \
          {} s. {} repetitions. {}.",

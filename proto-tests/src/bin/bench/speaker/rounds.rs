@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::Failed;
-use super::contender::{Contender, FLOOR};
+use super::contender::{Contender, FLOOR, OF_IMAGE};
 use super::rig::Turn;
 use crate::report::{Column, Row, Samples, Section, Target};
 
@@ -60,6 +60,12 @@ impl Rounds {
     /// Without the floor, where it cannot do what is asked for.
     pub(super) fn without_floor(mut self) -> Self {
         self.contenders.retain(|contender| !matches!(contender, Contender::Floor));
+        self
+    }
+
+    /// With our program as the image has it beside the usual one.
+    pub(super) fn with_image(mut self) -> Self {
+        self.contenders.splice(1..1, Contender::of_image());
         self
     }
 
@@ -194,7 +200,8 @@ impl Wanted {
                 return Some(Target { statement, found: section.worst(ours, self.column)?, limit });
             }
         };
-        let (found, name) = section.worst_to_best(ours, self.column, |name| (name == FLOOR) == is_floor)?;
+        let (found, name) = section
+            .worst_to_best(ours, self.column, |name| name != OF_IMAGE && (name == FLOOR) == is_floor)?;
         let statement = format!("{}: our worst at most {limit:.2} of {name}'s median", self.column);
         Some(Target { statement, found, limit })
     }
