@@ -247,7 +247,7 @@ fn segment(name: &str) -> Result<Namespace, LabError> {
     Ok(namespace)
 }
 
-fn add_addresses(
+pub(crate) fn add_addresses(
     namespace: &Namespace,
     link: &str,
     addresses: Dual,
