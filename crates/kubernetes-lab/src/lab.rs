@@ -261,7 +261,7 @@ impl KubernetesLab {
         node.import(&self.archives)
     }
 
-    /// Puts one more machine beside the others: with a link to the router of its own, and all that a new node has.
+    /// Puts one more machine beside the others: with a link as they have, and all that a new node has.
     ///
     /// Nobody but its kubelet tells the API of it, and [`bgp_manifests`](Fabric::bgp_manifests) have it as a peer.
     ///

@@ -113,8 +113,8 @@ impl Fabric {
         Ok(Self { router: None, options, blueprint, network })
     }
 
-    /// Adds a node behind the others, with a link of its own as they have. A router that is told of its neighbours one by one speaks with
-    /// it when it is started again.
+    /// Adds a node behind the others, with a link of its own or on the one that they share. A router that is told of its neighbours one by
+    /// one speaks with it when it is started again.
     ///
     /// # Errors
     /// What the kernel refused.

@@ -128,6 +128,7 @@ const MESH: &[(&str, Test)] = &[
     ("a_load_balancer_ip_is_reached_from_outside_over_all_nodes", services::load_balancer_cluster),
     ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
     ("names_of_services_and_pods_resolve", dns::names),
+    ("a_fifth_node_joins_the_mesh_and_leaves_for_good_without_a_lost_packet", join::joins_mesh_and_leaves),
     ("fault_01_a_killed_agent_of_a_mesh_loses_no_packet", mesh::kill_agent),
     ("nodes_labelled_as_reflectors_take_the_mesh_over_without_a_lost_packet", reflectors::take_over),
     ("fault_44_reflectors_killed_at_once_lose_no_packet", reflectors::killed),
