@@ -8,7 +8,7 @@ use std::time::Instant;
 use muslin_lab::containerlab::Deployment;
 use muslin_lab::fabric::Fabric;
 use muslin_lab::standing::Place;
-use muslin_lab::{LabError, LabOptions, Progress, ProxyMode, RouterKind, Topology};
+use muslin_lab::{Dual, LabError, LabOptions, Progress, ProxyMode, RouterKind, Topology};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -261,7 +261,7 @@ impl KubernetesLab {
         node.import(&self.archives)
     }
 
-    /// Puts one more machine beside the others: with a link to the router of its own, and all that a new node has.
+    /// Puts one more machine beside the others: with a link as they have, and all that a new node has.
     ///
     /// Nobody but its kubelet tells the API of it, and [`bgp_manifests`](Fabric::bgp_manifests) have it as a peer.
     ///
@@ -282,6 +282,20 @@ impl KubernetesLab {
             }
         }
         Ok(())
+    }
+
+    /// Gives a node other addresses beside those that it has on its link, and tells its kubelet that they are the node's. The API learns
+    /// of them from there; the former ones are for the caller to take away. Of a router that is told of its neighbours one by one,
+    /// see [`Fabric::renumber_node`].
+    ///
+    /// # Errors
+    /// If the kernel refuses them, or the node is off.
+    pub fn renumber_node(&mut self, index: usize, addresses: Dual) -> Result<(), LabError> {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return Err(LabError::Missing(format!("there is no node number {index}")));
+        };
+        let place = self.fabric.renumber_node(index, addresses)?;
+        node.renumber(&place, &self.basis.cluster)
     }
 
     /// Takes the node that was added last away for good: at once without power, then its link and its disk.

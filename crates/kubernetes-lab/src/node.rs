@@ -74,7 +74,7 @@ impl Node {
         let name = name.to_owned();
         let folder = basis.folder.join(&name);
         // In the node, `lib` is /var/lib and `opt` is /opt.
-        let own = folder.join("lib").join(CONFIGURATION.trim_start_matches("/var/lib/"));
+        let own = configuration_of(&folder);
         let plugins = folder.join("opt/cni/bin");
         let pods = folder.join("lib").join(STATIC_PODS.trim_start_matches("/var/lib/"));
         for folder in [&own, &plugins, &pods] {
@@ -271,54 +271,76 @@ impl Node {
         LabError::Process { process: format!("node {}", self.name), problem: problem.to_owned(), log }
     }
 
+    /// Tells its kubelet another address, which the node has already; a kubelet reads that when it starts, so it does.
+    pub(crate) fn renumber(
+        &mut self,
+        place: &FabricNode<'_>,
+        cluster: &ClusterShape,
+    ) -> Result<(), LabError> {
+        self.address = place.address;
+        self.machine = place.machine.clone();
+        self.write_arguments("kubelet", &self.kubelet_arguments(cluster))?;
+        self.signal("kubelet", Signal::SIGTERM)
+    }
+
     fn write_setup(&self, programs: &Programs, cluster: &ClusterShape) -> Result<(), LabError> {
-        let file = |name: &str| format!("{CONFIGURATION}/{name}");
         let program = |name: &str| Path::new(PROGRAMS).join(name);
-        let service = |name: &str, program: PathBuf, arguments: Vec<String>, after: Option<&str>| Service {
-            name: name.to_owned(),
-            program,
-            arguments,
-            after: after.map(PathBuf::from),
-        };
-        let addresses = cluster.families.all().iter().map(|family| self.address.get(*family).to_string());
-        let addresses = addresses.collect::<Vec<_>>().join(",");
+        let containerd = find("containerd").unwrap_or_default();
+        let services = [
+            ("containerd", containerd, vec!["--config".to_owned(), in_node("containerd.toml")], None),
+            ("kubelet", program("kubelet"), self.kubelet_arguments(cluster), Some(PathBuf::from(CONTAINERD))),
+            (
+                "kube-proxy",
+                program("kube-proxy"),
+                vec![format!("--config={}", in_node("kube-proxy.yaml"))],
+                None,
+            ),
+        ];
+        let services = services.into_iter().map(|(name, program, arguments, after)| {
+            let arguments = self.write_arguments(name, &arguments)?;
+            Ok(Service { name: name.to_owned(), program, arguments, after })
+        });
         let setup = NodeSetup {
             name: self.name.clone(),
             folder: self.folder.clone(),
             programs: programs.folder().to_path_buf(),
             commands: self.muslin.parent().unwrap_or(Path::new("/")).to_path_buf(),
             hierarchies: self.cgroups.node(&self.name)?,
-            services: vec![
-                service(
-                    "containerd",
-                    find("containerd").unwrap_or_default(),
-                    vec!["--config".into(), file("containerd.toml")],
-                    None,
-                ),
-                service(
-                    "kubelet",
-                    program("kubelet"),
-                    vec![
-                        format!("--config={}", file("kubelet.yaml")),
-                        format!("--kubeconfig={}", file("kubelet.kubeconfig")),
-                        format!("--hostname-override={}", self.name),
-                        format!("--node-ip={addresses}"),
-                    ],
-                    Some(CONTAINERD),
-                ),
-                service(
-                    "kube-proxy",
-                    program("kube-proxy"),
-                    vec![format!("--config={}", file("kube-proxy.yaml"))],
-                    None,
-                ),
-            ],
+            services: services.collect::<Result<_, LabError>>()?,
             process: self.process.clone(),
         };
         let text =
             serde_json::to_vec_pretty(&setup).map_err(|error| LabError::file(&self.setup)(error.into()))?;
         fs::write(&self.setup, text).map_err(LabError::file(&self.setup))
     }
+
+    fn kubelet_arguments(&self, cluster: &ClusterShape) -> Vec<String> {
+        let addresses = cluster.families.all().iter().map(|family| self.address.get(*family).to_string());
+        vec![
+            format!("--config={}", in_node("kubelet.yaml")),
+            format!("--kubeconfig={}", in_node("kubelet.kubeconfig")),
+            format!("--hostname-override={}", self.name),
+            format!("--node-ip={}", addresses.collect::<Vec<_>>().join(",")),
+        ]
+    }
+
+    /// Writes what a service is started with; where, as the node sees it.
+    fn write_arguments(&self, service: &str, arguments: &[String]) -> Result<PathBuf, LabError> {
+        let name = format!("{service}.arguments");
+        let path = configuration_of(&self.folder).join(&name);
+        fs::write(&path, arguments.join("\n")).map_err(LabError::file(&path))?;
+        Ok(in_node(&name).into())
+    }
+}
+
+/// A file of the node's configuration, as the node sees it.
+fn in_node(file: &str) -> String {
+    format!("{CONFIGURATION}/{file}")
+}
+
+/// The folder of the node's configuration, as the lab sees it.
+fn configuration_of(folder: &Path) -> PathBuf {
+    folder.join("lib").join(CONFIGURATION.trim_start_matches("/var/lib/"))
 }
 
 /// Puts the reference plugins where a distribution's package would.

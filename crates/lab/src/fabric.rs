@@ -113,8 +113,8 @@ impl Fabric {
         Ok(Self { router: None, options, blueprint, network })
     }
 
-    /// Adds a node behind the others, with a link of its own as they have. A router that is told of its neighbours one by one speaks with
-    /// it when it is started again.
+    /// Adds a node behind the others, with a link of its own or on the one that they share. A router that is told of its neighbours one by
+    /// one speaks with it when it is started again.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -126,7 +126,23 @@ impl Fabric {
         Ok(FabricNode::of(&self.blueprint.nodes[index], self.options.families, &self.network.nodes[index]))
     }
 
-    /// Takes the last node away, with its link.
+    /// Gives a node other addresses on its link, beside those that it has: the first step of a move there. When it boots, it
+    /// has these alone, and a router that is told of its neighbours one by one knows them when it is started again.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn renumber_node(&mut self, index: usize, addresses: Dual) -> Result<FabricNode<'_>, LabError> {
+        let namespace = &self.network.nodes[index];
+        // As distributions have it: else the kernel takes the later IPv4 address away with the former one.
+        namespace.sysctl("net/ipv4/conf/all/promote_secondaries", "1")?;
+        let part = &mut self.blueprint.nodes[index];
+        let uplink = &mut part.uplinks[0];
+        topology::add_addresses(namespace, &uplink.link, addresses, self.options.families)?;
+        uplink.address = addresses;
+        Ok(FabricNode::of(part, self.options.families, namespace))
+    }
+
+    /// Takes the last node away, with its own link.
     ///
     /// # Errors
     /// What the kernel refused.

@@ -64,26 +64,7 @@ impl Network {
 
     fn wire_nodes(&self, lab: &Blueprint) -> Result<(), LabError> {
         for (part, node) in lab.nodes.iter().zip(&self.nodes) {
-            for uplink in &part.uplinks {
-                let router = &self.routers[uplink.router];
-                if let Some(switch) = &self.switch {
-                    connect(node, &uplink.link, switch, &part.name)?;
-                    switch.attach(BRIDGE, &part.name)?;
-                    add_addresses(node, &uplink.link, uplink.address, lab.families)?;
-                } else if part.loopback.is_some() {
-                    // The kernel would make link-local addresses of its own, other ones in each lab.
-                    for host in [node, router] {
-                        host.sysctl("net/ipv6/conf/default/addr_gen_mode", "1")?;
-                    }
-                    connect(node, &uplink.link, router, &part.name)?;
-                    add_link_local(router, &part.name, uplink.router_address)?;
-                    add_link_local(node, &uplink.link, uplink.address)?;
-                } else {
-                    connect(node, &uplink.link, router, &part.name)?;
-                    add_addresses(router, &part.name, uplink.router_address, lab.families)?;
-                    add_addresses(node, &uplink.link, uplink.address, lab.families)?;
-                }
-            }
+            self.wire(part, node, lab)?;
             if let Some(loopback) = part.loopback {
                 for family in Family::BOTH {
                     node.add_address("lo", loopback.get(family).into())?;
@@ -106,6 +87,31 @@ impl Network {
             match part.loopback {
                 None => default_routes(part, node, lab.families)?,
                 Some(loopback) => self.routes_over_link_locals(part, node, loopback)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a node its links, with addresses at both ends.
+    fn wire(&self, part: &NodePart, node: &Namespace, lab: &Blueprint) -> Result<(), LabError> {
+        for uplink in &part.uplinks {
+            let router = &self.routers[uplink.router];
+            if let Some(switch) = &self.switch {
+                connect(node, &uplink.link, switch, &part.name)?;
+                switch.attach(BRIDGE, &part.name)?;
+                add_addresses(node, &uplink.link, uplink.address, lab.families)?;
+            } else if part.loopback.is_some() {
+                // The kernel would make link-local addresses of its own, other ones in each lab.
+                for host in [node, router] {
+                    host.sysctl("net/ipv6/conf/default/addr_gen_mode", "1")?;
+                }
+                connect(node, &uplink.link, router, &part.name)?;
+                add_link_local(router, &part.name, uplink.router_address)?;
+                add_link_local(node, &uplink.link, uplink.address)?;
+            } else {
+                connect(node, &uplink.link, router, &part.name)?;
+                add_addresses(router, &part.name, uplink.router_address, lab.families)?;
+                add_addresses(node, &uplink.link, uplink.address, lab.families)?;
             }
         }
         Ok(())
@@ -175,27 +181,30 @@ impl Network {
         Ok(())
     }
 
-    /// Wires a node that comes behind the others; of topologies whose nodes have links of their own, with addresses.
+    /// Wires a node that comes behind the others; of topologies whose links have addresses.
     pub(crate) fn add_node(&mut self, part: &NodePart, lab: &Blueprint) -> Result<(), LabError> {
         let node = Namespace::new(&part.name)?;
-        for uplink in &part.uplinks {
-            let router = &self.routers[uplink.router];
-            connect(&node, &uplink.link, router, &part.name)?;
-            add_addresses(router, &part.name, uplink.router_address, lab.families)?;
+        self.wire(part, &node, lab)?;
+        default_routes(part, &node, lab.families)?;
+        // To a link that all nodes share, outside is led already.
+        if self.switch.is_none() {
+            self.lead_outside_to(std::slice::from_ref(part), lab)?;
         }
-        boot(part, &node, lab.families)?;
-        self.lead_outside_to(std::slice::from_ref(part), lab)?;
         self.nodes.push(node);
         Ok(())
     }
 
     /// Takes the last node away, with its links.
     pub(crate) fn remove_node(&mut self, part: &NodePart, families: Families) -> Result<(), LabError> {
-        for (link, _) in links(std::slice::from_ref(part), families) {
-            self.outside.namespace.remove_route(link)?;
-        }
-        for uplink in &part.uplinks {
-            self.routers[uplink.router].remove_link(&part.name)?;
+        if let Some(switch) = &self.switch {
+            switch.remove_link(&part.name)?;
+        } else {
+            for (link, _) in links(std::slice::from_ref(part), families) {
+                self.outside.namespace.remove_route(link)?;
+            }
+            for uplink in &part.uplinks {
+                self.routers[uplink.router].remove_link(&part.name)?;
+            }
         }
         self.nodes.pop();
         Ok(())
@@ -247,7 +256,7 @@ fn segment(name: &str) -> Result<Namespace, LabError> {
     Ok(namespace)
 }
 
-fn add_addresses(
+pub(crate) fn add_addresses(
     namespace: &Namespace,
     link: &str,
     addresses: Dual,

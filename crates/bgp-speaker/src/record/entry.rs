@@ -278,6 +278,7 @@ fn write_stop(stop: &Stop, out: &mut Vec<u8>) {
         Stop::ConfigurationChanged => (3, None),
         Stop::Restart => (4, None),
         Stop::LinkChanged => (5, None),
+        Stop::AddressChanged => (6, None),
     };
     out.push(kind);
     if let Some(text) = text {
@@ -293,6 +294,7 @@ fn read_stop(from: &mut Reader<'_>) -> Option<Stop> {
         3 => Stop::ConfigurationChanged,
         4 => Stop::Restart,
         5 => Stop::LinkChanged,
+        6 => Stop::AddressChanged,
         _ => return None,
     })
 }

@@ -17,6 +17,9 @@ pub enum Stop {
     Reset(Arc<str>),
     /// What was negotiated no longer fits the configuration: Cease/6. It starts again.
     ConfigurationChanged,
+    /// We have another address: the peer knows whoever is there as another neighbour, and would keep what this one
+    /// announced beside it, so to it this one is gone: Cease/3. It starts again from there.
+    AddressChanged,
     /// The peer is on another link of ours than when the session began: Cease/6. It starts again.
     LinkChanged,
     /// Our process restarts: the connection is closed without a Cease, so that a peer with graceful
@@ -28,7 +31,7 @@ impl Stop {
     pub(crate) fn notification(&self) -> Option<Notification> {
         match self {
             Self::Shutdown(text) => Some(Notification::cease_with_text(Cease::AdministrativeShutdown, text)),
-            Self::Removed => Some(Notification::cease(Cease::PeerDeconfigured)),
+            Self::Removed | Self::AddressChanged => Some(Notification::cease(Cease::PeerDeconfigured)),
             Self::Reset(text) => Some(Notification::cease_with_text(Cease::AdministrativeReset, text)),
             Self::ConfigurationChanged | Self::LinkChanged => {
                 Some(Notification::cease(Cease::OtherConfigurationChange))
@@ -40,7 +43,7 @@ impl Stop {
     /// Whether the session is started again at once.
     pub(super) fn restarts(&self) -> bool {
         match self {
-            Self::Reset(_) | Self::ConfigurationChanged | Self::LinkChanged => true,
+            Self::Reset(_) | Self::ConfigurationChanged | Self::AddressChanged | Self::LinkChanged => true,
             Self::Shutdown(_) | Self::Removed | Self::Restart => false,
         }
     }
@@ -100,6 +103,7 @@ fn stop_in_words(stop: &Stop) -> String {
         Stop::Reset(text) if text.is_empty() => "reset by an operator".into(),
         Stop::Reset(text) => format!("reset by an operator: {text}"),
         Stop::ConfigurationChanged => "reset because the configuration changed".into(),
+        Stop::AddressChanged => "reset because our own address is another one now".into(),
         Stop::LinkChanged => "reset because the peer is on another link now".into(),
         Stop::Restart => "we restart".into(),
     }

@@ -16,9 +16,9 @@ use crate::rib::{PeerIndex, Refusal};
 use crate::session::Stop;
 
 impl Speaker {
-    /// Makes `wanted` the configuration in force. Peers that are gone get Cease/3; sessions whose negotiated
-    /// parameters no longer fit are reset by Cease/6; everything else, policies included, changes under
-    /// running sessions.
+    /// Makes `wanted` the configuration in force. Peers that are gone get Cease/3, and those that are to see us at
+    /// another address; sessions whose negotiated parameters no longer fit are reset by Cease/6; everything else,
+    /// policies included, changes under running sessions.
     ///
     /// # Errors
     /// A configuration that cannot be: the one in force stays, untouched.
@@ -147,6 +147,9 @@ impl Speaker {
         }
         peer.import = peer.config.import.clone();
         peer.export = peer.config.export.clone();
+        if peer.leaves_address(&previous) {
+            peer.session.stop(now, &Stop::AddressChanged);
+        }
         peer.session.reconfigure(now, settings);
         if let Some(text) = peer.config.shutdown.clone() {
             if previous.shutdown.is_none() {
@@ -175,6 +178,13 @@ impl Speaker {
 }
 
 impl Peer {
+    /// Whether the session is to be from another address than the one it has.
+    fn leaves_address(&self, previous: &SessionConfig) -> bool {
+        let has = self.session.addresses().map(|(local, _)| local.ip());
+        let wanted = self.config.local_address;
+        wanted != previous.local_address && wanted.is_some() && has.is_some_and(|has| wanted != Some(has))
+    }
+
     /// Whether it is where the configuration wants it.
     fn is_at(&self, config: &PeerConfig) -> bool {
         (self.address, &self.interface, self.port) == (config.address, &config.interface, config.port)

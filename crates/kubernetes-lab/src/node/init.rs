@@ -59,7 +59,8 @@ pub(crate) struct NodeSetup {
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<String>,
+    /// Where its arguments are, one a line, as the node sees it; whenever it is started, they are read.
+    pub(crate) arguments: PathBuf,
     /// It is started when this exists.
     pub(crate) after: Option<PathBuf>,
 }
@@ -189,8 +190,9 @@ impl<'a> Running<'a> {
         let log = File::options().create(true).append(true).open(&path);
         let log = log.map_err(LabError::file(&path))?;
         let errors = log.try_clone().map_err(LabError::file(&path))?;
+        let arguments = fs::read_to_string(arguments).map_err(LabError::file(arguments))?;
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.args(arguments.lines()).stdin(Stdio::null()).stdout(log).stderr(errors);
         let child = command.spawn().map_err(LabError::file(program))?;
         self.child = Some(child);
         Ok(())

@@ -402,7 +402,7 @@ pub(crate) fn everybody_meets(cluster: &Cluster) -> Result<Vec<Pod>> {
     same("pods", &pods.len(), &(2 * nodes))?;
     for a in &pods {
         for b in pods.iter().filter(|b| b.node != a.node) {
-            for family in FAMILIES {
+            for &family in cluster.families {
                 let to = (b.addresses.get(family), PORT).into();
                 let seen = eventually(|| client_address(&a.network, to))?;
                 same("the source", &seen, &a.addresses.get(family))?;

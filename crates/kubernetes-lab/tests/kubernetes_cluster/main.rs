@@ -30,6 +30,7 @@ mod power;
 mod reflectors;
 mod release;
 mod remains;
+mod renumber;
 mod services;
 mod settings;
 mod status;
@@ -96,6 +97,7 @@ const LIFE: &[(&str, Test)] = &[
         "a_new_machine_in_a_nodes_place_takes_no_pod_before_its_routes_are_there_and_its_block_is_announced",
         gate::new_machine,
     ),
+    ("a_node_that_moves_to_other_addresses_is_found_there_with_its_pods", renumber::moves_and_returns),
     ("a_fourth_node_joins_and_leaves_for_good", join::joins_and_leaves),
     ("a_release_is_upgraded_and_rolled_back_without_losing_a_packet", release::upgrade_and_rollback),
     ("fault_41_an_agent_lives_in_64_mib_and_one_ended_for_more_loses_no_packet", memory::little_memory),
@@ -126,6 +128,7 @@ const MESH: &[(&str, Test)] = &[
     ("a_load_balancer_ip_is_reached_from_outside_over_all_nodes", services::load_balancer_cluster),
     ("a_local_load_balancer_ip_keeps_the_source_address", services::load_balancer_local),
     ("names_of_services_and_pods_resolve", dns::names),
+    ("a_fifth_node_joins_the_mesh_and_leaves_for_good_without_a_lost_packet", join::joins_mesh_and_leaves),
     ("fault_01_a_killed_agent_of_a_mesh_loses_no_packet", mesh::kill_agent),
     ("nodes_labelled_as_reflectors_take_the_mesh_over_without_a_lost_packet", reflectors::take_over),
     ("fault_44_reflectors_killed_at_once_lose_no_packet", reflectors::killed),

@@ -375,6 +375,21 @@ fn rfc8538_1_ends_that_are_meant_are_said_by_a_hard_reset() {
     assert_eq!(kernel(&mut lone).len(), 1);
 }
 
+/// To the peer, whoever comes from the other address is another one: it would have the routes of both.
+#[test]
+fn rfc8538_1_a_session_that_moves_to_another_address_of_ours_leaves_no_routes_behind() {
+    let (mut lone, conn) = with_notification_peer();
+    let mut config = config_with(SessionConfig { local_address: Some(SECOND_PEER), ..open_session() });
+    config.router_id = "10.0.0.8".parse().unwrap();
+    lone.configure(config);
+    let sent = lone.refusal(conn);
+    assert!(sent.is_cease(Cease::HardReset), "{sent}");
+    assert!(sent.inner().unwrap().is_cease(Cease::PeerDeconfigured), "{sent}");
+    assert_eq!(kernel(&mut lone).len(), 1);
+    let conn = lone.accept();
+    lone.greet(conn, &running_peer(true));
+}
+
 #[test]
 fn rfc8538_1_a_change_of_what_was_negotiated_keeps_the_routes_in_use() {
     let (mut lone, conn) = with_notification_peer();
