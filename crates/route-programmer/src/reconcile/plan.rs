@@ -21,12 +21,6 @@ const SCATTER_FROM: usize = 4096;
 /// Its fraction in 32 bits, whose multiples fall evenly anywhere in the whole range.
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
-/// Slots that are looked up together.
-const TOGETHER: usize = 16;
-
-/// What is wanted and what is there.
-type Sides = (Option<Entry>, Actual);
-
 /// What one look at a slot gives.
 enum Step {
     Rest,
@@ -48,15 +42,15 @@ impl Reconciler {
     pub(crate) fn next_batch(&mut self, max: usize, batch: &mut Vec<Operation>) {
         self.plan_objects(max, batch);
         let mut deferred: SmallVec<[IpNet; 64]> = SmallVec::new();
-        while batch.len() + deferred.len() < max && !self.queue.is_empty() {
-            let room = max - batch.len() - deferred.len();
-            let drawn = self.draw_some(room.min(TOGETHER));
-            for (prefix, sides) in drawn {
-                match self.step(prefix, sides, batch) {
-                    Step::Rest => self.forget_if_empty(prefix),
-                    Step::Emit(operation) => batch.push(operation),
-                    Step::Defer => deferred.push(prefix),
-                }
+        while batch.len() + deferred.len() < max {
+            let Some(prefix) = self.draw() else { break };
+            let Some(slot) = self.slots.get_mut(&prefix) else { continue };
+            slot.queued = false;
+            let sides = (slot.desired, slot.actual);
+            match self.step(prefix, sides, batch) {
+                Step::Rest => self.forget_if_empty(prefix),
+                Step::Emit(operation) => batch.push(operation),
+                Step::Defer => deferred.push(prefix),
             }
         }
         for prefix in deferred.into_iter().rev() {
@@ -68,19 +62,6 @@ impl Reconciler {
         if batch.is_empty() && self.queue.is_empty() && self.synced {
             self.plan_deletions(max, batch);
         }
-    }
-
-    /// The next prefixes to be looked at, with what is wanted of them and what is there. They are looked up one right after
-    /// the other: in a table that no cache holds, several look-ups are answered in the time of one.
-    fn draw_some(&mut self, most: usize) -> SmallVec<[(IpNet, Sides); TOGETHER]> {
-        let prefixes: SmallVec<[IpNet; TOGETHER]> = (0..most).map_while(|_| self.draw()).collect();
-        let slots = &mut self.slots;
-        let sides = |prefix: IpNet| {
-            let slot = slots.get_mut(&prefix)?;
-            slot.queued = false;
-            Some((prefix, (slot.desired, slot.actual)))
-        };
-        prefixes.into_iter().filter_map(sides).collect()
     }
 
     /// The next prefix to be looked at: the one that waits longest, but of many any one.
@@ -181,7 +162,12 @@ impl Reconciler {
         batch.extend(deletable.map(|id| Operation::DeleteNextHop { id }));
     }
 
-    fn step(&mut self, prefix: IpNet, (desired, actual): Sides, batch: &mut Vec<Operation>) -> Step {
+    fn step(
+        &mut self,
+        prefix: IpNet,
+        (desired, actual): (Option<Entry>, Actual),
+        batch: &mut Vec<Operation>,
+    ) -> Step {
         let stage = self.refusals.get(&prefix).map(|refused| refused.stage);
         if stage == Some(Stage::Doubtful) {
             return Step::Rest;
