@@ -220,7 +220,8 @@ fn write_layer(files: &Layer, to: impl Write) -> io::Result<()> {
     append(&mut layer, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
     append(&mut layer, "etc/nsswitch.conf", b"hosts: files dns\n")?;
     for (from, to) in files {
-        let file = File::open(from)?;
+        let unnamed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", from.display()));
+        let file = File::open(from).map_err(unnamed)?;
         let mut header = header(EntryType::Regular, 0o755, file.metadata()?.len());
         layer.append_data(&mut header, to, file)?;
     }
@@ -313,5 +314,21 @@ impl<W: Write> Write for Hashed<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_image_cannot_be_without_its_program_and_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_product("muslin:test", &folder.path().join("nowhere"), folder.path()).unwrap_err();
+        let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let words: Vec<String> = chain.map(ToString::to_string).collect();
+        assert!(words.concat().contains("nowhere/muslin: No such file"), "{words:?}");
     }
 }

@@ -15,16 +15,27 @@ use crate::http::{PORT, UDP_PORT, client_address, get, host_name, same, seen_by_
 use crate::ledger;
 use crate::traffic::Traffic;
 
-/// The container beside the server in each pod.
-const BESIDE: u16 = 8090;
+/// Ports of the container beside the server in each pod: of HTTP, and of UDP.
+const BESIDE: (u16, u16) = (8090, 8091);
 /// What our routes carry in the kernel.
 pub(crate) const OUR_PROTOCOL: u8 = 77;
 
+/// Each container asks the other one.
 pub(crate) fn localhost(cluster: &Cluster) -> Result<()> {
+    let server = (PORT, UDP_PORT);
     for pod in &cluster.web {
         for address in ["127.0.0.1", "::1"] {
-            let to = SocketAddr::new(address.parse()?, BESIDE);
-            same("who answers on localhost", &host_name(&pod.network, to)?, &pod.name)?;
+            for ((asking, _), (http, udp)) in [(server, BESIDE), (BESIDE, server)] {
+                for (protocol, port) in [("http", http), ("udp", udp)] {
+                    // The process of the container connects, not we from its namespace.
+                    let path = format!(
+                        "/dial?host={address}&port={port}&protocol={protocol}&request=hostname&tries=1"
+                    );
+                    let answer = get(&pod.network, SocketAddr::new(address.parse()?, asking), &path)?;
+                    let wanted = format!(r#"{{"responses":["{}"]}}"#, pod.name);
+                    same(format!("{asking} asks {port} on {address}"), &answer, &wanted)?;
+                }
+            }
         }
     }
     Ok(())
