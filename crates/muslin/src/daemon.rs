@@ -35,6 +35,7 @@ use muslin_cluster::ClusterState;
 use muslin_route_programmer::{Programmer, ProgrammerConfig};
 use muslin_router_discovery::Discovery;
 use rustix::thread::CapabilitySet;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio::task::JoinSet;
@@ -108,6 +109,8 @@ pub(crate) struct Daemon {
     pub(crate) speaker: OnceLock<SpeakerHandle>,
     /// What it tells from its first moment on, until somebody takes that: a session may be up before anybody has looked.
     pub(crate) events: Mutex<Option<broadcast::Receiver<SpeakerEvent>>>,
+    /// Where routes go into the kernel.
+    pub(crate) routes: Handle,
     /// Routes into the kernel, and its view.
     pub(crate) programmer: Programmer,
     /// Routers at the other ends of links.
@@ -126,7 +129,9 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
     let source = source.open(&role).await?;
     fs::create_dir_all(&args.run_dir).with_context(|| format!("--run-dir {}", args.run_dir.display()))?;
     let drain = Drain::resume(&args.run_dir)?;
-    let programmer = Programmer::spawn(ProgrammerConfig::default()).await.context("the kernel's routes")?;
+    let routes = fib::thread().context("a thread for routes")?;
+    let programmer = routes.spawn(Programmer::spawn(ProgrammerConfig::default())).await?;
+    let programmer = programmer.context("the kernel's routes")?;
     let admission = Admission::at_start(&role);
     let daemon = Arc::new(Daemon {
         role,
@@ -140,6 +145,7 @@ pub(crate) async fn run(args: DaemonArgs, role: Role, source: Source) -> anyhow:
         drain,
         speaker: OnceLock::new(),
         events: Mutex::new(None),
+        routes,
         programmer,
         discovery: Discovery::spawn(),
         ways: Arc::default(),

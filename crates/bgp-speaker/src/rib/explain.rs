@@ -23,7 +23,7 @@ pub struct Explanation {
     pub paths: Vec<PathExplanation>,
     /// Where the kernel is told to send its packets: "gateway on interface number".
     pub kernel: Vec<String>,
-    /// What each export group does with it.
+    /// What each established peer is told of it, by the peers' names.
     pub exports: Vec<ExportExplanation>,
 }
 
@@ -77,12 +77,10 @@ impl Rib {
         let kernel =
             kernel.iter().map(|next_hop| format!("{} on interface {}", next_hop.gateway, next_hop.interface));
         let groups = self.exports.iter();
-        Some(Explanation {
-            prefix: rib.destinations.prefix(id),
-            paths,
-            kernel: kernel.collect(),
-            exports: groups.flat_map(|group| rib.explain_group(id, group)).collect(),
-        })
+        let mut exports: Vec<_> = groups.flat_map(|group| rib.explain_group(id, group)).collect();
+        // Groups are in the order in which their first members came up.
+        exports.sort_by(|one, other| one.peer.cmp(&other.peer));
+        Some(Explanation { prefix: rib.destinations.prefix(id), paths, kernel: kernel.collect(), exports })
     }
 }
 

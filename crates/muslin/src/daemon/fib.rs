@@ -1,5 +1,6 @@
 //! Best paths from the speaker into the kernel, one batch in flight.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,9 +9,21 @@ use futures::FutureExt;
 use futures::future::{Fuse, FusedFuture};
 use muslin_bgp_speaker::net::{FibCause, FibStream, FibUpdate};
 use muslin_route_programmer::Programmer;
+use tokio::runtime::{Builder, Handle};
 
 use crate::kernel::route_change;
 use crate::metrics::KernelWays;
+
+/// A thread for the route programmer and for what hands it routes, as long as the process lives. A runtime of several
+/// threads wakes a second one, to look for more, for every route.
+pub(crate) fn thread() -> io::Result<Handle> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let handle = runtime.handle().clone();
+    let _runs_on = std::thread::Builder::new()
+        .name("routes".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}
 
 /// Runs until the speaker or the programmer ends. The programmer takes the next batch only when it has room;
 /// until then the speaker keeps the newest state of each destination.

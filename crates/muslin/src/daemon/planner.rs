@@ -229,7 +229,7 @@ async fn configure(
     match daemon.role {
         Role::Speaker(Learned::PassedOn) => daemon.programmer.mark_synced().await?,
         Role::Node(_) | Role::Speaker(Learned::Installed) => {
-            tokio::spawn(fib::run(stream, daemon.programmer.clone(), daemon.ways.clone()));
+            daemon.routes.spawn(fib::run(stream, daemon.programmer.clone(), daemon.ways.clone()));
         }
     }
     if daemon.speaker.set(speaker).is_err() {

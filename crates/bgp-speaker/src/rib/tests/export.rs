@@ -163,6 +163,19 @@ fn well_known_communities_are_honoured() {
     assert_eq!(withheld.withheld, Some(Withheld::NoExport));
 }
 
+#[test]
+fn peers_are_explained_in_the_order_of_their_names_whoever_was_up_first() {
+    let mut world = World::new();
+    world.up(2, view(2, OWN_AS.0));
+    world.up(1, two_octets(view(1, 65002)));
+    let from = world.up(0, view(0, 65001));
+    world.announce(from, &[PREFIX], &path(&[65001]));
+    world.settle();
+    let explained = world.rib.explain(net(PREFIX)).unwrap();
+    let peers: Vec<&str> = explained.exports.iter().map(|export| &*export.peer).collect();
+    assert_eq!(peers, ["peer0", "peer1", "peer2"]);
+}
+
 /// Conformance 8950-1.
 #[test]
 fn ipv4_routes_get_an_ipv6_next_hop_where_that_was_agreed() {
